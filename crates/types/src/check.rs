@@ -1,0 +1,1 @@
+//! Nacos's parameter check (`ParamCheckRule`, `DefaultParamChecker`): lengths and characters, with its messages.

@@ -1,0 +1,24 @@
+//! The vocabulary of Dyad: identifiers, keys, value objects, limits and the placement hash.
+//!
+//! Everything here is a plain value: no I/O, no clock, no randomness, no tokio. The separators that Nacos puts into
+//! its strings (`@@`, `#`, `##`) occur only in this crate.
+
+pub mod beat;
+pub mod check;
+pub mod ids;
+pub mod instance;
+pub mod key;
+pub mod limits;
+pub mod metadata;
+pub mod placement;
+pub mod publication;
+pub mod time;
+
+pub use beat::BeatSlot;
+pub use ids::{Dot, Lifetime, MemberId, Origin};
+pub use instance::{Instance, InstanceIdKind};
+pub use key::{Address, ClientId, NamespaceId, PublicationKey, ServiceKey};
+pub use metadata::Metadata;
+pub use placement::responsible;
+pub use publication::Publication;
+pub use time::Millis;
