@@ -1,0 +1,268 @@
+//! The admin socket: operator commands go through `DATA/admin.sock`, never over HTTP, so that who may give them is a
+//! matter of file rights. One JSON line in, one JSON line out, then the connection ends.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::datadir::DataDir;
+use crate::exit::{Exit, Failure};
+
+/// The socket's name in the data directory.
+pub const FILE: &str = "admin.sock";
+/// What the address of a Unix socket holds, without its closing zero.
+const PATH_MAX: usize = 107;
+/// Longest request line; the longest command has fewer than 100 bytes.
+const REQUEST_MAX: u64 = 4 * 1024;
+/// Longest answer a client reads: 64 members with 1,000 origins each fit many times.
+const ANSWER_MAX: u64 = 64 * 1024 * 1024;
+/// Connections at a time; more wait in the listener's backlog.
+const CONNECTIONS_MAX: usize = 8;
+/// Longest time for either side to send its line.
+const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+/// After a failed accept (out of file descriptors), before the next one.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// A command, on the wire as `{"command":"status"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum AdminRequest {
+    /// Answered with `status::ClusterStatus`.
+    Status,
+}
+
+/// What answers the commands.
+pub type Handler = Arc<dyn Fn(AdminRequest) -> Value + Send + Sync>;
+
+/// The open socket, not yet served.
+#[derive(Debug)]
+pub struct AdminSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl AdminSocket {
+    /// Opens `DATA/admin.sock` with mode 0600 (inside a tokio runtime). A socket that a former process left is removed:
+    /// `data` proves that no other process can be serving it.
+    ///
+    /// # Errors
+    /// A path too long for a socket, something else at the path, or the file system's.
+    pub fn open(data: &DataDir) -> Result<AdminSocket, Failure> {
+        let path = data.path().join(FILE);
+        check_length(&path)?;
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.file_type().is_socket() => {
+                fs::remove_file(&path).map_err(|error| Failure::file("remove the old", &path, &error))?;
+            }
+            Ok(_) => {
+                let message = format!("{} is not a socket: move it away", path.display());
+                return Err(Failure::new(Exit::Settings, message));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Failure::file("look at", &path, &error)),
+        }
+        let listener =
+            UnixListener::bind(&path).map_err(|error| Failure::file("listen on", &path, &error))?;
+        // Whoever connects before this line is stopped by the check of the peer's user id.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .map_err(|error| Failure::file("protect", &path, &error))?;
+        Ok(AdminSocket { listener, path })
+    }
+
+    /// Serves until `stop`, then removes the socket.
+    pub async fn serve(self, handler: Handler, stop: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accept = async {
+                let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
+                (self.listener.accept().await, slot)
+            };
+            let (accepted, slot) = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = accept => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let handler = Arc::clone(&handler);
+                    tokio::spawn(async move {
+                        if let Err(error) = answer(stream, &handler).await {
+                            tracing::debug!(%error, "an admin connection failed");
+                        }
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept on the admin socket");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, "the admin socket was already gone");
+        }
+    }
+}
+
+async fn answer(mut stream: UnixStream, handler: &Handler) -> io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    let peer = stream.peer_cred()?.uid();
+    if peer != own && peer != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("user {peer} may not give commands"),
+        ));
+    }
+    let (read, mut write) = stream.split();
+    let mut line = String::new();
+    let mut read = tokio::io::BufReader::new(read.take(REQUEST_MAX));
+    timed(read.read_line(&mut line)).await?;
+    let reply = match serde_json::from_str::<AdminRequest>(&line) {
+        Ok(request) => handler(request),
+        Err(error) => serde_json::json!({ "error": format!("no command of this version: {error}") }),
+    };
+    let mut bytes = serde_json::to_vec(&reply)?;
+    bytes.push(b'\n');
+    timed(write.write_all(&bytes)).await
+}
+
+async fn timed<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(LINE_TIMEOUT, work).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+/// Gives one command to the server that runs on `data_dir`.
+///
+/// # Errors
+/// `Exit::Refused` if no server answers, or with the server's own error.
+pub fn call(data_dir: &Path, request: AdminRequest) -> Result<Value, Failure> {
+    let path = data_dir.join(FILE);
+    check_length(&path)?;
+    let failed = |error: io::Error| {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no server runs there".to_owned(),
+            io::ErrorKind::PermissionDenied => "only the server's user and root may give commands".to_owned(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the server does not answer".to_owned(),
+            _ => error.to_string(),
+        };
+        let message = format!("{}: {why}; --data-dir names the server's data directory", path.display());
+        Failure::new(Exit::Refused, message)
+    };
+    let line = exchange(&path, request).map_err(failed)?;
+    let value: Value = serde_json::from_str(&line).map_err(|error| failed(error.into()))?;
+    match value.get("error").and_then(Value::as_str) {
+        Some(error) => Err(Failure::new(Exit::Refused, error)),
+        None => Ok(value),
+    }
+}
+
+fn exchange(path: &Path, request: AdminRequest) -> io::Result<String> {
+    let mut stream = BlockingStream::connect(path)?;
+    stream.set_read_timeout(Some(LINE_TIMEOUT))?;
+    stream.set_write_timeout(Some(LINE_TIMEOUT))?;
+    let mut bytes = serde_json::to_vec(&request)?;
+    bytes.push(b'\n');
+    stream.write_all(&bytes)?;
+    let mut line = String::new();
+    BufReader::new(stream.take(ANSWER_MAX)).read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
+    }
+    Ok(line)
+}
+
+fn check_length(path: &Path) -> Result<(), Failure> {
+    let length = path.as_os_str().len();
+    if length <= PATH_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "{} has {length} bytes, a socket's path may have {PATH_MAX}: choose a shorter data_dir",
+        path.display()
+    );
+    Err(Failure::new(Exit::Settings, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server on a fresh directory that answers `{"me":"x"}`.
+    fn start(data: &DataDir) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        let stop = CancellationToken::new();
+        let handler: Handler = Arc::new(|AdminRequest::Status| serde_json::json!({ "me": "x" }));
+        let socket = AdminSocket::open(data).unwrap();
+        (tokio::spawn(socket.serve(handler, stop.clone())), stop)
+    }
+
+    async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        tokio::task::spawn_blocking(work).await.unwrap()
+    }
+
+    fn raw(path: &Path, bytes: &[u8]) -> String {
+        let mut stream = BlockingStream::connect(path).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut text = String::new();
+        // A server that stops reading early may reset the connection; what it said is what counts.
+        let _reset = stream.read_to_string(&mut text);
+        text
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn answers_commands_and_refuses_others() {
+        let root = tempfile::tempdir().unwrap();
+        let data = DataDir::open(root.path()).unwrap();
+        let (served, stop) = start(&data);
+        let path = root.path().join(FILE);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let dir = root.path().to_path_buf();
+        let value = blocking(move || call(&dir, AdminRequest::Status)).await.unwrap();
+        assert_eq!(value, serde_json::json!({ "me": "x" }));
+        let bad: [&[u8]; 4] = [b"{}\n", b"\n", b"{\"command\":\"drop\"}\n", &[b'x'; 8192]];
+        for bytes in bad {
+            let (path, bytes) = (path.clone(), bytes.to_vec());
+            let text = blocking(move || raw(&path, &bytes)).await;
+            assert!(text.starts_with("{\"error\":\"no command of this version"), "{text}");
+        }
+        stop.cancel();
+        served.await.unwrap();
+        assert!(!path.exists(), "removed at the end");
+        let dir = root.path().to_path_buf();
+        let failure = blocking(move || call(&dir, AdminRequest::Status)).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.message.contains("no server runs there"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_file_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let data = DataDir::open(root.path()).unwrap();
+        let path = root.path().join(FILE);
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert_eq!(call(root.path(), AdminRequest::Status).unwrap_err().exit, Exit::Refused);
+        drop(AdminSocket::open(&data).unwrap());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "keep").unwrap();
+        let failure = AdminSocket::open(&data).unwrap_err();
+        assert_eq!(failure.message, format!("{} is not a socket: move it away", path.display()));
+        assert_eq!(fs::read(&path).unwrap(), b"keep");
+    }
+
+    #[tokio::test]
+    async fn a_long_path_is_a_clear_error() {
+        let root = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&root.path().join("d".repeat(100))).unwrap();
+        let failure = AdminSocket::open(&data).unwrap_err();
+        assert_eq!(failure.exit, Exit::Settings);
+        assert!(failure.message.contains("choose a shorter data_dir"), "{failure}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The command line. The settings' flags are generated from the settings' table, all as text: one parser reads them,
+//! whatever their source, so a bad flag gives the same message as a bad variable.
+
+use std::collections::BTreeMap;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
+
+use crate::settings::{Row, TABLE};
+
+/// A service registry and configuration center that speaks Nacos.
+#[derive(Debug, Parser)]
+#[command(name = "dyad", version, propagate_version = false, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Verb,
+}
+
+/// What `dyad` can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a server
+    Server(SettingFlags),
+    /// Show every setting with its value and source, and check them
+    Settings(SettingFlags),
+    /// Make a cluster token
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Ask the server on this machine whether it is ready; exit code 0 or 1
+    Health(HealthFlags),
+    /// Look at the cluster through the server on this machine
+    #[command(subcommand)]
+    Cluster(ClusterVerb),
+    /// Give up this member's log and identity, so that it joins its cluster as a new member
+    Recover(RecoverFlags),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Print a fresh token of 256 random bits
+    New,
+}
+
+#[derive(Debug, Args)]
+pub struct HealthFlags {
+    /// Ask this URL instead of the readiness of the configured port
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Ask whether the process serves at all, not whether it is ready
+    #[arg(long, conflicts_with = "url")]
+    pub live: bool,
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClusterVerb {
+    /// Show members, log positions and Distro's state
+    Status(StatusFlags),
+}
+
+#[derive(Debug, Args)]
+pub struct StatusFlags {
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM")]
+    pub output: Output,
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct RecoverFlags {
+    /// Confirm that this member's log is set aside and its identity drawn anew
+    #[arg(long)]
+    pub discard: bool,
+    /// Go on although no leader answers: what only this disk holds comes back from a backup or not at all
+    #[arg(long)]
+    pub i_have_a_backup: bool,
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// The flags of all settings: key of the table → text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingFlags(pub BTreeMap<&'static str, String>);
+
+impl Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        command.next_help_heading("Settings").args(TABLE.iter().map(arg))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<SettingFlags, clap::Error> {
+        let given = |row: &Row| matches.get_one::<String>(row.key).map(|text| (row.key, text.clone()));
+        Ok(SettingFlags(TABLE.iter().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = SettingFlags::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn arg(row: &'static Row) -> Arg {
+    let arg = Arg::new(row.key).long(row.flag).help(help(row)).action(ArgAction::Set);
+    if row.value.is_empty() {
+        // A switch: `--insecure` alone means true, `--insecure=false` is possible.
+        return arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true");
+    }
+    arg.value_name(row.value)
+}
+
+fn help(row: &Row) -> String {
+    let default = if row.default.is_empty() { "none" } else { row.default };
+    format!("{} [env: {}] [default: {default}]", row.help, row.env)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Verb, String> {
+        Cli::try_parse_from(line.split(' ')).map(|cli| cli.command).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn setting_flags_are_texts_by_key() {
+        let Ok(Verb::Server(flags)) = parse("dyad server --port x --insecure --limits-page=7 --members a,b")
+        else {
+            panic!("not read");
+        };
+        let want = [("port", "x"), ("insecure", "true"), ("limits.page", "7"), ("members", "a,b")];
+        assert_eq!(flags.0, want.iter().map(|(key, text)| (*key, (*text).to_owned())).collect());
+        let Ok(Verb::Settings(flags)) = parse("dyad settings --insecure=false") else { panic!("not read") };
+        assert_eq!(flags.0.get("insecure").map(String::as_str), Some("false"));
+        let Ok(Verb::Server(flags)) = parse("dyad server") else { panic!("not read") };
+        assert_eq!(flags, SettingFlags::default());
+    }
+
+    #[test]
+    fn bad_lines() {
+        for line in
+            ["dyad", "dyad serve", "dyad server --cluster-token x", "dyad server --port", "dyad token"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

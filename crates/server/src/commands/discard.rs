@@ -1,0 +1,238 @@
+//! `dyad recover --discard`: gives up this member's log, so that it can join its cluster as a new member.
+//!
+//! Safety: a member that comes back under its old id with an empty log could vote away writes that it had
+//! acknowledged. So the identity goes aside first; a crash at any later point leaves a directory without an identity,
+//! which a server refuses to open while a store lies beside it, and which this command completes. Nothing is deleted.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::cli::RecoverFlags;
+use crate::datadir::DataDir;
+use crate::exit::{Exit, Failure};
+use crate::health;
+use crate::identity::{self, Identity};
+use crate::settings::{Inputs, MemberAddr, Place};
+
+/// What goes aside, in this order: the identity first.
+const ASIDE: [&str; 3] = [identity::FILE, "raft", "snapshots"];
+/// Attempts to find a free suffix; a directory with so many discarded stores needs a person.
+const SUFFIX_MAX: u32 = 1_000;
+/// Path that answers 200 with the leader, or 503 without one.
+const LEADER: &str = "/nacos/v1/ns/raft/leader";
+
+/// `dyad recover --discard`; the text says what became of what.
+///
+/// # Errors
+/// `Exit::InUse` while a server runs, `Exit::Refused` without `--discard` or without a leader elsewhere.
+pub(super) fn recover(flags: RecoverFlags) -> Result<String, Failure> {
+    let place = Place::load(&Inputs::from_process(flags.settings.0))?;
+    if !flags.discard {
+        let message = "this gives up the member's log and identity: say --discard if that is meant";
+        return Err(Failure::new(Exit::Refused, message));
+    }
+    // First, so that the cluster is asked while no server of this directory can run.
+    let data = DataDir::lock(&place.data_dir)?;
+    let why = if flags.i_have_a_backup {
+        "no other member was asked for a leader (--i-have-a-backup)".to_owned()
+    } else {
+        let leader = leader_elsewhere(&place.members)?;
+        format!("the cluster goes on without this member, its leader is {leader}")
+    };
+    Ok(format!("{why}\n{}", discard(&data)?))
+}
+
+/// The leader that another member reports. This member cannot answer: its lock is held here.
+fn leader_elsewhere(members: &[MemberAddr]) -> Result<String, Failure> {
+    if members.is_empty() {
+        let message = "no members are given, so no other disk holds this data: \
+                       add --i-have-a-backup to give it up all the same, or --members to ask the cluster";
+        return Err(Failure::new(Exit::Refused, message));
+    }
+    let mut answers = Vec::new();
+    for member in members {
+        match health::get(&member.http(), LEADER, health::TIMEOUT) {
+            Ok((200, body)) => match leader_of(&body) {
+                Some(leader) => return Ok(leader),
+                None => answers.push(format!("{member}: knows no leader")),
+            },
+            Ok((status, _)) => answers.push(format!("{member}: {status}")),
+            Err(error) => answers.push(format!("{member}: {error}")),
+        }
+    }
+    let message = format!(
+        "no member reports a leader ({}): start a majority of the others first, \
+         or add --i-have-a-backup to give this disk up all the same",
+        answers.join("; ")
+    );
+    Err(Failure::new(Exit::Refused, message))
+}
+
+/// Reads `{"leader":"{\"ip\":…,\"state\":\"LEADER\",…}"}`.
+fn leader_of(body: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    let leader: Value = serde_json::from_str(body.get("leader")?.as_str()?).ok()?;
+    let leads = leader.get("state").and_then(Value::as_str) == Some("LEADER");
+    let ip = leader.get("ip").and_then(Value::as_str).filter(|ip| !ip.is_empty())?;
+    leads.then(|| ip.to_owned())
+}
+
+/// Sets the files aside and draws a new identity; the text says what became of what.
+fn discard(data: &DataDir) -> Result<String, Failure> {
+    let dir = data.path();
+    let suffix = free_suffix(dir)?;
+    let old = identity::peek(dir);
+    let mut report = String::new();
+    for name in ASIDE {
+        let (from, to) = (dir.join(name), dir.join(format!("{name}{suffix}")));
+        match fs::rename(&from, &to) {
+            Ok(()) => report += &format!("{name} is now {}\n", to.display()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Failure::file("set aside", &from, &error)),
+        }
+        // Each name is gone for good before the next one goes: the order is what makes a crash harmless.
+        File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|error| Failure::file("write", dir, &error))?;
+    }
+    let new = Identity::load_or_create(dir)?.member();
+    let old = old.map_or_else(|| "unreadable".to_owned(), |old| old.to_string());
+    report +=
+        &format!("the member's id was {old} and is now {new}; start the server, it joins as a new member\n");
+    Ok(report)
+}
+
+fn free_suffix(dir: &Path) -> Result<String, Failure> {
+    let suffixes = (1..=SUFFIX_MAX).map(|n| format!(".discarded-{n}"));
+    let mut free =
+        suffixes.filter(|suffix| ASIDE.iter().all(|name| !dir.join(format!("{name}{suffix}")).exists()));
+    free.next().ok_or_else(|| {
+        let message = format!("{} holds {SUFFIX_MAX} discarded stores: remove some", dir.display());
+        Failure::new(Exit::Refused, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::cli::SettingFlags;
+
+    fn names(dir: &Path) -> BTreeSet<String> {
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    fn used(dir: &Path) {
+        Identity::load_or_create(dir).unwrap();
+        for store in ["raft", "snapshots"] {
+            fs::create_dir(dir.join(store)).unwrap();
+            fs::write(dir.join(store).join("db"), store).unwrap();
+        }
+    }
+
+    fn flags(dir: &Path, members: &str, discard: bool, i_have_a_backup: bool) -> RecoverFlags {
+        let mut settings = SettingFlags::default();
+        settings.0.insert("data_dir", dir.to_str().unwrap().to_owned());
+        settings.0.insert("members", members.to_owned());
+        RecoverFlags { discard, i_have_a_backup, settings }
+    }
+
+    #[test]
+    fn sets_all_aside_and_draws_a_new_id() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path();
+        used(dir);
+        let old = identity::peek(dir).unwrap();
+        let refused = recover(flags(dir, "", true, false)).unwrap_err();
+        assert_eq!(refused.exit, Exit::Refused, "standalone always needs the backup");
+        assert_eq!(recover(flags(dir, "", false, true)).unwrap_err().exit, Exit::Refused);
+        assert_eq!(identity::peek(dir), Some(old), "a refusal changes nothing");
+        let report = recover(flags(dir, "", true, true)).unwrap();
+        let new = identity::peek(dir).unwrap();
+        assert_ne!(new, old);
+        assert!(report.contains(&format!("the member's id was {old} and is now {new};")), "{report}");
+        let want = ["identity", "identity.discarded-1", "lock", "raft.discarded-1", "snapshots.discarded-1"];
+        assert_eq!(names(dir), want.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(fs::read(dir.join("raft.discarded-1/db")).unwrap(), b"raft");
+        recover(flags(dir, "", true, true)).unwrap();
+        assert!(dir.join("identity.discarded-2").exists());
+    }
+
+    #[test]
+    fn completes_an_interrupted_run_and_a_corrupt_identity() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path();
+        used(dir);
+        fs::rename(dir.join("identity"), dir.join("identity.discarded-1")).unwrap();
+        assert_eq!(Identity::load_or_create(dir).unwrap_err().exit, Exit::Corrupt);
+        recover(flags(dir, "", true, true)).unwrap();
+        assert!(dir.join("raft.discarded-2").exists());
+        fs::write(dir.join("identity"), "torn").unwrap();
+        recover(flags(dir, "", true, true)).unwrap();
+        assert!(identity::peek(dir).is_some());
+    }
+
+    #[test]
+    fn refuses_while_a_server_runs_or_without_a_directory() {
+        let root = tempfile::tempdir().unwrap();
+        used(root.path());
+        let before = names(root.path());
+        let held = DataDir::open(root.path()).unwrap();
+        assert_eq!(recover(flags(root.path(), "", true, true)).unwrap_err().exit, Exit::InUse);
+        drop(held);
+        assert!(before.is_subset(&names(root.path())));
+        let missing = root.path().join("missing");
+        assert_eq!(recover(flags(&missing, "", true, true)).unwrap_err().exit, Exit::Settings);
+    }
+
+    /// A member that answers every request with `answer`, until the process ends.
+    fn member(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut request = Vec::new();
+                let mut byte = [0];
+                while !request.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+                    request.push(byte[0]);
+                }
+                let _gone = stream.write_all(answer.as_bytes());
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn in_a_cluster_a_leader_elsewhere_allows_it() {
+        let leads = "HTTP/1.1 200 OK\r\n\r\n{\"leader\":\"{\\\"ip\\\":\\\"dyad-2:8848\\\",\\\"state\\\":\\\"LEADER\\\",\\\"term\\\":3}\"}";
+        let follows =
+            "HTTP/1.1 200 OK\r\n\r\n{\"leader\":\"{\\\"ip\\\":\\\"a\\\",\\\"state\\\":\\\"FOLLOWER\\\"}\"}";
+        let none = "HTTP/1.1 503 Service Unavailable\r\n\r\nno leader";
+        let (leads, follows, none) = (member(leads), member(follows), member(none));
+        let root = tempfile::tempdir().unwrap();
+        used(root.path());
+        let old = identity::peek(root.path());
+        let failure = recover(flags(root.path(), &format!("{follows},{none}"), true, false)).unwrap_err();
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.message.contains(&format!("({follows}: knows no leader; {none}: 503)")), "{failure}");
+        assert_eq!(identity::peek(root.path()), old);
+        recover(flags(root.path(), &format!("{none},{leads}"), true, false)).unwrap();
+        assert_ne!(identity::peek(root.path()), old);
+    }
+
+    #[test]
+    fn answers_that_are_no_leader() {
+        let bodies = ["", "null", "{}", r#"{"leader":null}"#, r#"{"leader":""}"#, r#"{"leader":"{}"}"#];
+        for body in bodies {
+            assert_eq!(leader_of(body), None, "{body:?}");
+        }
+        let empty_ip = r#"{"leader":"{\"ip\":\"\",\"state\":\"LEADER\"}"}"#;
+        assert_eq!(leader_of(empty_ip), None);
+    }
+}

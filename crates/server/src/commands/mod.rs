@@ -1,0 +1,82 @@
+//! The operator commands: everything that `dyad` does besides serving. Each returns what ends the process.
+
+mod discard;
+mod token;
+
+use std::io::Write;
+
+use crate::admin::{self, AdminRequest};
+use crate::cli::{HealthFlags, Output, RecoverFlags, SettingFlags, StatusFlags};
+use crate::exit::{Exit, Failure};
+use crate::health;
+use crate::settings::{Inputs, Place, Settings};
+use crate::status::ClusterStatus;
+
+pub use token::token_new;
+
+/// `dyad settings`.
+///
+/// # Errors
+/// The settings' problems.
+pub fn settings(flags: SettingFlags) -> Result<(), Failure> {
+    let settings = Settings::load(&Inputs::from_process(flags.0))?;
+    for warning in &settings.warnings {
+        note(warning);
+    }
+    print(&settings.to_text());
+    Ok(())
+}
+
+/// `dyad health`.
+///
+/// # Errors
+/// `Exit::Refused` if the server does not answer 200.
+pub fn health(flags: HealthFlags) -> Result<(), Failure> {
+    let url = match flags.url {
+        Some(url) => url,
+        None => {
+            let place = Place::load(&Inputs::from_process(flags.settings.0))?;
+            health::own_url(&place, if flags.live { health::LIVENESS } else { health::READINESS })?
+        }
+    };
+    health::check(&url)
+}
+
+/// `dyad cluster status`.
+///
+/// # Errors
+/// `Exit::Refused` if no server answers on the data directory's socket.
+pub fn cluster_status(flags: StatusFlags) -> Result<(), Failure> {
+    let place = Place::load(&Inputs::from_process(flags.settings.0))?;
+    let answer = admin::call(&place.data_dir, AdminRequest::Status)?;
+    match flags.output {
+        Output::Json => print(&format!("{answer}\n")),
+        Output::Text => {
+            let status: ClusterStatus = serde_json::from_value(answer).map_err(|error| {
+                Failure::new(Exit::Refused, format!("the server's answer is of another version: {error}"))
+            })?;
+            print(&status.to_text());
+        }
+    }
+    Ok(())
+}
+
+/// `dyad recover`.
+///
+/// # Errors
+/// `Exit::InUse` while a server runs, `Exit::Refused` without `--discard` or without a leader elsewhere.
+pub fn recover(flags: RecoverFlags) -> Result<(), Failure> {
+    print(&discard::recover(flags)?);
+    Ok(())
+}
+
+/// The result of a command. A closed pipe behind it is not our failure.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// A remark beside the result.
+fn note(text: &str) {
+    let _closed = writeln!(std::io::stderr().lock(), "note: {text}");
+}

@@ -1,0 +1,136 @@
+//! The data directory and its lock: one process at a time. Everything below it is written only by the holder.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::exit::{Exit, Failure};
+
+/// The locked data directory. The lock ends with this value or with the process, however that ends.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Holds the lock; never read again.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Creates the directory (mode 0700) if it is missing, and locks it.
+    ///
+    /// # Errors
+    /// `Exit::InUse` if another process has it, `Exit::Settings` or `Exit::Disk` if it cannot be used.
+    pub fn open(path: &Path) -> Result<DataDir, Failure> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| Failure::file("create the data directory", path, &error))?;
+        DataDir::lock(path)
+    }
+
+    /// Locks a directory that must exist already (operator commands).
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn lock(path: &Path) -> Result<DataDir, Failure> {
+        let file = path.join("lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&file)
+            .map_err(|error| Failure::file("open", &file, &error))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(in_use(path, &mut lock)),
+            Err(error) => return Err(Failure::file("lock", &file, &error.into())),
+        }
+        note_pid(&mut lock).map_err(|error| Failure::file("write", &file, &error))?;
+        Ok(DataDir { path: path.to_path_buf(), _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `DATA/raft`: the log store.
+    pub fn raft(&self) -> PathBuf {
+        self.path.join("raft")
+    }
+
+    /// `DATA/snapshots`.
+    pub fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+}
+
+/// The pid is only for the message of the next process; the lock is what counts.
+fn note_pid(lock: &mut File) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+fn in_use(path: &Path, lock: &mut File) -> Failure {
+    let mut text = String::new();
+    let read = lock.take(32).read_to_string(&mut text).is_ok();
+    let holder = match text.trim().parse::<u32>() {
+        Ok(pid) if read => format!("process {pid}"),
+        _ => "another process".to_owned(),
+    };
+    let message = format!(
+        "the data directory {} is in use by {holder}: stop it, or give this one another --data-dir",
+        path.display()
+    );
+    Failure::new(Exit::InUse, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn creates_locks_and_releases() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        let first = DataDir::open(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        let second = DataDir::open(&path).unwrap_err();
+        assert_eq!(second.exit, Exit::InUse);
+        let pid = std::process::id();
+        let want = format!(
+            "the data directory {} is in use by process {pid}: stop it, or give this one another --data-dir",
+            path.display()
+        );
+        assert_eq!(second.message, want);
+        drop(first);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn an_unreadable_holder_is_another_process() {
+        let root = tempfile::tempdir().unwrap();
+        let _held = DataDir::open(root.path()).unwrap();
+        std::fs::write(root.path().join("lock"), b"\xff\xff").unwrap();
+        let failure = DataDir::open(root.path()).unwrap_err();
+        assert!(failure.message.contains("in use by another process"), "{failure}");
+    }
+
+    #[test]
+    fn bad_places_are_bad_settings() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(DataDir::open(&file.join("x")).unwrap_err().exit, Exit::Settings);
+        let missing = DataDir::lock(&root.path().join("missing")).unwrap_err();
+        assert_eq!(missing.exit, Exit::Settings, "{missing}");
+    }
+}

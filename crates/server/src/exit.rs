@@ -1,0 +1,112 @@
+//! How the process ends: one code per kind of cause, and the one place that maps causes to codes.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::settings::SettingsError;
+
+/// Exit codes. Supervisors and runbooks act on them, so a code never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Stopped as asked.
+    Clean = 0,
+    /// An operator command got "no": not ready, nobody answers. Never the end of a server.
+    Refused = 1,
+    /// A setting is bad or contradicts another one. Restarting does not help.
+    Settings = 2,
+    /// A port or the data directory is in use.
+    InUse = 3,
+    /// What is on the disk is not what was written. Restarting does not help.
+    Corrupt = 4,
+    /// The disk failed or is full.
+    Disk = 5,
+}
+
+/// Why the process ends: the code, what was wrong and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub exit: Exit,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into() }
+    }
+
+    /// A listener could not be opened. `setting` is the setting that moves it.
+    pub fn listen(what: &str, address: &str, setting: &str, error: &io::Error) -> Failure {
+        let exit = match error.kind() {
+            io::ErrorKind::AddrInUse => Exit::InUse,
+            _ => Exit::Settings,
+        };
+        Failure::new(
+            exit,
+            format!("cannot listen on {address} for {what}: {error}; choose another {setting}"),
+        )
+    }
+
+    /// A file or directory could not be used. Wrong place or rights: a setting; anything else: the disk.
+    pub fn file(doing: &str, path: &Path, error: &io::Error) -> Failure {
+        use io::ErrorKind as Kind;
+        let (exit, remedy) = match error.kind() {
+            Kind::NotFound | Kind::PermissionDenied | Kind::NotADirectory | Kind::IsADirectory => {
+                (Exit::Settings, "check data_dir and its owner")
+            }
+            Kind::ReadOnlyFilesystem => (Exit::Settings, "data_dir must be on a writable file system"),
+            Kind::StorageFull | Kind::QuotaExceeded => (Exit::Disk, "free some disk space"),
+            _ => (Exit::Disk, "check the disk"),
+        };
+        Failure::new(exit, format!("cannot {doing} {}: {error}; {remedy}", path.display()))
+    }
+
+    /// A file does not hold what was written to it. It is never repaired or replaced by itself.
+    pub fn corrupt(path: &Path, why: &str) -> Failure {
+        let remedy = "restore it from a backup, or give up this member's data with `dyad recover --discard`";
+        Failure::new(Exit::Corrupt, format!("{} is corrupt: {why}; {remedy}", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Failure {
+        Failure::new(Exit::Settings, error.to_string())
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> std::process::ExitCode {
+        std::process::ExitCode::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_map_to_codes() {
+        use io::ErrorKind as Kind;
+        let listen = |kind: Kind| Failure::listen("HTTP", "127.0.0.1:1", "port", &kind.into()).exit;
+        let file = |kind: Kind| Failure::file("write", Path::new("x"), &kind.into()).exit;
+        assert_eq!(listen(Kind::AddrInUse), Exit::InUse);
+        assert_eq!(listen(Kind::AddrNotAvailable), Exit::Settings);
+        assert_eq!(listen(Kind::PermissionDenied), Exit::Settings);
+        assert_eq!(file(Kind::PermissionDenied), Exit::Settings);
+        assert_eq!(file(Kind::ReadOnlyFilesystem), Exit::Settings);
+        assert_eq!(file(Kind::StorageFull), Exit::Disk);
+        assert_eq!(file(Kind::Other), Exit::Disk);
+        assert_eq!(Failure::corrupt(Path::new("x"), "y").exit, Exit::Corrupt);
+        assert_eq!(Failure::from(SettingsError(Vec::new())).exit, Exit::Settings);
+        assert_eq!([Exit::Clean as u8, Exit::Refused as u8, Exit::Settings as u8], [0, 1, 2]);
+        assert_eq!([Exit::InUse as u8, Exit::Corrupt as u8, Exit::Disk as u8], [3, 4, 5]);
+    }
+}

@@ -1,0 +1,234 @@
+//! Settings: plain values, one parser, one table. Sources in order: flag, `DYAD_*` variable, dyad.toml, Nacos's names,
+//! default. A bad value is an error that names the setting, its source and the rule; no value is ever replaced
+//! silently.
+
+mod check;
+mod members;
+mod parse;
+mod show;
+mod sources;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use members::{MEMBERS_MAX, MemberAddr};
+pub use show::Shown;
+pub use sources::{Inputs, Source};
+pub use table::{Row, TABLE};
+
+use sources::Sources;
+use table::row;
+
+/// All settings of a server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Address of the HTTP port.
+    pub bind: IpAddr,
+    /// HTTP port; 0 is any free one.
+    pub port: u16,
+    /// Port between members; 0 is any free one. Opened only when `cluster_token` is set.
+    pub cluster_port: u16,
+    /// All members, this one among them; empty is standalone.
+    pub members: Vec<MemberAddr>,
+    /// Which of `members` this one is; none if it has to find out by asking them. Standalone: the address that clients
+    /// are shown, if one was given.
+    pub advertise: Option<MemberAddr>,
+    pub cluster_token: Option<Secret>,
+    pub data_dir: PathBuf,
+    pub log_format: LogFormat,
+    /// Directives as tracing-subscriber's `EnvFilter` reads them.
+    pub log_level: String,
+    /// The HTTP port may be reachable from the network although nobody has to log in.
+    pub insecure: bool,
+    /// Nacos's `nacos.naming.expireInstance`: ephemeral instances whose beats stopped are removed, not only marked.
+    pub expire_instance: bool,
+    /// Bytes; persistent writes are refused while the disk has less free. 0 switches the check off.
+    pub min_free_disk: u64,
+    pub limits: Limits,
+    /// What the log says at each start: a risk that was accepted, a variable without effect.
+    pub warnings: Vec<String>,
+    /// Every setting as text with its source, in the table's order.
+    pub shown: Vec<Shown>,
+}
+
+/// Bounds on what clients may send and the registry may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request body; more is 413.
+    pub body: usize,
+    /// Bytes of a form under /v1/ns; more is 413.
+    pub form: usize,
+    /// Bytes of the request line and headers; more is 431 or 414.
+    pub headers: usize,
+    /// Until the headers are read; then 408.
+    pub header_read: Duration,
+    /// Until the body is read; then 408.
+    pub body_read: Duration,
+    /// HTTP connections at a time; more are refused.
+    pub connections: usize,
+    /// Instances in all; more is 429.
+    pub instances: usize,
+    /// Services in all; more is 429.
+    pub services: usize,
+    /// Instances of one service; more is 429.
+    pub instances_per_service: usize,
+    /// Entries of one page of a listing; more is 400.
+    pub page: usize,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A value that no log line and no error message shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The bytes, for the one place that derives keys from them.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<secret, {} bytes>", self.0.len())
+    }
+}
+
+/// One thing that is wrong with one setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub setting: String,
+    /// Where the value came from.
+    pub source: String,
+    /// What is wrong and what a good value is.
+    pub why: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "setting {} ({}): {}", self.setting, self.source, self.why)
+    }
+}
+
+/// All that is wrong with the settings, a line each. Ends the process with code 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError(pub Vec<Problem>);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl Settings {
+    /// Reads and checks every setting.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn load(inputs: &Inputs) -> Result<Settings, SettingsError> {
+        let mut from = Sources::collect(inputs);
+        let bind = from.read(row("bind"), |text| text.parse().ok());
+        let port = from.read(row("port"), parse::port);
+        let insecure = from.read(row("insecure"), parse::boolean);
+        check::bind(&mut from, bind, insecure);
+        let members = check::members(&mut from, port);
+        let advertise = check::advertise(&mut from, &members, port);
+        let cluster_token = check::token(&mut from, &members);
+        let cluster_port = check::cluster_port(&mut from, port, cluster_token.is_some());
+        check::mode(&mut from, &members);
+        let mut settings = Settings {
+            bind,
+            port,
+            cluster_port,
+            members,
+            advertise,
+            cluster_token,
+            data_dir: from.read(row("data_dir"), parse::path),
+            log_format: from.read(row("log_format"), log_format),
+            log_level: from.read(row("log_level"), parse::log_level),
+            insecure,
+            expire_instance: from.read(row("expire_instance"), parse::boolean),
+            min_free_disk: from.read(row("min_free_disk"), parse::disk_size),
+            limits: Limits::read(&mut from),
+            warnings: Vec::new(),
+            shown: Vec::new(),
+        };
+        if !from.problems.is_empty() {
+            return Err(SettingsError(from.problems));
+        }
+        settings.shown = show::all(&settings, &from);
+        settings.warnings = std::mem::take(&mut from.warnings);
+        Ok(settings)
+    }
+
+    /// No members are configured: a cluster of one.
+    pub fn standalone(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+impl Limits {
+    fn read(from: &mut Sources<'_>) -> Limits {
+        Limits {
+            body: from.read(row("limits.body"), parse::request_size),
+            form: from.read(row("limits.form"), parse::request_size),
+            headers: from.read(row("limits.headers"), parse::header_size),
+            header_read: from.read(row("limits.header_read"), parse::duration),
+            body_read: from.read(row("limits.body_read"), parse::duration),
+            connections: from.read(row("limits.connections"), parse::count),
+            instances: from.read(row("limits.instances"), parse::count),
+            services: from.read(row("limits.services"), parse::count),
+            instances_per_service: from.read(row("limits.instances_per_service"), parse::count),
+            page: from.read(row("limits.page"), parse::count),
+        }
+    }
+}
+
+/// What operator commands need; unlike a server they run where other settings may be absent or bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub bind: IpAddr,
+    pub port: u16,
+    pub data_dir: PathBuf,
+    pub members: Vec<MemberAddr>,
+}
+
+impl Place {
+    /// Reads the four settings alone, by the same table and rules.
+    ///
+    /// # Errors
+    /// Problems with these four and with the settings file.
+    pub fn load(inputs: &Inputs) -> Result<Place, SettingsError> {
+        let mut from = Sources::collect(inputs);
+        let port = from.read(row("port"), parse::port);
+        let place = Place {
+            bind: from.read(row("bind"), |text| text.parse().ok()),
+            port,
+            data_dir: from.read(row("data_dir"), parse::path),
+            members: check::members(&mut from, port),
+        };
+        if from.problems.is_empty() { Ok(place) } else { Err(SettingsError(from.problems)) }
+    }
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text.to_ascii_lowercase().as_str() {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}

@@ -1,0 +1,152 @@
+//! Parsers of single values. Each returns nothing on a bad value; the table's rule is the message.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// `true` or `false`, in any case.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// Decimal digits only: no sign, no spaces.
+pub(super) fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+pub(super) fn port(text: &str) -> Option<u16> {
+    number(text).and_then(|n| u16::try_from(n).ok())
+}
+
+/// A count from 1 to 100,000,000: above it no memory of today holds what is counted.
+pub(super) fn count(text: &str) -> Option<usize> {
+    number(text).filter(|n| (1..=100_000_000).contains(n)).and_then(|n| usize::try_from(n).ok())
+}
+
+/// A size in bytes from `least` to `most`.
+pub(super) fn size(text: &str, least: u64, most: u64) -> Option<u64> {
+    let (digits, unit) = split_unit(text);
+    let factor = match unit {
+        "" | "B" => 1,
+        "KiB" => KIB,
+        "MiB" => MIB,
+        "GiB" => GIB,
+        "TiB" => TIB,
+        _ => return None,
+    };
+    number_not_empty(digits)?.checked_mul(factor).filter(|bytes| (least..=most).contains(bytes))
+}
+
+/// A size as the settings of a request have it: 1 KiB to 1 GiB.
+pub(super) fn request_size(text: &str) -> Option<usize> {
+    size(text, KIB, GIB).and_then(|bytes| usize::try_from(bytes).ok())
+}
+
+/// Headers: below 8 KiB the HTTP parser does not work, above 1 MiB is no header.
+pub(super) fn header_size(text: &str) -> Option<usize> {
+    size(text, 8 * KIB, MIB).and_then(|bytes| usize::try_from(bytes).ok())
+}
+
+/// Free disk: 0 switches the check off.
+pub(super) fn disk_size(text: &str) -> Option<u64> {
+    size(text, 0, TIB)
+}
+
+/// A duration with its unit, 1 ms to 1 h.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let (digits, unit) = split_unit(text);
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let ms = number_not_empty(digits)?.checked_mul(factor)?;
+    (1..=3_600_000).contains(&ms).then(|| Duration::from_millis(ms))
+}
+
+/// Any path but an empty one.
+pub(super) fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// A level, or a list of `target=level` and levels.
+pub(super) fn log_level(text: &str) -> Option<String> {
+    let level = |word: &str| matches!(word, "off" | "error" | "warn" | "info" | "debug" | "trace");
+    let target = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+    };
+    let text = text.to_ascii_lowercase();
+    let good = text.split(',').all(|part| match part.split_once('=') {
+        Some((name, word)) => target(name) && level(word),
+        None => level(part),
+    });
+    good.then_some(text)
+}
+
+fn number_not_empty(digits: &str) -> Option<u64> {
+    if digits.is_empty() { None } else { number(digits) }
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_durations() {
+        let sizes = [
+            ("0", Some(0)),
+            ("64KiB", Some(65_536)),
+            ("1TiB", Some(1 << 40)),
+            ("2TiB", None),
+            ("", None),
+            ("KiB", None),
+            ("64KB", None),
+            ("64kib", None),
+            ("-1", None),
+            ("1.5MiB", None),
+            ("99999999999999999999", None),
+            ("18446744073709551615KiB", None),
+        ];
+        for (text, want) in sizes {
+            assert_eq!(disk_size(text), want, "{text:?}");
+        }
+        let durations = [
+            ("10s", Some(10_000)),
+            ("500ms", Some(500)),
+            ("1h", Some(3_600_000)),
+            ("2h", None),
+            ("0s", None),
+            ("10", None),
+            ("s", None),
+            ("1d", None),
+            ("18446744073709551615h", None),
+        ];
+        for (text, want) in durations {
+            assert_eq!(duration(text), want.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn log_levels() {
+        for good in ["info", "OFF", "info,dyad_raft=debug", "dyad::wire=trace"] {
+            assert!(log_level(good).is_some(), "{good:?}");
+        }
+        for bad in ["", "verbose", "info,", "=info", "a=b", "a[b]=info"] {
+            assert!(log_level(bad).is_none(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The one table of settings: every name, default and rule stands here and nowhere else. The parser, the command line,
+//! `dyad settings` and the check of docs/settings.md all read it.
+
+/// One setting. `key` is its name in dyad.toml (dotted for a table); flag and environment variable follow from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub key: &'static str,
+    /// The long flag without its dashes; none where the command line must not carry the value.
+    pub flag: &'static str,
+    /// The environment variable.
+    pub env: &'static str,
+    /// What stands for the value in help texts; empty for a switch.
+    pub value: &'static str,
+    /// The default as it would be written; empty means "none".
+    pub default: &'static str,
+    /// Names that Nacos gives this setting: environment variables and properties, ranked below dyad.toml.
+    pub nacos: &'static [&'static str],
+    /// What a good value is. Error messages quote it.
+    pub rule: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// May stand in dyad.toml (all but the file's own name).
+    pub in_file: bool,
+}
+
+/// The variable that carries the token itself. No flag and no file key does: `ps` and backups would show it.
+pub(super) const TOKEN_ENV: &str = "DYAD_CLUSTER_TOKEN";
+/// Nacos's variable that says `standalone` or `cluster`; it sets nothing, it must agree with the members.
+pub(super) const MODE_ENV: &str = "MODE";
+/// Nacos's variable that says `ip` or `hostname`.
+pub(super) const PREFER_HOST_MODE_ENV: &str = "PREFER_HOST_MODE";
+
+const PLAIN: Row =
+    Row { key: "", flag: "", env: "", value: "", default: "", nacos: &[], rule: "", help: "", in_file: true };
+
+const COUNT: &str = "a whole number from 1 to 100000000";
+const SIZE: &str = "a size from 1KiB to 1GiB, such as 64KiB or 10MiB, or a number of bytes";
+const DURATION: &str = "a duration from 1ms to 1h, such as 500ms, 10s or 1m";
+const BOOL: &str = "true or false";
+const PORT: &str = "a port from 0 to 65535, 0 for any free one";
+
+/// Every setting, in the order in which `dyad settings` and the documentation show them.
+pub const TABLE: &[Row] = &[
+    Row {
+        key: "bind",
+        flag: "bind",
+        env: "DYAD_BIND",
+        value: "IP",
+        default: "127.0.0.1",
+        rule: "an IP address; other than loopback needs --insecure until users exist",
+        help: "Address of the HTTP port",
+        ..PLAIN
+    },
+    Row {
+        key: "port",
+        flag: "port",
+        env: "DYAD_PORT",
+        value: "N",
+        default: "8848",
+        nacos: &["NACOS_APPLICATION_PORT"],
+        rule: PORT,
+        help: "HTTP port; the cluster port is 1001 above it unless set",
+        ..PLAIN
+    },
+    Row {
+        key: "cluster_port",
+        flag: "cluster-port",
+        env: "DYAD_CLUSTER_PORT",
+        value: "N",
+        default: "port + 1001",
+        rule: PORT,
+        help: "Port between members, on all addresses; opened only with a cluster token",
+        ..PLAIN
+    },
+    Row {
+        key: "members",
+        flag: "members",
+        env: "DYAD_MEMBERS",
+        value: "LIST",
+        nacos: &["NACOS_SERVERS"],
+        rule: "a list of host[:port][/cluster_port], by commas or spaces, IPv6 in brackets, each member once, at most 64",
+        help: "All members by their HTTP address; empty is standalone",
+        ..PLAIN
+    },
+    Row {
+        key: "advertise",
+        flag: "advertise",
+        env: "DYAD_ADVERTISE",
+        value: "HOST[:PORT]",
+        nacos: &["NACOS_SERVER_IP"],
+        rule: "HOST[:PORT] of exactly one entry of members",
+        help: "Which entry of the members this one is; else it finds out by asking them",
+        ..PLAIN
+    },
+    Row {
+        key: "cluster_token_file",
+        flag: "cluster-token-file",
+        env: "DYAD_CLUSTER_TOKEN_FILE",
+        value: "FILE",
+        rule: "a readable file with a token of 32 to 4096 bytes (`dyad token new` prints one)",
+        help: "File with the secret that all members share; required with members",
+        ..PLAIN
+    },
+    Row {
+        key: "data_dir",
+        flag: "data-dir",
+        env: "DYAD_DATA_DIR",
+        value: "DIR",
+        default: "./data",
+        rule: "a directory that this process may create or write",
+        help: "Where identity, log and snapshots live; locked while running",
+        ..PLAIN
+    },
+    Row {
+        key: "config",
+        flag: "config",
+        env: "DYAD_CONFIG",
+        value: "FILE",
+        default: "./dyad.toml if it exists",
+        rule: "a readable TOML file of these settings",
+        help: "The settings file",
+        in_file: false,
+        ..PLAIN
+    },
+    Row {
+        key: "log_format",
+        flag: "log-format",
+        env: "DYAD_LOG_FORMAT",
+        value: "FORMAT",
+        default: "text",
+        rule: "text or json",
+        help: "Form of the log lines on standard error",
+        ..PLAIN
+    },
+    Row {
+        key: "log_level",
+        flag: "log-level",
+        env: "DYAD_LOG_LEVEL",
+        value: "LEVEL",
+        default: "info",
+        rule: "off, error, warn, info, debug or trace, or a list such as info,dyad_raft=debug",
+        help: "Which log lines are written",
+        ..PLAIN
+    },
+    Row {
+        key: "insecure",
+        flag: "insecure",
+        env: "DYAD_INSECURE",
+        default: "false",
+        rule: BOOL,
+        help: "Allow an HTTP port that the network can reach although nobody has to log in",
+        ..PLAIN
+    },
+    Row {
+        key: "expire_instance",
+        flag: "expire-instance",
+        env: "DYAD_EXPIRE_INSTANCE",
+        value: "BOOL",
+        default: "true",
+        nacos: &[
+            "nacos.naming.expireInstance",
+            "NACOS_NAMING_EXPIREINSTANCE",
+            "NACOS_NAMING_EXPIRE_INSTANCE",
+        ],
+        rule: BOOL,
+        help: "Remove ephemeral instances whose beats stopped; false only marks them unhealthy",
+        ..PLAIN
+    },
+    Row {
+        key: "min_free_disk",
+        flag: "min-free-disk",
+        env: "DYAD_MIN_FREE_DISK",
+        value: "SIZE",
+        default: "512MiB",
+        rule: "a size from 0 to 1TiB, such as 512MiB, or a number of bytes",
+        help: "Persistent writes are refused while the data directory's disk has less free",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.body",
+        flag: "limits-body",
+        env: "DYAD_LIMITS_BODY",
+        value: "SIZE",
+        default: "10MiB",
+        rule: SIZE,
+        help: "Largest request body; more is 413",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.form",
+        flag: "limits-form",
+        env: "DYAD_LIMITS_FORM",
+        value: "SIZE",
+        default: "64KiB",
+        rule: SIZE,
+        help: "Largest form under /v1/ns; more is 413",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.headers",
+        flag: "limits-headers",
+        env: "DYAD_LIMITS_HEADERS",
+        value: "SIZE",
+        default: "16KiB",
+        rule: "a size from 8KiB to 1MiB, such as 16KiB, or a number of bytes",
+        help: "Largest request line and headers together; more is 431 or 414",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.header_read",
+        flag: "limits-header-read",
+        env: "DYAD_LIMITS_HEADER_READ",
+        value: "TIME",
+        default: "10s",
+        rule: DURATION,
+        help: "Longest time until the headers are read; then 408",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.body_read",
+        flag: "limits-body-read",
+        env: "DYAD_LIMITS_BODY_READ",
+        value: "TIME",
+        default: "30s",
+        rule: DURATION,
+        help: "Longest time until the body is read; then 408",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.connections",
+        flag: "limits-connections",
+        env: "DYAD_LIMITS_CONNECTIONS",
+        value: "N",
+        default: "4096",
+        rule: COUNT,
+        help: "HTTP connections at a time; more are refused",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.instances",
+        flag: "limits-instances",
+        env: "DYAD_LIMITS_INSTANCES",
+        value: "N",
+        default: "1000000",
+        rule: COUNT,
+        help: "Instances in all; more is 429",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.services",
+        flag: "limits-services",
+        env: "DYAD_LIMITS_SERVICES",
+        value: "N",
+        default: "100000",
+        rule: COUNT,
+        help: "Services in all; more is 429",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.instances_per_service",
+        flag: "limits-instances-per-service",
+        env: "DYAD_LIMITS_INSTANCES_PER_SERVICE",
+        value: "N",
+        default: "10000",
+        rule: COUNT,
+        help: "Instances of one service; more is 429",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.page",
+        flag: "limits-page",
+        env: "DYAD_LIMITS_PAGE",
+        value: "N",
+        default: "10000",
+        rule: COUNT,
+        help: "Entries of one page of a listing; more is 400",
+        ..PLAIN
+    },
+];
+
+/// The row of `key`. Panics on a key that is not in the table: callers name literals, and a test reads them all.
+pub(super) fn row(key: &str) -> &'static Row {
+    TABLE.iter().find(|row| row.key == key).expect("every literal key is a row of the table")
+}
+
+/// The name of this list that is fewest edits away from `name`, to be suggested.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known.min_by_key(|candidate| {
+        let last = candidate.rsplit('.').next().unwrap_or(candidate);
+        // A name that was only cut short is nearer than one of the same length with other letters.
+        let begun = candidate.starts_with(name) && !name.is_empty();
+        if begun { 1 } else { edit_distance(name, candidate).min(edit_distance(name, last) + 1) }
+    })
+}
+
+/// Levenshtein distance, case ignored. Both sides are cut to 64 characters: a longer name is no typing error.
+fn edit_distance(left: &str, right: &str) -> usize {
+    const NAME_MAX: usize = 64;
+    let left: Vec<char> = left.chars().take(NAME_MAX).map(|c| c.to_ascii_lowercase()).collect();
+    let right: Vec<char> = right.chars().take(NAME_MAX).map(|c| c.to_ascii_lowercase()).collect();
+    let mut line: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.iter().enumerate() {
+        let mut diagonal = line[0];
+        line[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let above = line[j + 1];
+            line[j + 1] = (diagonal + usize::from(a != b)).min(above + 1).min(line[j] + 1);
+            diagonal = above;
+        }
+    }
+    line[right.len()]
+}

@@ -1,0 +1,225 @@
+//! What `dyad cluster status` shows: the answer of the admin socket, and its text form. Tests read the JSON, so a
+//! field never changes its meaning.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+/// The cluster as one member sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Id of the member that answers, 16 hex digits.
+    pub me: String,
+    /// This member and every other one that is configured or known.
+    pub members: Vec<MemberStatus>,
+    pub distro: DistroStatus,
+    /// Free form: what the raft crate reports about itself.
+    #[serde(default)]
+    pub raft: serde_json::Value,
+}
+
+/// One member. What the answering member cannot know is null.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// 16 hex digits; empty for a configured address that nobody has been heard from.
+    pub id: String,
+    /// `host:port` of its HTTP port.
+    pub address: String,
+    /// Its state in the member table of the AP side (STARTING, READY, SUSPECT, DOWN, …).
+    pub state: String,
+    pub incarnation: Option<u64>,
+    /// Its raft role: leader, follower, learner, candidate; empty if unknown.
+    pub role: String,
+    pub term: Option<u64>,
+    /// Index of its last log entry.
+    pub last: Option<u64>,
+    pub committed: Option<u64>,
+    pub applied: Option<u64>,
+    /// A voter of the last applied membership.
+    pub voter: bool,
+}
+
+/// The AP side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DistroStatus {
+    /// Live records of the own log.
+    pub own: u64,
+    /// The digests of all peers equal the own one.
+    pub digest_equal: bool,
+    pub peers: Vec<PeerStatus>,
+    pub origins: Vec<OriginStatus>,
+}
+
+/// One peer of the AP side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// 16 hex digits.
+    pub id: String,
+    /// Sequence numbers of the own log that it has not acknowledged.
+    pub behind: u64,
+    pub digest_equal: bool,
+    /// Milliseconds since its last answer; null if there was none.
+    pub answer_age_ms: Option<u64>,
+}
+
+/// One log of the AP side, as this member holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginStatus {
+    /// 16 hex digits.
+    pub member: String,
+    pub incarnation: u64,
+    /// The highest sequence number held.
+    pub seq: u64,
+    /// Live records.
+    pub records: u64,
+    pub retired: bool,
+}
+
+impl ClusterStatus {
+    /// The tables of `dyad cluster status`.
+    pub fn to_text(&self) -> String {
+        let mut text = table(
+            &["ID", "ADDRESS", "STATE", "INC", "ROLE", "TERM", "LAST", "COMMITTED", "APPLIED", "VOTER"],
+            self.members.iter().map(|member| member.cells(&self.me)).collect(),
+        );
+        let equal = word(self.distro.digest_equal);
+        writeln!(text, "\ndistro: {} own records, digests equal: {equal}", self.distro.own)
+            .expect("writing to a String does not fail");
+        if !self.distro.peers.is_empty() {
+            text += &table(
+                &["PEER", "BEHIND", "DIGEST EQUAL", "LAST ANSWER"],
+                self.distro.peers.iter().map(PeerStatus::cells).collect(),
+            );
+        }
+        if !self.distro.origins.is_empty() {
+            text.push('\n');
+            text += &table(
+                &["ORIGIN", "INC", "SEQ", "RECORDS", "RETIRED"],
+                self.distro.origins.iter().map(OriginStatus::cells).collect(),
+            );
+        }
+        text
+    }
+}
+
+impl MemberStatus {
+    fn cells(&self, me: &str) -> Vec<String> {
+        let mark = if self.id == me && !me.is_empty() { "*" } else { "" };
+        vec![
+            format!("{}{mark}", dash(&self.id)),
+            self.address.clone(),
+            dash(&self.state),
+            number(self.incarnation),
+            dash(&self.role),
+            number(self.term),
+            number(self.last),
+            number(self.committed),
+            number(self.applied),
+            word(self.voter).to_owned(),
+        ]
+    }
+}
+
+impl PeerStatus {
+    fn cells(&self) -> Vec<String> {
+        let age = self.answer_age_ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms} ms ago"));
+        vec![self.id.clone(), self.behind.to_string(), word(self.digest_equal).to_owned(), age]
+    }
+}
+
+impl OriginStatus {
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.member.clone(),
+            self.incarnation.to_string(),
+            self.seq.to_string(),
+            self.records.to_string(),
+            word(self.retired).to_owned(),
+        ]
+    }
+}
+
+fn dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}
+
+fn number(value: Option<u64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+fn word(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+/// Columns as wide as their widest cell, two spaces between them.
+fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    let width = |at: usize| rows.iter().chain([&head]).map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for row in std::iter::once(&head).chain(&rows) {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_json() {
+        let status = ClusterStatus {
+            me: "00000000000000aa".into(),
+            members: vec![
+                MemberStatus {
+                    id: "00000000000000aa".into(),
+                    address: "dyad-1:8848".into(),
+                    state: "READY".into(),
+                    incarnation: Some(3),
+                    role: "leader".into(),
+                    term: Some(2),
+                    last: Some(1041),
+                    committed: Some(1041),
+                    applied: Some(1040),
+                    voter: true,
+                },
+                MemberStatus { address: "dyad-2:8848".into(), ..MemberStatus::default() },
+            ],
+            distro: DistroStatus {
+                own: 12,
+                digest_equal: false,
+                peers: vec![PeerStatus { id: "00000000000000bb".into(), behind: 4, ..PeerStatus::default() }],
+                origins: vec![OriginStatus {
+                    member: "00000000000000aa".into(),
+                    incarnation: 3,
+                    seq: 40,
+                    records: 12,
+                    retired: false,
+                }],
+            },
+            raft: serde_json::Value::Null,
+        };
+        let want = "\
+ID                 ADDRESS      STATE  INC  ROLE    TERM  LAST  COMMITTED  APPLIED  VOTER
+00000000000000aa*  dyad-1:8848  READY  3    leader  2     1041  1041       1040     yes
+-                  dyad-2:8848  -      -    -       -     -     -          -        no
+
+distro: 12 own records, digests equal: no
+PEER              BEHIND  DIGEST EQUAL  LAST ANSWER
+00000000000000bb  4       no            never
+
+ORIGIN            INC  SEQ  RECORDS  RETIRED
+00000000000000aa  3    40   12       no
+";
+        assert_eq!(status.to_text(), want);
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<ClusterStatus>(&json).unwrap(), status);
+        assert!(json.contains(
+            r#""peers":[{"id":"00000000000000bb","behind":4,"digest_equal":false,"answer_age_ms":null}]"#
+        ));
+    }
+}
