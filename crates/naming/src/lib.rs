@@ -1,5 +1,14 @@
-//! The pure naming core: the replicated CP state, the registry with its views, and the ports to the two consistency
-//! cores. No tokio, no clock, no randomness.
+//! The pure naming core: the replicated CP state, the registry with its views, the probe schedule, and the ports to the
+//! two consistency cores. No tokio, no clock, no randomness.
 
 pub mod cp;
+pub mod java;
 pub mod ports;
+pub mod probe;
+pub mod registry;
+pub mod switches;
+pub mod view;
+
+pub use registry::{Counts, InstanceChange, Registry, VisiblePublication};
+pub use switches::Switches;
+pub use view::{ListQuery, ServiceView};

@@ -1,6 +1,25 @@
-//! The CP state: persistent instances, service records, overrides, switches and origin retirement.
+//! The CP state: persistent instances, service records, overrides, switches and origin retirement. Replicated by the
+//! raft log: the same commands and stamps give the same state, byte for byte, on every member.
 
-use dyad_types::{Address, Instance, Origin, ServiceKey};
+mod apply;
+mod codec;
+mod command;
+mod service;
+mod snapshot;
+
+use std::sync::Arc;
+
+use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, SERVICES_MAX};
+use dyad_types::{MemberId, Origin, ServiceKey};
+use imbl::OrdMap;
+
+use crate::switches::Switches;
+
+pub use command::{
+    CpChanges, CpCommand, CpReply, EXPIRE_BATCH_MAX, ExpiredOverride, ExpiredService, HEALTH_BATCH_MAX,
+    HealthChange, Limit, OverrideChange,
+};
+pub use service::{CpService, Override, OverrideKey, Selector, ServiceRecord, StoredOverride, StoredRecord};
 
 /// When and where an entry was put into the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,78 +30,81 @@ pub struct Stamp {
     pub index: u64,
 }
 
-/// One replicated change.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CpCommand {
-    /// The cluster's identity, proposed once by the member that initialized it.
-    Found { cluster_id: u128 },
-    /// Registers or replaces a persistent instance; a re-registration keeps the probed health.
-    Register { service: ServiceKey, instance: Instance },
-    Deregister { service: ServiceKey, address: Address },
-    /// A quorum's decision that this incarnation and all earlier ones of the member are gone.
-    Retire { origin: Origin },
-}
-
-/// What apply made of a command.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CpReply {
-    Done,
-}
-
-/// What apply touched, for the registry and the Distro core.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CpChanges {
-    pub services: Vec<ServiceKey>,
-    pub switches: bool,
-    pub retired: bool,
-}
-
 /// A log or snapshot record that does not decode, or is of a version this build does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRecord(pub String);
 
-impl CpCommand {
-    /// The versioned bytes of the command, as the log stores and the wire carries them.
-    pub fn encode(&self) -> Vec<u8> {
-        Vec::new()
-    }
+/// Bounds that `apply` keeps. Part of the state machine and so no setting: all members must hold the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    /// Persistent instances altogether.
+    instances: usize,
+    /// Services with anything in the CP state.
+    services: usize,
+    /// Persistent instances, and overrides, of one service.
+    per_service: usize,
+}
 
-    /// # Errors
-    /// When the bytes are not a command, or one that this build does not know (never skipped: the member must stop).
-    pub fn decode(_bytes: &[u8]) -> Result<CpCommand, BadRecord> {
-        Err(BadRecord("not yet".into()))
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { instances: INSTANCES_MAX, services: SERVICES_MAX, per_service: INSTANCES_PER_SERVICE_MAX }
     }
 }
 
 /// The whole replicated state. Clones are O(1): a snapshot is built from a clone while apply goes on.
-#[derive(Clone, Debug, Default)]
-pub struct CpState {}
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CpState {
+    /// Milliseconds since the epoch: the highest stamp applied.
+    now_ms: u64,
+    cluster_id: Option<u128>,
+    services: OrdMap<ServiceKey, Arc<CpService>>,
+    /// Persistent instances in all services: the sum that the limit is checked against.
+    instances: usize,
+    switches: Arc<Switches>,
+    /// For each member its highest retired incarnation.
+    retired: OrdMap<MemberId, u64>,
+    limits: Limits,
+}
 
 impl CpState {
-    /// The only mutator. Total: every committed entry yields a reply, a rejected one too.
-    pub fn apply(&mut self, _command: &CpCommand, _stamp: Stamp) -> (CpReply, CpChanges) {
-        (CpReply::Done, CpChanges::default())
+    /// An empty state with limits that a test can reach.
+    #[cfg(test)]
+    fn with_limits(limits: Limits) -> CpState {
+        CpState { limits, ..CpState::default() }
     }
 
-    /// The state as versioned records, each well below 256 KiB, in a fixed order.
-    pub fn snapshot(&self) -> impl Iterator<Item = Vec<u8>> {
-        std::iter::empty()
-    }
-
-    /// # Errors
-    /// When a record does not decode.
-    pub fn restore(_records: impl IntoIterator<Item = Vec<u8>>) -> Result<CpState, BadRecord> {
-        Ok(CpState::default())
+    /// Milliseconds since the epoch: the highest stamp applied so far. Never goes back.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
     }
 
     /// The cluster's identity, once [`CpCommand::Found`] was applied.
     pub fn cluster_id(&self) -> Option<u128> {
-        None
+        self.cluster_id
+    }
+
+    /// What the CP side holds of one service.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Arc<CpService>> {
+        self.services.get(key)
+    }
+
+    /// All services with anything in the CP state, by key.
+    pub fn services(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<CpService>)> {
+        self.services.iter()
+    }
+
+    /// Persistent instances in all services.
+    pub fn instance_count(&self) -> usize {
+        self.instances
+    }
+
+    pub fn switches(&self) -> &Arc<Switches> {
+        &self.switches
     }
 
     /// For each member the highest retired incarnation.
     pub fn retired(&self) -> impl Iterator<Item = Origin> {
-        std::iter::empty()
+        self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation })
     }
 }

@@ -1,0 +1,242 @@
+//! The only mutator of the CP state.
+
+use std::sync::Arc;
+
+use dyad_types::instance::clamp_weight;
+use dyad_types::{Address, Instance, Origin, ServiceKey};
+
+use super::command::{
+    CpChanges, CpCommand, CpReply, ExpiredOverride, ExpiredService, HealthChange, Limit, OverrideChange,
+};
+use super::service::{CpService, Override, OverrideKey, ServiceRecord, StoredOverride, StoredRecord};
+use super::{CpState, Stamp};
+
+type Applied = (CpReply, CpChanges);
+
+impl CpState {
+    /// The only mutator. Total: every committed entry yields a reply, a rejected one too, and it looks at nothing but
+    /// the state, the command and the stamp.
+    pub fn apply(&mut self, command: &CpCommand, stamp: Stamp) -> (CpReply, CpChanges) {
+        self.now_ms = self.now_ms.max(stamp.now_ms);
+        match command {
+            CpCommand::Found { cluster_id } => self.found(*cluster_id),
+            CpCommand::Register { service, instance } => self.register(service, instance),
+            CpCommand::Deregister { service, address } => self.deregister(service, address),
+            CpCommand::Retire { origin } => self.retire(*origin),
+            CpCommand::SetHealth { changes } => self.set_health(changes),
+            CpCommand::CreateService { service, record } => self.create_service(service, record, stamp),
+            CpCommand::UpdateService { service, record, create } => {
+                self.update_service(service, record, *create, stamp)
+            }
+            CpCommand::DeleteService { service } => self.delete_service(service),
+            CpCommand::SetOverride { service, target, change } => {
+                self.set_override(service, target, change, stamp)
+            }
+            CpCommand::Expire { overrides, services } => self.expire(overrides, services),
+            CpCommand::SetSwitch { entry, value } => self.set_switch(entry, value),
+        }
+    }
+
+    fn found(&mut self, cluster_id: u128) -> Applied {
+        let present = *self.cluster_id.get_or_insert(cluster_id);
+        let reply = if present == cluster_id { CpReply::Done } else { CpReply::Exists };
+        (reply, CpChanges::default())
+    }
+
+    fn register(&mut self, key: &ServiceKey, instance: &Instance) -> Applied {
+        let address = instance.address();
+        let present = self.services.get(key).and_then(|s| s.instances.get(&address));
+        let mut instance = instance.clone();
+        instance.weight = clamp_weight(instance.weight);
+        if let Some(present) = present {
+            instance.healthy = present.healthy;
+            if **present == instance {
+                return (CpReply::Done, CpChanges::default());
+            }
+        } else if let Some(limit) = self.full(key) {
+            return refused(limit);
+        }
+        let new = self.service_mut(key).instances.insert(address, Arc::new(instance)).is_none();
+        self.instances += usize::from(new);
+        (CpReply::Done, CpChanges::service(key))
+    }
+
+    fn deregister(&mut self, key: &ServiceKey, address: &Address) -> Applied {
+        if !self.services.get(key).is_some_and(|s| s.instances.contains_key(address)) {
+            return (CpReply::NotFound, CpChanges::default());
+        }
+        self.service_mut(key).instances.remove(address);
+        self.instances -= 1;
+        self.drop_if_empty(key);
+        (CpReply::Done, CpChanges::service(key))
+    }
+
+    fn retire(&mut self, origin: Origin) -> Applied {
+        let known = self.retired.get(&origin.member).copied();
+        let higher = known.is_none_or(|incarnation| incarnation < origin.incarnation);
+        if higher {
+            self.retired.insert(origin.member, origin.incarnation);
+        }
+        (CpReply::Done, CpChanges { retired: higher, ..CpChanges::default() })
+    }
+
+    fn set_health(&mut self, changes: &[HealthChange]) -> Applied {
+        let mut touched = CpChanges::default();
+        for change in changes {
+            let present = self.services.get(&change.service).and_then(|s| s.instances.get(&change.address));
+            let Some(present) = present.filter(|i| i.healthy != change.healthy) else { continue };
+            let mut instance = Instance::clone(present);
+            instance.healthy = change.healthy;
+            self.service_mut(&change.service).instances.insert(change.address.clone(), Arc::new(instance));
+            touched.services.push(change.service.clone());
+        }
+        touched.services.sort_unstable();
+        touched.services.dedup();
+        (CpReply::Done, touched)
+    }
+
+    fn create_service(&mut self, key: &ServiceKey, record: &ServiceRecord, stamp: Stamp) -> Applied {
+        if self.services.get(key).is_some_and(|s| s.record.is_some() || !s.instances.is_empty()) {
+            return (CpReply::Exists, CpChanges::default());
+        }
+        self.store_record(key, record, stamp)
+    }
+
+    fn update_service(
+        &mut self,
+        key: &ServiceKey,
+        record: &ServiceRecord,
+        create: bool,
+        stamp: Stamp,
+    ) -> Applied {
+        let known = self.services.get(key).is_some_and(|s| s.record.is_some() || !s.instances.is_empty());
+        if !known && !create {
+            return (CpReply::NotFound, CpChanges::default());
+        }
+        self.store_record(key, record, stamp)
+    }
+
+    fn store_record(&mut self, key: &ServiceKey, record: &ServiceRecord, stamp: Stamp) -> Applied {
+        if let Some(limit) = self.services_full(key) {
+            return refused(limit);
+        }
+        let record = Arc::new(record.clone().clamped());
+        self.service_mut(key).record = Some(StoredRecord { record, revision: stamp.index });
+        (CpReply::Done, CpChanges::service(key))
+    }
+
+    fn delete_service(&mut self, key: &ServiceKey) -> Applied {
+        let changes = CpChanges { deleted: vec![key.clone()], ..CpChanges::service(key) };
+        match self.services.get(key) {
+            // The service may still linger in the registries after its last ephemeral instance.
+            None => (CpReply::NotFound, changes),
+            Some(service) if !service.instances.is_empty() => (CpReply::NotEmpty, CpChanges::default()),
+            Some(_) => {
+                self.services.remove(key);
+                (CpReply::Done, changes)
+            }
+        }
+    }
+
+    fn set_override(
+        &mut self,
+        key: &ServiceKey,
+        target: &OverrideKey,
+        change: &OverrideChange,
+        stamp: Stamp,
+    ) -> Applied {
+        let overrides = self.services.get(key).map(|s| &s.overrides);
+        let present = overrides.and_then(|o| o.get(target));
+        let value = match change {
+            OverrideChange::Put(value) => value.clone(),
+            OverrideChange::Patch { enabled, weight, metadata } => {
+                let old = present.map_or_else(Override::default, |o| Override::clone(&o.value));
+                Override {
+                    enabled: enabled.or(old.enabled),
+                    weight: weight.or(old.weight),
+                    metadata: metadata.clone().unwrap_or(old.metadata),
+                }
+            }
+        };
+        if present.is_none() && overrides.is_some_and(|o| o.len() >= self.limits.per_service) {
+            return refused(Limit::InstancesPerService(self.limits.per_service));
+        }
+        if let Some(limit) = self.services_full(key) {
+            return refused(limit);
+        }
+        let stored = StoredOverride { value: Arc::new(value.clamped()), revision: stamp.index };
+        self.service_mut(key).overrides.insert(target.clone(), stored);
+        (CpReply::Done, CpChanges::service(key))
+    }
+
+    fn expire(&mut self, overrides: &[ExpiredOverride], services: &[ExpiredService]) -> Applied {
+        let mut touched = CpChanges::default();
+        for expired in overrides {
+            let Some(service) = self.services.get(&expired.service) else { continue };
+            let same = service.overrides.get(&expired.target).is_some_and(|o| o.revision == expired.revision);
+            let instance = service.instances.get(&expired.target.address);
+            if !same || instance.is_some_and(|i| i.cluster == expired.target.cluster) {
+                continue;
+            }
+            self.service_mut(&expired.service).overrides.remove(&expired.target);
+            self.drop_if_empty(&expired.service);
+            touched.services.push(expired.service.clone());
+        }
+        for expired in services {
+            let Some(service) = self.services.get(&expired.service) else { continue };
+            let same = service.record.as_ref().is_some_and(|r| r.revision == expired.revision);
+            if !same || !service.instances.is_empty() {
+                continue;
+            }
+            self.service_mut(&expired.service).record = None;
+            self.drop_if_empty(&expired.service);
+            touched.services.push(expired.service.clone());
+        }
+        touched.services.sort_unstable();
+        touched.services.dedup();
+        (CpReply::Done, touched)
+    }
+
+    fn set_switch(&mut self, entry: &str, value: &str) -> Applied {
+        let mut switches = self.switches.as_ref().clone();
+        if let Err(message) = switches.set(entry, value) {
+            return (CpReply::BadSwitch(message), CpChanges::default());
+        }
+        let changed = switches != *self.switches;
+        if changed {
+            self.switches = Arc::new(switches);
+        }
+        (CpReply::Done, CpChanges { switches: changed, ..CpChanges::default() })
+    }
+
+    /// The bound that one more instance of this service would break.
+    fn full(&self, key: &ServiceKey) -> Option<Limit> {
+        let here = self.services.get(key).map_or(0, |s| s.instances.len());
+        if here >= self.limits.per_service {
+            return Some(Limit::InstancesPerService(self.limits.per_service));
+        }
+        if self.instances >= self.limits.instances {
+            return Some(Limit::Instances(self.limits.instances));
+        }
+        self.services_full(key)
+    }
+
+    fn services_full(&self, key: &ServiceKey) -> Option<Limit> {
+        let full = self.services.len() >= self.limits.services && !self.services.contains_key(key);
+        full.then_some(Limit::Services(self.limits.services))
+    }
+
+    pub(super) fn service_mut(&mut self, key: &ServiceKey) -> &mut CpService {
+        Arc::make_mut(self.services.entry(key.clone()).or_default())
+    }
+
+    fn drop_if_empty(&mut self, key: &ServiceKey) {
+        if self.services.get(key).is_some_and(|s| s.is_empty()) {
+            self.services.remove(key);
+        }
+    }
+}
+
+fn refused(limit: Limit) -> Applied {
+    (CpReply::Limit(limit), CpChanges::default())
+}

@@ -1,0 +1,297 @@
+//! One service: its publications, its CP half, and the view built from both.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use dyad_types::{ClientId, Instance, Lifetime, Millis, Origin, Publication, PublicationKey, ServiceKey};
+use imbl::ordmap::DiffItem;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::change::{InstanceChange, between};
+use super::hash::ByKey;
+use super::{Counts, LINGER_MS, VisiblePublication};
+use crate::cp::{CpService, OverrideKey};
+use crate::view::{ServiceView, ViewInstance, place};
+
+/// A hash table of publications is shrunk when at most one in this many places is taken.
+const SHRINK_FACTOR: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct ServiceEntry {
+    key: ServiceKey,
+    contents: Mutex<Contents>,
+    /// The view of the present contents, or none while nobody asked for it.
+    view: ArcSwapOption<ServiceView>,
+}
+
+/// The mutable part of a service.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) publications: HashMap<ClientId, Held, ByKey>,
+    pub(super) cp: Option<Arc<CpService>>,
+    revision: u64,
+    /// Instances in `publications`.
+    ephemeral: usize,
+    /// When the last instance of either lifetime went, or the service appeared without one.
+    empty_since: Option<Millis>,
+    /// When the last ephemeral publication went.
+    ephemeral_until: Option<Millis>,
+    /// Overrides without their instance, and since when.
+    pub(super) idle_overrides: BTreeMap<OverrideKey, Millis>,
+    /// In the registry's listing.
+    pub(super) listed: bool,
+    /// Taken out of the map: a writer that still holds the entry looks again.
+    pub(super) dead: bool,
+}
+
+/// One client's publication.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) publication: Arc<Publication>,
+    healthy: bool,
+    rank: (u64, Origin),
+}
+
+impl ServiceEntry {
+    pub(super) fn new(key: ServiceKey) -> ServiceEntry {
+        ServiceEntry { key, contents: Mutex::default(), view: ArcSwapOption::empty() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock()
+    }
+
+    /// The present view; built, and kept, when there is none.
+    pub(super) fn view(&self, cache_millis: i64) -> Option<Arc<ServiceView>> {
+        if let Some(view) = &*self.view.load() {
+            view.mark_used();
+            return Some(view.clone());
+        }
+        let contents = self.lock();
+        if let Some(view) = self.view.load_full() {
+            return Some(view);
+        }
+        let view = Arc::new(contents.build(&self.key, cache_millis)?);
+        self.view.store(Some(view.clone()));
+        Some(view)
+    }
+
+    /// The present view for one look: built when there is none, but not kept.
+    pub(super) fn peek(&self, cache_millis: i64) -> Option<Arc<ServiceView>> {
+        if let Some(view) = self.view.load_full() {
+            return Some(view);
+        }
+        self.lock().build(&self.key, cache_millis).map(Arc::new)
+    }
+
+    /// The contents changed: no reader may find the old view after this. Called under the lock, so that a view built
+    /// from older contents cannot be stored later.
+    pub(super) fn changed(&self, contents: &mut Contents) {
+        contents.revision += 1;
+        if self.view.load().is_some() {
+            self.view.store(None);
+        }
+    }
+
+    /// Gives back the view's memory when nobody asked for it since the last call.
+    pub(super) fn drop_unused_view(&self) {
+        if self.view.load().as_ref().is_some_and(|view| !view.take_used()) {
+            self.view.store(None);
+        }
+    }
+}
+
+impl Contents {
+    pub(super) fn publish(
+        &mut self,
+        key: &PublicationKey,
+        visible: VisiblePublication,
+    ) -> Vec<InstanceChange> {
+        let new = Held { publication: visible.publication, healthy: visible.healthy, rank: visible.rank };
+        let after = new.shown(&key.client);
+        for instance in &after {
+            if self.idle_overrides.is_empty() {
+                break;
+            }
+            self.idle_overrides.remove(&OverrideKey::of(instance));
+        }
+        self.ephemeral += after.len();
+        let before = match self.publications.insert(key.client.clone(), new) {
+            Some(old) => old.shown(&key.client),
+            None => Vec::new(),
+        };
+        self.ephemeral -= before.len();
+        between(&key.service, Lifetime::Ephemeral, before, after)
+    }
+
+    pub(super) fn withdraw(&mut self, key: &PublicationKey, now: Millis) -> Vec<InstanceChange> {
+        let Some(old) = self.publications.remove(&key.client) else { return Vec::new() };
+        if self.publications.capacity() > SHRINK_FACTOR * self.publications.len() {
+            self.publications.shrink_to_fit();
+        }
+        if self.publications.is_empty() {
+            self.ephemeral_until = Some(now);
+        }
+        let before = old.shown(&key.client);
+        self.ephemeral -= before.len();
+        between(&key.service, Lifetime::Ephemeral, before, Vec::new())
+    }
+
+    pub(super) fn set_cp(
+        &mut self,
+        key: &ServiceKey,
+        service: Option<Arc<CpService>>,
+    ) -> Vec<InstanceChange> {
+        let old = self.cp.take().unwrap_or_default();
+        let new = service.clone().unwrap_or_default();
+        self.cp = service;
+        let (lifetime, mut out) = (Lifetime::Persistent, Vec::new());
+        for item in old.instances().diff(new.instances()) {
+            let service = key.clone();
+            match item {
+                DiffItem::Add(_, new) => {
+                    self.idle_overrides.remove(&OverrideKey::of(new));
+                    out.push(InstanceChange::New { service, lifetime, instance: Instance::clone(new) });
+                }
+                DiffItem::Update { old: (_, old), new: (_, new) } => {
+                    self.idle_overrides.remove(&OverrideKey::of(new));
+                    let (old, new) = (Instance::clone(old), Instance::clone(new));
+                    if old != new {
+                        out.push(InstanceChange::Changed { service, lifetime, old, new });
+                    }
+                }
+                DiffItem::Remove(_, old) => {
+                    out.push(InstanceChange::Gone { service, lifetime, instance: Instance::clone(old) });
+                }
+            }
+        }
+        out
+    }
+
+    /// Brings listing and the empty clock in step with the contents after a write.
+    pub(super) fn settle(&mut self, now: Millis) {
+        if self.instances() > 0 {
+            self.empty_since = None;
+        } else {
+            self.empty_since.get_or_insert(now);
+        }
+        let held = self.instances() > 0 || self.has_record();
+        self.listed = self.listed || held;
+    }
+
+    /// An operator deleted the service: unless something came in the meantime it is unknown at once.
+    pub(super) fn forget(&mut self) {
+        if self.instances() == 0 && !self.has_record() {
+            self.listed = false;
+            self.ephemeral_until = None;
+        }
+    }
+
+    /// Has the service been without instances for 60 s?
+    pub(super) fn idle(&self, now: Millis) -> bool {
+        self.empty_since.is_some_and(|since| now.since(since) >= LINGER_MS)
+    }
+
+    /// Nothing that a later query could need is left.
+    pub(super) fn is_void(&self) -> bool {
+        !self.listed && self.instances() == 0 && self.cp.is_none()
+    }
+
+    pub(super) fn has_record(&self) -> bool {
+        self.cp.as_ref().is_some_and(|cp| cp.record().is_some())
+    }
+
+    /// Instances of both lifetimes.
+    pub(super) fn instances(&self) -> usize {
+        self.ephemeral + self.persistent()
+    }
+
+    fn persistent(&self) -> usize {
+        self.cp.as_ref().map_or(0, |cp| cp.instances().len())
+    }
+
+    pub(super) fn lifetime(&self, now: Millis) -> Option<Lifetime> {
+        if self.persistent() > 0 {
+            return Some(Lifetime::Persistent);
+        }
+        let lingers = || self.ephemeral_until.is_some_and(|until| now.since(until) < LINGER_MS);
+        (!self.publications.is_empty() || lingers()).then_some(Lifetime::Ephemeral)
+    }
+
+    pub(super) fn totals(&self) -> Counts {
+        Counts {
+            services: usize::from(self.listed),
+            ephemeral_instances: self.ephemeral,
+            persistent_instances: self.persistent(),
+            lifetime_conflicts: usize::from(self.ephemeral > 0 && self.persistent() > 0),
+        }
+    }
+
+    /// Is an instance of this override's (ip, port, cluster) registered?
+    pub(super) fn has_instance(&self, target: &OverrideKey) -> bool {
+        let wanted = (&*target.address.ip, target.address.port, &*target.cluster);
+        let beat = ClientId::beat(&target.address.ip, target.address.port);
+        let holds = |held: &Held| held.publication.instances().iter().any(|i| place(i) == wanted);
+        self.cp
+            .as_ref()
+            .and_then(|cp| cp.instances().get(&target.address))
+            .is_some_and(|i| place(i) == wanted)
+            || self.publications.get(&beat).is_some_and(holds)
+            || self.publications.iter().any(|(client, held)| !client.is_beat() && holds(held))
+    }
+
+    /// Merges everything into the view; `None` for a service that queries do not know.
+    fn build(&self, key: &ServiceKey, cache_millis: i64) -> Option<ServiceView> {
+        if !self.listed {
+            return None;
+        }
+        let mut instances = self.ephemeral_instances();
+        let persistent = self.cp.iter().flat_map(|cp| cp.instances().values());
+        instances.extend(
+            persistent.map(|i| ViewInstance { instance: Instance::clone(i), lifetime: Lifetime::Persistent }),
+        );
+        if let Some(cp) = self.cp.as_ref().filter(|cp| !cp.overrides().is_empty()) {
+            for shown in &mut instances {
+                if let Some(over) = cp.overrides().get(&OverrideKey::of(&shown.instance)) {
+                    over.value.apply_to(&mut shown.instance);
+                }
+            }
+        }
+        instances.sort_by(|a, b| place(&a.instance).cmp(&place(&b.instance)));
+        let record = self.cp.as_ref().and_then(|cp| cp.record()).map(|stored| stored.record.clone());
+        Some(ServiceView::new(key.clone(), self.revision, instances, record, cache_millis))
+    }
+
+    /// The ephemeral instances; of several clients with the same one the highest rank gives the attributes, and it is
+    /// healthy if one of them is.
+    fn ephemeral_instances(&self) -> Vec<ViewInstance> {
+        let mut ranked: Vec<(Instance, (u64, Origin), &ClientId)> = Vec::with_capacity(self.ephemeral);
+        for (client, held) in &self.publications {
+            ranked.extend(held.shown(client).into_iter().map(|i| (i, held.rank, client)));
+        }
+        ranked.sort_by(|a, b| place(&a.0).cmp(&place(&b.0)).then_with(|| (b.1, b.2).cmp(&(a.1, a.2))));
+        let mut out: Vec<ViewInstance> = Vec::with_capacity(ranked.len());
+        for (instance, _, _) in ranked {
+            match out.last_mut() {
+                Some(last) if place(&last.instance) == place(&instance) => {
+                    last.instance.healthy |= instance.healthy;
+                }
+                _ => out.push(ViewInstance { instance, lifetime: Lifetime::Ephemeral }),
+            }
+        }
+        out
+    }
+}
+
+impl Held {
+    /// The instances with their present health.
+    fn shown(&self, client: &ClientId) -> Vec<Instance> {
+        let beat = client.is_beat();
+        let mut instances = self.publication.instances().to_vec();
+        for instance in &mut instances {
+            instance.healthy = self.healthy && (beat || instance.healthy);
+        }
+        instances
+    }
+}

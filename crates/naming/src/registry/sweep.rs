@@ -1,0 +1,84 @@
+//! The periodic cleaning: services that are empty for 60 s, and what the leader should expire.
+
+use dyad_types::{Millis, ServiceKey};
+
+use super::entry::Contents;
+use super::{LINGER_MS, Registry};
+use crate::cp::{CpCommand, EXPIRE_BATCH_MAX, ExpiredOverride, ExpiredService};
+
+/// What a sweep found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sweep {
+    /// Services that are no longer known here.
+    pub gone: Vec<ServiceKey>,
+    /// Overrides without an instance for 60 s, for the leader to remove.
+    pub overrides: Vec<ExpiredOverride>,
+    /// Service records without an instance for 60 s, for the leader to remove.
+    pub records: Vec<ExpiredService>,
+}
+
+impl Sweep {
+    /// The command that only the leader proposes; `None` when nothing is expired.
+    pub fn command(&self) -> Option<CpCommand> {
+        if self.overrides.is_empty() && self.records.is_empty() {
+            return None;
+        }
+        Some(CpCommand::Expire { overrides: self.overrides.clone(), services: self.records.clone() })
+    }
+}
+
+impl Registry {
+    /// Drops services that are without instances and record for 60 s, and views that nobody asked for since the last
+    /// sweep; tells what the CP state holds in vain. Every member sweeps, every 5 s (`ExpiredMetadataCleaner`).
+    pub fn sweep(&self, now: Millis) -> Sweep {
+        let mut sweep = Sweep::default();
+        let services = self.services.pin();
+        for (key, entry) in &services {
+            let mut contents = entry.lock();
+            if contents.dead {
+                continue;
+            }
+            sweep.expired(key, &mut contents, now);
+            if contents.listed && contents.idle(now) && !contents.has_record() {
+                contents.listed = false;
+                self.listed.write().remove(key);
+                entry.changed(&mut contents);
+                sweep.gone.push(key.clone());
+            }
+            if contents.is_void() {
+                contents.dead = true;
+                services.remove(key);
+            } else {
+                entry.drop_unused_view();
+            }
+        }
+        sweep
+    }
+}
+
+impl Sweep {
+    fn expired(&mut self, key: &ServiceKey, contents: &mut Contents, now: Millis) {
+        let Some(cp) = contents.cp.clone() else { return };
+        if let Some(record) = cp.record()
+            && contents.idle(now)
+            && self.records.len() < EXPIRE_BATCH_MAX
+        {
+            self.records.push(ExpiredService { service: key.clone(), revision: record.revision });
+        }
+        contents.idle_overrides.retain(|target, _| cp.overrides().contains_key(target));
+        for (target, stored) in cp.overrides() {
+            if contents.has_instance(target) {
+                contents.idle_overrides.remove(target);
+                continue;
+            }
+            let since = *contents.idle_overrides.entry(target.clone()).or_insert(now);
+            if now.since(since) >= LINGER_MS && self.overrides.len() < EXPIRE_BATCH_MAX {
+                self.overrides.push(ExpiredOverride {
+                    service: key.clone(),
+                    target: target.clone(),
+                    revision: stored.revision,
+                });
+            }
+        }
+    }
+}
