@@ -1,0 +1,280 @@
+//! The schedule of TCP probes of persistent instances (`HealthCheckTaskV2`, `TcpHealthCheckProcessor`), without dialing:
+//! addresses to dial come out, outcomes go in, changes of health come out.
+//!
+//! Exactly one member probes an address: the one that the placement hash names among the live members. Its findings
+//! become [`CpCommand::SetHealth`]; while the CP state still says otherwise each further probe says it again, so that a
+//! finding made without a leader is not lost.
+
+mod address;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dyad_types::{Address, MemberId, Millis, ServiceKey, responsible};
+use imbl::ordmap::DiffItem;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::cp::{CpChanges, CpCommand, CpService, CpState, HEALTH_BATCH_MAX, HealthChange};
+use crate::switches::Switches;
+
+pub use address::dialable;
+
+/// Milliseconds until a dial counts as timed out (`TcpHealthCheckProcessor.CONNECT_TIMEOUT_MS`).
+pub const DIAL_TIMEOUT_MS: u64 = 500;
+/// Milliseconds from an instance's appearance to its first probe, at least; up to as much as the largest interval is
+/// added, so that many instances do not come due together.
+const FIRST_PROBE_MS: u64 = 2_000;
+/// Milliseconds between two dials, on average.
+const DIAL_SPACING_MS: u64 = 6;
+/// A caller that comes late may catch up this many milliseconds' worth of dials. With the spacing: at most
+/// (1000 + 100) / 6 + 1 = 184 dials in any second.
+const DIAL_CATCH_UP_MS: u64 = 100;
+/// A dial whose outcome never came in is repeated after this many milliseconds.
+const DIAL_LOST_MS: u64 = 10_000;
+/// Seeds of the two hashes from which the first probe's delay is derived.
+const SPREAD_SEEDS: [u64; 2] = [1, 2];
+
+/// What dialing an address showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Connected, after this many milliseconds.
+    Connected(u64),
+    /// Refused: unhealthy at once.
+    Refused,
+    TimedOut,
+    /// Any other error.
+    Failed,
+}
+
+/// An address to dial now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub address: Address,
+    pub socket: SocketAddr,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct ProbePlan {
+    me: MemberId,
+    live: Vec<MemberId>,
+    /// The members' cluster addresses, never dialed.
+    cluster: Vec<SocketAddr>,
+    switches: Arc<Switches>,
+    services: BTreeMap<ServiceKey, Arc<CpService>>,
+    targets: BTreeMap<Address, Target>,
+    due: BTreeSet<(Millis, Address)>,
+    /// The earliest time of the next dial.
+    next_dial: Millis,
+}
+
+#[derive(Debug, Default)]
+struct Target {
+    /// The services with a persistent instance here.
+    services: Vec<ServiceKey>,
+    /// Present while this member probes the address.
+    schedule: Option<Schedule>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    at: Millis,
+    socket: SocketAddr,
+    interval_ms: u64,
+    /// Consecutive outcomes of the one and the other kind.
+    good: i32,
+    bad: i32,
+}
+
+impl ProbePlan {
+    /// A plan of this member, which for the time being knows no other.
+    pub fn new(me: MemberId) -> ProbePlan {
+        ProbePlan {
+            me,
+            live: vec![me],
+            cluster: Vec::new(),
+            switches: Arc::default(),
+            services: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            due: BTreeSet::new(),
+            next_dial: Millis(0),
+        }
+    }
+
+    /// The members that are live as this one sees them (itself always is), and all members' cluster addresses, those of
+    /// this host's interfaces included.
+    pub fn set_members(&mut self, live: &[MemberId], cluster: &[SocketAddr], now: Millis) {
+        let mut live = live.to_vec();
+        live.push(self.me);
+        live.sort_unstable();
+        live.dedup();
+        if live == self.live && cluster == self.cluster {
+            return;
+        }
+        (self.live, self.cluster) = (live, cluster.to_vec());
+        let addresses: Vec<Address> = self.targets.keys().cloned().collect();
+        for address in addresses {
+            self.assign(&address, now);
+        }
+    }
+
+    /// Takes over what one applied entry changed.
+    pub fn apply(&mut self, state: &CpState, changes: &CpChanges, now: Millis) {
+        self.switches = state.switches().clone();
+        for key in &changes.services {
+            self.set_service(key, state.service(key).cloned(), now);
+        }
+    }
+
+    /// Takes over a whole CP state.
+    pub fn install(&mut self, state: &CpState, now: Millis) {
+        self.switches = state.switches().clone();
+        let gone: Vec<ServiceKey> =
+            self.services.keys().filter(|key| state.service(key).is_none()).cloned().collect();
+        for key in gone {
+            self.set_service(&key, None, now);
+        }
+        for (key, service) in state.services() {
+            self.set_service(key, Some(service.clone()), now);
+        }
+    }
+
+    /// When [`ProbePlan::due`] has something to say next.
+    pub fn next_timeout(&self) -> Option<Millis> {
+        let (at, _) = self.due.first().filter(|_| self.switches.health_check_enabled)?;
+        Some((*at).max(self.next_dial))
+    }
+
+    /// The addresses to dial now. At most 200 in any second; what is left over comes with the next call. Each answer
+    /// goes to [`ProbePlan::finish`].
+    pub fn due(&mut self, now: Millis) -> Vec<Probe> {
+        let mut probes = Vec::new();
+        if !self.switches.health_check_enabled {
+            return probes;
+        }
+        self.next_dial = self.next_dial.max(now.back(DIAL_CATCH_UP_MS));
+        while self.next_dial <= now && self.due.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, address)) = self.due.pop_first() else { break };
+            let Some(schedule) = self.targets.get_mut(&address).and_then(|t| t.schedule.as_mut()) else {
+                continue;
+            };
+            schedule.at = now + DIAL_LOST_MS;
+            let socket = schedule.socket;
+            self.due.insert((schedule.at, address.clone()));
+            self.next_dial = self.next_dial + DIAL_SPACING_MS;
+            probes.push(Probe { address, socket });
+        }
+        probes
+    }
+
+    /// Takes the outcome of a dial; gives the instances whose health the CP state should change
+    /// (`HealthCheckCommonV2`). An address that is no longer this member's says nothing.
+    pub fn finish(&mut self, address: &Address, outcome: Outcome, now: Millis) -> Vec<HealthChange> {
+        let params = self.switches.tcp_health_params;
+        let times = self.switches.check_times;
+        let Some(target) = self.targets.get_mut(address) else { return Vec::new() };
+        let Some(schedule) = &mut target.schedule else { return Vec::new() };
+        let max_ms = u64::try_from(params.max).unwrap_or(0);
+        let rt_ms = match outcome {
+            Outcome::Connected(ms) => ms,
+            Outcome::TimedOut => schedule.interval_ms.saturating_mul(2),
+            Outcome::Refused | Outcome::Failed => max_ms,
+        };
+        let healthy = matches!(outcome, Outcome::Connected(_));
+        if healthy {
+            (schedule.good, schedule.bad) = (schedule.good.saturating_add(1), 0);
+        } else {
+            (schedule.good, schedule.bad) = (0, schedule.bad.saturating_add(1));
+        }
+        let settled = outcome == Outcome::Refused || schedule.good.max(schedule.bad) >= times;
+        let factor = f64::from(params.factor);
+        let mixed = factor * schedule.interval_ms as f64 + (1.0 - factor) * rt_ms as f64;
+        let min_ms = u64::try_from(params.min).unwrap_or(0);
+        schedule.interval_ms = (mixed as u64).min(max_ms).max(min_ms);
+        self.due.remove(&(schedule.at, address.clone()));
+        schedule.at = now + schedule.interval_ms;
+        self.due.insert((schedule.at, address.clone()));
+        if !settled || !self.switches.health_check_enabled {
+            return Vec::new();
+        }
+        let shown = |key: &ServiceKey| self.services.get(key)?.instances().get(address).map(|i| i.healthy);
+        target
+            .services
+            .iter()
+            .filter(|key| shown(key) == Some(!healthy))
+            .map(|key| HealthChange { service: key.clone(), address: address.clone(), healthy })
+            .collect()
+    }
+
+    /// Addresses that this member probes.
+    pub fn probed(&self) -> usize {
+        self.due.len()
+    }
+
+    fn set_service(&mut self, key: &ServiceKey, service: Option<Arc<CpService>>, now: Millis) {
+        let new = service.clone().unwrap_or_default();
+        let old = match service {
+            Some(service) => self.services.insert(key.clone(), service),
+            None => self.services.remove(key),
+        }
+        .unwrap_or_default();
+        for item in old.instances().diff(new.instances()) {
+            match item {
+                DiffItem::Add(address, _) => {
+                    self.targets.entry(address.clone()).or_default().services.push(key.clone());
+                    self.assign(address, now);
+                }
+                DiffItem::Remove(address, _) => self.leave(address, key),
+                DiffItem::Update { .. } => {}
+            }
+        }
+    }
+
+    fn leave(&mut self, address: &Address, key: &ServiceKey) {
+        let Some(target) = self.targets.get_mut(address) else { return };
+        target.services.retain(|service| service != key);
+        if target.services.is_empty() {
+            if let Some(schedule) = target.schedule {
+                self.due.remove(&(schedule.at, address.clone()));
+            }
+            self.targets.remove(address);
+        }
+    }
+
+    /// Begins or ends probing the address, as placement says.
+    fn assign(&mut self, address: &Address, now: Millis) {
+        let Some(target) = self.targets.get_mut(address) else { return };
+        let id = format!("{address}#false");
+        let mine = responsible(&id, self.live.iter().copied()) == Some(self.me);
+        let socket = dialable(address, &self.cluster).filter(|_| mine);
+        match (socket, target.schedule) {
+            (Some(socket), None) => {
+                let interval_ms = first_delay(&id, self.switches.tcp_health_params.max);
+                let at = now + interval_ms;
+                target.schedule = Some(Schedule { at, socket, interval_ms, good: 0, bad: 0 });
+                self.due.insert((at, address.clone()));
+            }
+            (None, Some(schedule)) => {
+                self.due.remove(&(schedule.at, address.clone()));
+                target.schedule = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The commands that carry these changes.
+pub fn commands(changes: Vec<HealthChange>) -> Vec<CpCommand> {
+    changes.chunks(HEALTH_BATCH_MAX).map(|chunk| CpCommand::SetHealth { changes: chunk.to_vec() }).collect()
+}
+
+/// 2 s plus a spread of Nacos's shape (a number below a number below the largest interval), derived from the key.
+fn first_delay(id: &str, max_ms: i32) -> u64 {
+    let [first, second] = SPREAD_SEEDS.map(|seed| xxh3_64_with_seed(id.as_bytes(), seed));
+    let bound = first % (u64::try_from(max_ms).unwrap_or(0) + 1);
+    FIRST_PROBE_MS + second % (bound + 1)
+}
+
+#[cfg(test)]
+mod tests;
