@@ -108,3 +108,6 @@ impl CpState {
         self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation })
     }
 }
+
+#[cfg(test)]
+mod tests;
