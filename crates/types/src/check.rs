@@ -77,7 +77,9 @@ pub struct Illegal {
 /// # Errors
 /// The first rule that a value breaks.
 pub fn check(input: &Input<'_>) -> Result<(), Illegal> {
-    rule(input.namespace_name, Field::NamespaceName, NAMESPACE_NAME_MAX, |s| !s.contains(FORBIDDEN_IN_NAMES))?;
+    rule(input.namespace_name, Field::NamespaceName, NAMESPACE_NAME_MAX, |s| {
+        !s.contains(FORBIDDEN_IN_NAMES)
+    })?;
     namespace_id(input.namespace_id)?;
     rule(input.data_id, Field::DataId, DATA_ID_MAX, is_token)?;
     rule(input.service, Field::Service, SERVICE_MAX, is_service)?;
@@ -242,7 +244,11 @@ mod tests {
                 assert_eq!(with(*field, value), "", "{field} {value:?}");
             }
             for value in *bad {
-                assert_eq!(with(*field, value), format!("Param '{field}' is illegal, {CHARACTERS}"), "{value:?}");
+                assert_eq!(
+                    with(*field, value),
+                    format!("Param '{field}' is illegal, {CHARACTERS}"),
+                    "{value:?}"
+                );
             }
         }
     }
@@ -295,7 +301,10 @@ mod tests {
         };
         assert_eq!(check(&all).unwrap_err().field, Field::NamespaceId);
         assert_eq!(check(&Input { namespace_id: None, ..all }).unwrap_err().field, Field::Service);
-        assert_eq!(check(&Input { namespace_id: None, service: None, ..all }).unwrap_err().field, Field::Group);
+        assert_eq!(
+            check(&Input { namespace_id: None, service: None, ..all }).unwrap_err().field,
+            Field::Group
+        );
         let port = Input { namespace_id: None, service: None, group: None, ..all };
         assert_eq!(check(&port).unwrap_err().field, Field::Port);
     }

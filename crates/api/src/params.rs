@@ -1,0 +1,226 @@
+//! Parameters of a request: query and form decoded in one pass into a fixed set of slots.
+//!
+//! There is no map: a name that no route knows is skipped without being copied, and all decoded values share one buffer.
+//! As in the servlet API a parameter may stand in the query or in a form body, and the first occurrence counts.
+
+/// Declares the parameters that any route reads.
+macro_rules! keys {
+    ($($variant:ident = $name:literal),+ $(,)?) => {
+        /// A parameter name that some route reads.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Key { $($variant),+ }
+
+        const KEYS: usize = [$($name),+].len();
+
+        impl Key {
+            pub fn name(self) -> &'static str {
+                match self { $(Key::$variant => $name),+ }
+            }
+
+            fn of(name: &[u8]) -> Option<Key> {
+                $(if name == $name.as_bytes() { return Some(Key::$variant); })+
+                None
+            }
+        }
+    };
+}
+
+keys! {
+    ServiceName = "serviceName",
+    NamespaceId = "namespaceId",
+    GroupName = "groupName",
+    Ip = "ip",
+    Port = "port",
+    ClusterName = "clusterName",
+    Beat = "beat",
+    Weight = "weight",
+    Metadata = "metadata",
+    Healthy = "healthy",
+    Enabled = "enabled",
+    Enable = "enable",
+    Ephemeral = "ephemeral",
+    Cluster = "cluster",
+    Clusters = "clusters",
+    HealthyOnly = "healthyOnly",
+    UdpPort = "udpPort",
+    ProtectThreshold = "protectThreshold",
+    Selector = "selector",
+    PageNo = "pageNo",
+    PageSize = "pageSize",
+    Entry = "entry",
+    Value = "value",
+    Debug = "debug",
+    OnlyStatus = "onlyStatus",
+    Keyword = "keyword",
+    Cp = "cp",
+    CheckPort = "checkPort",
+    ServiceNameParam = "serviceNameParam",
+    GroupNameParam = "groupNameParam",
+}
+
+/// Where a value lies in the buffer; `start` of `ABSENT` means that the request has no such parameter.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    start: u32,
+    len: u32,
+}
+
+const ABSENT: Slot = Slot { start: u32::MAX, len: 0 };
+
+/// The decoded parameters of one request.
+#[derive(Clone, Debug)]
+pub struct Params {
+    text: String,
+    slots: [Slot; KEYS],
+}
+
+impl Params {
+    /// Decodes the query and, when the request has one, the form body. Both are far below 4 GiB by the limits on them.
+    pub fn parse(query: &str, form: &[u8]) -> Params {
+        let mut slots = [ABSENT; KEYS];
+        let mut bytes = Vec::with_capacity(query.len() + form.len());
+        scan(query.as_bytes(), &mut slots, &mut bytes);
+        scan(form, &mut slots, &mut bytes);
+        match String::from_utf8(bytes) {
+            Ok(text) => Params { text, slots },
+            Err(bad) => lossy(bad.as_bytes(), slots),
+        }
+    }
+
+    /// The trimmed value; `None` when it is absent or blank, as `WebUtils.optional` sees it.
+    pub fn get(&self, key: Key) -> Option<&str> {
+        let value = self.raw(key)?.trim();
+        if value.is_empty() { None } else { Some(value) }
+    }
+
+    /// The value as sent, even when it is empty.
+    pub fn raw(&self, key: Key) -> Option<&str> {
+        let slot = self.slots[key as usize];
+        if slot.start == ABSENT.start {
+            return None;
+        }
+        Some(&self.text[slot.start as usize..(slot.start + slot.len) as usize])
+    }
+
+    /// The first of two names that has a value: a name and its alias.
+    pub fn either(&self, key: Key, alias: Key) -> Option<&str> {
+        self.get(key).or_else(|| self.get(alias))
+    }
+}
+
+fn scan(input: &[u8], slots: &mut [Slot; KEYS], out: &mut Vec<u8>) {
+    for pair in input.split(|&b| b == b'&') {
+        let equals = pair.iter().position(|&b| b == b'=');
+        let (name, value) = match equals {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &pair[pair.len()..]),
+        };
+        let Some(key) = Key::of(name).or_else(|| encoded_key(name)) else { continue };
+        let slot = &mut slots[key as usize];
+        if slot.start != ABSENT.start {
+            continue;
+        }
+        let start = out.len();
+        decode(value, out);
+        *slot = Slot { start: start as u32, len: (out.len() - start) as u32 };
+    }
+}
+
+/// A name that was itself percent-encoded: rare, so it pays with an allocation.
+fn encoded_key(name: &[u8]) -> Option<Key> {
+    if !name.contains(&b'%') {
+        return None;
+    }
+    let mut plain = Vec::with_capacity(name.len());
+    decode(name, &mut plain);
+    Key::of(&plain)
+}
+
+/// `application/x-www-form-urlencoded` decoding. A `%` without two hex digits stays as it is.
+fn decode(mut value: &[u8], out: &mut Vec<u8>) {
+    while let Some(at) = value.iter().position(|&b| b == b'%' || b == b'+') {
+        out.extend_from_slice(&value[..at]);
+        value = &value[at..];
+        match value {
+            [b'%', high, low, rest @ ..] if hex(*high).is_some() && hex(*low).is_some() => {
+                out.push(hex(*high).unwrap_or(0) << 4 | hex(*low).unwrap_or(0));
+                value = rest;
+            }
+            [b'+', rest @ ..] => {
+                out.push(b' ');
+                value = rest;
+            }
+            [byte, rest @ ..] => {
+                out.push(*byte);
+                value = rest;
+            }
+            [] => {}
+        }
+    }
+    out.extend_from_slice(value);
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|d| d as u8)
+}
+
+/// Values that are not UTF-8 get replacement characters, as Java's decoder puts them.
+fn lossy(bytes: &[u8], mut slots: [Slot; KEYS]) -> Params {
+    let mut text = String::with_capacity(bytes.len());
+    for slot in slots.iter_mut().filter(|slot| slot.start != ABSENT.start) {
+        let value = &bytes[slot.start as usize..(slot.start + slot.len) as usize];
+        let start = text.len();
+        text.push_str(&String::from_utf8_lossy(value));
+        *slot = Slot { start: start as u32, len: (text.len() - start) as u32 };
+    }
+    Params { text, slots }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_and_form_are_one_set_and_the_first_occurrence_counts() {
+        let params = Params::parse(
+            "ip=10.0.0.1&x=%zz&ip=2&serviceName=a%40%40b",
+            b"port=80&ip=3&beat=%7B%22a%22%3A+1%7D",
+        );
+        assert_eq!(params.get(Key::Ip), Some("10.0.0.1"));
+        assert_eq!(params.get(Key::ServiceName), Some("a@@b"));
+        assert_eq!(params.get(Key::Port), Some("80"));
+        assert_eq!(params.get(Key::Beat), Some("{\"a\": 1}"));
+        assert_eq!(params.get(Key::Weight), None);
+    }
+
+    #[test]
+    fn blank_values_are_absent_for_get_and_present_for_raw() {
+        let params = Params::parse("ip=&port=+++&weight&cluster=%09a%20", b"");
+        assert_eq!((params.raw(Key::Ip), params.get(Key::Ip)), (Some(""), None));
+        assert_eq!((params.raw(Key::Port), params.get(Key::Port)), (Some("   "), None));
+        assert_eq!((params.raw(Key::Weight), params.get(Key::Weight)), (Some(""), None));
+        assert_eq!(params.get(Key::Cluster), Some("a"));
+    }
+
+    #[test]
+    fn odd_encodings_neither_panic_nor_shift_other_values() {
+        for (query, want) in [
+            ("ip=%", "%"),
+            ("ip=%4", "%4"),
+            ("ip=%zz1", "%zz1"),
+            ("%69%70=1", "1"),
+            ("ip=%ff%41", "\u{fffd}A"),
+            ("ip==a=b", "=a=b"),
+            ("&&ip=1&&", "1"),
+        ] {
+            let params = Params::parse(query, b"port=80&cluster=%e4%b8%ad");
+            assert_eq!(params.get(Key::Ip), Some(want), "{query}");
+            assert_eq!(
+                (params.get(Key::Port), params.get(Key::Cluster)),
+                (Some("80"), Some("中")),
+                "{query}"
+            );
+        }
+    }
+}

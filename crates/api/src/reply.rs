@@ -1,0 +1,180 @@
+//! What a handler answers: a status and a body of ready pieces, so that prepared bytes reach the socket uncopied.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, HttpBody};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderValue, PRAGMA};
+use http::{Response, StatusCode};
+use hyper::body::{Frame, SizeHint};
+
+use crate::page::HTML_HEADERS;
+
+/// The content types of the front end, spelled as Nacos spells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Json,
+    Html,
+    /// The text format of Prometheus (OpenMetrics).
+    Metrics,
+    /// No content type: answers of Nacos's parameter check.
+    Bare,
+}
+
+/// An answer before it is an HTTP response.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub kind: Kind,
+    pub body: Pieces,
+}
+
+impl Reply {
+    pub fn text(body: impl Into<Bytes>) -> Reply {
+        Reply { status: StatusCode::OK, kind: Kind::Text, body: Pieces::one(body.into()) }
+    }
+
+    pub fn json(body: impl Into<Bytes>) -> Reply {
+        Reply { status: StatusCode::OK, kind: Kind::Json, body: Pieces::one(body.into()) }
+    }
+
+    /// JSON of several ready pieces, of which none is copied.
+    pub fn json_pieces(first: Bytes, second: Bytes, third: Bytes) -> Reply {
+        Reply {
+            status: StatusCode::OK,
+            kind: Kind::Json,
+            body: Pieces { pieces: [first, second, third], next: 0 },
+        }
+    }
+
+    /// The plain `ok` of v1 writes.
+    pub fn ok() -> Reply {
+        Reply::text(Bytes::from_static(b"ok"))
+    }
+
+    pub fn into_http(self) -> Response<Pieces> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        let content_type = match self.kind {
+            Kind::Text => "text/plain;charset=UTF-8",
+            Kind::Json => "application/json",
+            Kind::Html => {
+                headers.extend(HTML_HEADERS);
+                "text/html;charset=UTF-8"
+            }
+            Kind::Metrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Kind::Bare => {
+                headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+                headers.insert(EXPIRES, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                return response;
+            }
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> axum::response::Response {
+        self.into_http().map(Body::new)
+    }
+}
+
+/// A body of up to three pieces, each written as it is.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    pieces: [Bytes; 3],
+    next: usize,
+}
+
+impl Pieces {
+    pub fn one(bytes: Bytes) -> Pieces {
+        Pieces { pieces: [bytes, Bytes::new(), Bytes::new()], next: 0 }
+    }
+
+    /// The first piece.
+    pub fn first(&self) -> &Bytes {
+        &self.pieces[0]
+    }
+
+    /// The number of bytes not yet written.
+    pub fn len(&self) -> usize {
+        self.pieces[self.next.min(3)..].iter().map(Bytes::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        while let Some(piece) = {
+            let at = self.next;
+            self.pieces.get_mut(at)
+        } {
+            let piece = std::mem::take(piece);
+            self.next += 1;
+            if !piece.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len() as u64)
+    }
+}
+
+/// The body of a response: ours as it is, or one that axum made.
+#[derive(Debug)]
+pub enum Outgoing {
+    Pieces(Pieces),
+    Axum(Body),
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match self.get_mut() {
+            Outgoing::Pieces(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Outgoing::Axum(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Outgoing::Pieces(body) => body.is_end_stream(),
+            Outgoing::Axum(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Outgoing::Pieces(body) => body.size_hint(),
+            Outgoing::Axum(body) => body.size_hint(),
+        }
+    }
+}
