@@ -1,1 +1,32 @@
-//! placeholder
+//! The AP core: how ephemeral instances are replicated (Nacos's Distro, made convergent). Pure: no I/O, no clock, no
+//! randomness; time is an argument, effects are returned as [`Action`]s.
+//!
+//! Each member writes one log per incarnation (an *origin*) and copies the logs of the others. A copy is a prefix of its
+//! owner's log; what a query sees is a function of all logs. Rule numbers in comments are those of ARCHITECTURE.md.
+//!
+//! The caller's clock should start at [`CLOCK_START`] or later, and every input goes through one [`Distro`] in order.
+
+mod api;
+mod clock;
+pub mod codec;
+mod config;
+mod contest;
+mod core;
+mod gate;
+mod gc;
+mod life;
+pub mod message;
+mod peers;
+mod relay;
+mod stats;
+mod store;
+mod sync;
+mod timers;
+mod write;
+
+pub use api::{Action, BeatOutcome, Event, Input, MemberState, Outcome, Visible};
+pub use config::{CLOCK_START, Config, Limits, PAUSE_MS, Timing};
+pub use core::Distro;
+pub use gate::Gate;
+pub use message::Message;
+pub use stats::{LogStatus, PeerStatus, Status};

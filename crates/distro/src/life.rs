@@ -1,0 +1,469 @@
+//! Member life (rules 20 to 25): loading, pauses, refutation, retirement, leaving.
+
+use dyad_types::{Dot, MemberId, Origin};
+
+use crate::api::{Action, Event, MemberState};
+use crate::core::{CoverRound, Distro, New};
+use crate::message::Message;
+use crate::relay::Known;
+use crate::store::{KeyId, LogId, RecState, covers};
+
+impl Distro {
+    /// What is due every ping interval.
+    pub(crate) fn tick(&mut self) {
+        self.join_progress();
+        self.send_pings();
+        self.soften();
+        self.run_delayed();
+        self.sweep_stash();
+        self.propose_retirements();
+        self.leave_progress();
+        if !self.peers.is_standalone() && self.serves() {
+            self.collect();
+        }
+    }
+
+    /// Rule 24: records of an origin that was not heard for 15 s count as unhealthy here.
+    fn soften(&mut self) {
+        let silent: Vec<LogId> = self
+            .store
+            .logs()
+            .filter(|(id, log)| *id != self.own && !log.soft)
+            .filter(|(_, log)| self.at.saturating_sub(log.heard) > self.timing.soft_unhealthy)
+            .map(|(id, _)| id)
+            .collect();
+        silent.into_iter().for_each(|id| self.set_soft(id, true));
+    }
+
+    pub(crate) fn set_soft(&mut self, id: LogId, soft: bool) {
+        let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
+        let before: Vec<_> = keys.into_iter().map(|key| (key, self.store.shown(key))).collect();
+        self.store.log_mut(id).soft = soft;
+        for (id, before) in before {
+            if let Some(key) = self.key(id) {
+                self.changed(key, id, before);
+            }
+        }
+    }
+
+    // ---- JOINING and RESUMING (rule 20) ----
+
+    fn start_loading(&mut self, state: MemberState) {
+        self.life.since = self.at;
+        self.life.nonce += 1;
+        self.life.asked = None;
+        for peer in self.peers.iter_mut() {
+            peer.echo = None;
+        }
+        self.set_state(state);
+    }
+
+    fn join_progress(&mut self) {
+        if !matches!(self.state, MemberState::Joining | MemberState::Alone | MemberState::Resuming) {
+            return;
+        }
+        if self.is_draining() {
+            return;
+        }
+        if self.is_loaded() {
+            return self.become_ready();
+        }
+        let waited = self.at.saturating_sub(self.life.since);
+        match self.state {
+            MemberState::Resuming if waited >= self.timing.resume => {
+                let back = self.life.back_to.take().unwrap_or(MemberState::Alone);
+                self.set_state(back);
+            }
+            MemberState::Joining if waited >= self.timing.alone => {
+                self.set_state(MemberState::Alone);
+                self.settle_orphans();
+            }
+            _ => {}
+        }
+        let nonce = self.life.nonce;
+        for to in self.peers.ids() {
+            if self.peers.get(to).is_some_and(|p| p.configured && p.echo.is_none()) {
+                self.send(to, Message::Join { nonce });
+            }
+        }
+    }
+
+    /// Every peer heard in the last 3 s has answered, what it had then is here, and one of them serves, or all of us
+    /// are starting and we are a majority.
+    fn is_loaded(&self) -> bool {
+        if self.peers.is_standalone() {
+            return true;
+        }
+        let waited = self.at.saturating_sub(self.life.since);
+        if self.state == MemberState::Joining && waited < self.timing.join_least {
+            return false;
+        }
+        let heard: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|p| p.configured)
+            .filter(|p| p.direct.is_some_and(|at| self.at.saturating_sub(at) <= self.timing.heard))
+            .collect();
+        let is_here =
+            |dot: &Dot| self.is_retired(dot.origin) || dot.origin == self.origin() || self.has_reached(*dot);
+        let covered = heard.iter().all(|p| p.echo.as_ref().is_some_and(|v| v.iter().all(is_here)));
+        let one_serves = heard.iter().any(|p| matches!(p.state, MemberState::Ready | MemberState::Resuming));
+        covered && (one_serves || (heard.len() + 1) * 2 > self.peers.configured)
+    }
+
+    fn become_ready(&mut self) {
+        self.life.back_to = None;
+        self.set_state(MemberState::Ready);
+        self.settle_orphans();
+    }
+
+    pub(crate) fn on_echo(&mut self, from: MemberId, nonce: u64, state: MemberState, vector: Vec<Dot>) {
+        if nonce != self.life.nonce {
+            return;
+        }
+        for &dot in &vector {
+            let known = self.is_retired(dot.origin) || dot.origin == self.origin() || self.has_reached(dot);
+            if !known {
+                let since = self.store.log_id(dot.origin).map_or(0, |id| self.store.log(id).progress);
+                self.send(from, Message::Pull { origin: dot.origin, since, reset: false });
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.state = state;
+            peer.echo.get_or_insert(vector);
+        }
+    }
+
+    // ---- pauses (rule 23) ----
+
+    /// The clock has already moved every deadline by the gap.
+    pub(crate) fn paused(&mut self, gap: u64) {
+        self.event(Event::Paused(gap));
+        self.relays.clear();
+        self.fail_writes();
+        self.life.drain_until = Some(self.at + self.timing.drain);
+        match self.state {
+            MemberState::Ready | MemberState::Alone => {
+                self.life.back_to = Some(self.state);
+                self.start_loading(MemberState::Resuming);
+            }
+            MemberState::Joining | MemberState::Resuming => self.start_loading(self.state),
+            MemberState::Leaving | MemberState::Removed => {}
+        }
+        self.gate.set_serving(false);
+    }
+
+    /// What was buffered is gone: loading begins.
+    pub(crate) fn drained(&mut self) {
+        self.life.since = self.at;
+        self.gate.set_serving(self.serves());
+        if self.peers.is_standalone() && self.state == MemberState::Resuming {
+            self.become_ready();
+        }
+    }
+
+    // ---- retirement (rules 5, 22 and 25) ----
+
+    /// Every incarnation of the member up to this one is gone.
+    pub(crate) fn retire(&mut self, origin: Origin) {
+        if self.is_retired(origin) {
+            return;
+        }
+        self.retired.insert(origin.member, origin.incarnation);
+        let mine = origin.member == self.me;
+        if mine && origin.incarnation >= self.incarnation {
+            self.refute();
+        }
+        let logs: Vec<LogId> = self
+            .store
+            .logs()
+            .filter(|(id, log)| *id != self.own && self.is_retired(log.origin))
+            .map(|(id, _)| id)
+            .collect();
+        logs.into_iter().for_each(|id| self.drop_log(id));
+        let unknown =
+            self.peers.get(origin.member).is_some_and(|p| !p.configured && p.unconfigured.is_some());
+        if unknown && self.peers.get(origin.member).is_some_and(|p| p.incarnation <= origin.incarnation) {
+            self.peers.forget(origin.member);
+        }
+    }
+
+    /// Drops a retired log; covers that no other log has go into the own one first (rule 5).
+    fn drop_log(&mut self, id: LogId) {
+        let origin = self.store.log(id).origin;
+        let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
+        self.event(Event::Retired { origin, records: keys.len() });
+        for key in keys {
+            let Some(entry) = self.store.entry(key) else { continue };
+            let Some(record) = entry.record(id) else { continue };
+            let others = || entry.records.iter().filter(|r| r.log != id);
+            let only_here: Vec<Dot> = record
+                .covers()
+                .iter()
+                .filter(|&&dot| !others().any(|r| covers(r.covers(), dot)))
+                .copied()
+                .collect();
+            self.keep_covers(key, only_here);
+            self.drop_record(key, id);
+        }
+        self.settle_yields(origin, u64::MAX);
+        self.store.remove_log(id);
+    }
+
+    fn keep_covers(&mut self, id: KeyId, dots: Vec<Dot>) {
+        if dots.is_empty() {
+            return;
+        }
+        if self.state == MemberState::Joining {
+            if let Some(key) = self.key(id) {
+                self.orphans.extend(dots.into_iter().map(|dot| (key.clone(), dot)));
+            }
+            return;
+        }
+        self.append_covers(id, dots);
+    }
+
+    /// The own record of the key, or a tombstone, with these covers.
+    fn append_covers(&mut self, id: KeyId, dots: Vec<Dot>) {
+        let own = self.own;
+        let record = self.store.entry(id).and_then(|e| e.record(own)).cloned();
+        let new = match record {
+            Some(r) if r.state != RecState::Gone && !covers(&dots, r.dot) => New {
+                state: if r.state == RecState::Settled { RecState::Yield } else { r.state },
+                to: r.rare.as_ref().map(|rare| rare.to).filter(|to| to.seq > 0),
+                publication: r.publication,
+                dot: Some(r.dot),
+                reg: r.reg,
+                covers: dots,
+            },
+            _ => New { covers: dots, ..New::default() },
+        };
+        self.append(id, new);
+    }
+
+    /// Covers that were kept while there was no own log.
+    fn settle_orphans(&mut self) {
+        for (key, dot) in std::mem::take(&mut self.orphans) {
+            let id = self.store.intern(&key);
+            if !self.store.entry(id).is_some_and(|e| e.is_covered(dot)) {
+                self.append_covers(id, vec![dot]);
+            }
+            self.store.release(id);
+        }
+    }
+
+    /// This origin is retired, or someone has more of it than this member: a new incarnation carries the own covers and
+    /// what had a real beat in the last 15 s (rule 22).
+    pub(crate) fn refute(&mut self) {
+        let seen =
+            self.store.logs().filter(|(_, l)| l.origin.member == self.me).map(|(_, l)| l.origin.incarnation);
+        let most = seen.chain([self.incarnation, self.retired.get(&self.me).copied().unwrap_or(0)]).max();
+        self.incarnation = most.unwrap_or(0) + 1;
+        self.out.push(Action::PersistIncarnation(self.incarnation));
+        let old = self.own;
+        let keys: Vec<KeyId> = self.store.log(old).by_seq.values().copied().collect();
+        self.own = self.store.add_log(self.origin(), self.at);
+        self.covers = CoverRound::default();
+        self.peers.iter_mut().for_each(|p| p.reset_cursor());
+        self.write_acked(u64::MAX);
+        let (mut kept, mut stashed) = (0, 0);
+        for id in keys {
+            let Some(entry) = self.store.entry(id) else { continue };
+            let Some(record) = entry.record(old).cloned() else { continue };
+            let covered = entry.is_covered(record.dot);
+            let last = entry.slot.as_ref().map(|slot| slot.last());
+            let young = last.is_none_or(|last| self.now.since(last) <= self.timing.refute_beat);
+            let carried = record.covers().to_vec();
+            if record.state.is_live() && !covered && young {
+                kept += 1;
+                let Some(Known { publication, dot, reg }) = Known::of(&record) else { continue };
+                let (publication, state) = (Some(publication), record.state);
+                self.append(id, New { state, publication, dot: Some(dot), reg, to: None, covers: carried });
+                continue;
+            }
+            if record.state.is_live() && !covered {
+                stashed += 1;
+                self.stash_record(id, &record);
+            }
+            let before = self.store.shown(id);
+            self.release_hold(id);
+            if let Some(key) = self.key(id) {
+                self.changed(key, id, before);
+            }
+            if !carried.is_empty() {
+                self.append_covers(id, carried);
+            }
+        }
+        self.event(Event::Refuted { kept, stashed });
+        let origin = self.store.log(old).origin;
+        if self.is_retired(origin) {
+            self.drop_log(old);
+        } else {
+            self.store.log_mut(old).superseded = Some(self.at);
+        }
+        self.next_ping = self.at;
+    }
+
+    /// Rule 25, by a READY member.
+    fn propose_retirements(&mut self) {
+        if self.state != MemberState::Ready {
+            return;
+        }
+        let long_ago =
+            |since: Option<u64>, after: u64| since.is_some_and(|at| self.at.saturating_sub(at) >= after);
+        let mut due = Vec::new();
+        for (id, log) in self.store.logs().filter(|(id, _)| *id != self.own) {
+            let peer = self.peers.get(log.origin.member);
+            let is_due = self.at.saturating_sub(log.heard) >= self.timing.retire_silent
+                || long_ago(log.superseded, self.timing.retire_grace)
+                || long_ago(peer.and_then(|p| p.unconfigured), self.timing.retire_grace)
+                || (log.left && self.is_left_over(id));
+            if is_due && log.proposed.is_none_or(|at| self.at >= at + self.timing.propose_again) {
+                due.push((Some(id), log.origin));
+            }
+        }
+        for peer in self.peers.iter().filter(|p| p.incarnation > 0 && !self.is_retired(p.origin())) {
+            let is_due =
+                long_ago(peer.heard, self.timing.retire_silent) && self.store.log_id(peer.origin()).is_none();
+            if is_due && peer.proposed.is_none_or(|at| self.at >= at + self.timing.propose_again) {
+                due.push((None, peer.origin()));
+            }
+        }
+        for (log, origin) in due {
+            match (log, self.peers.get_mut(origin.member)) {
+                (Some(id), _) => self.store.log_mut(id).proposed = Some(self.at),
+                (None, Some(peer)) => peer.proposed = Some(self.at),
+                (None, None) => {}
+            }
+            self.out.push(Action::ProposeRetire(origin));
+        }
+    }
+
+    // ---- leaving (distro.md 4) ----
+
+    /// Nothing but this log's own records vouches for nothing any more: all are claimed or ended, and the member is silent.
+    fn is_left_over(&self, id: LogId) -> bool {
+        let log = self.store.log(id);
+        self.at.saturating_sub(log.heard) > self.timing.heard
+            && log.by_seq.values().all(|&key| {
+                self.store
+                    .entry(key)
+                    .is_none_or(|e| e.visible().all(|r| r.log != id) || e.visible().any(|r| r.log != id))
+            })
+    }
+
+    pub(crate) fn leave(&mut self) {
+        if self.state == MemberState::Leaving {
+            return;
+        }
+        self.life.since = self.at;
+        self.set_state(MemberState::Leaving);
+        self.flush();
+        self.leave_progress();
+    }
+
+    fn leave_progress(&mut self) {
+        let seq = self.own_seq();
+        let heard = |p: &&crate::peers::Peer| {
+            p.configured && p.direct.is_some_and(|at| self.at.saturating_sub(at) <= self.timing.heard)
+        };
+        let finished = match self.state {
+            MemberState::Leaving => {
+                self.peers.iter().filter(heard).all(|p| p.leave_acked)
+                    || self.at.saturating_sub(self.life.since) >= self.timing.leave
+            }
+            MemberState::Removed => self.peers.iter().any(|p| p.configured && p.acked >= seq),
+            _ => return,
+        };
+        if finished {
+            if !std::mem::replace(&mut self.life.left, true) {
+                self.out.push(Action::Left);
+            }
+            return;
+        }
+        if self.state == MemberState::Leaving {
+            let to: Vec<MemberId> =
+                self.peers.iter().filter(heard).filter(|p| !p.leave_acked).map(|p| p.id).collect();
+            let incarnation = self.incarnation;
+            for to in to {
+                self.push(to);
+                self.send(to, Message::Leaving { incarnation, seq });
+            }
+        }
+    }
+
+    /// Takes over what this member is responsible for, without waiting for a beat.
+    pub(crate) fn on_leaving(&mut self, from: MemberId, incarnation: u64, seq: u64) {
+        let origin = Origin { member: from, incarnation };
+        if let Some(peer) = self.peers.get_mut(from) {
+            if peer.incarnation != incarnation {
+                return;
+            }
+            peer.state = MemberState::Leaving;
+        }
+        if !self.serves() || !self.state.times() {
+            return;
+        }
+        let id = match self.store.log_id(origin) {
+            Some(id) if self.store.log(id).seq >= seq => id,
+            None if seq == 0 => return self.send(from, Message::LeavingAck { incarnation }),
+            other => {
+                let since = other.map_or(0, |id| self.store.log(id).progress);
+                return self.send(from, Message::Pull { origin, since, reset: false });
+            }
+        };
+        let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
+        let mut records = 0;
+        for key in keys {
+            records += usize::from(self.claim(key, id));
+        }
+        self.store.log_mut(id).left = true;
+        if records > 0 {
+            self.event(Event::Claimed { from, records });
+        }
+        self.push(from);
+        self.send(from, Message::LeavingAck { incarnation });
+    }
+
+    fn claim(&mut self, key: KeyId, log: LogId) -> bool {
+        let Some(entry) = self.store.entry(key) else { return false };
+        let Some(record) = entry.visible().find(|r| r.log == log && r.state.is_live()) else { return false };
+        if entry.slot.is_some()
+            || !entry.key.client.is_beat()
+            || self.responsible(&entry.key.client) != self.me
+        {
+            return false;
+        }
+        let (state, now) = (record.state, self.now);
+        let Some(Known { publication, dot, reg }) = entry.newest().and_then(Known::of) else { return false };
+        self.hold(key, now);
+        let publication = Some(publication);
+        self.append(key, New { state, publication, dot: Some(dot), reg, ..New::default() });
+        true
+    }
+
+    pub(crate) fn on_leaving_ack(&mut self, from: MemberId, incarnation: u64) {
+        if incarnation != self.incarnation {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.leave_acked = true;
+        }
+        self.leave_progress();
+    }
+
+    /// The configured members changed.
+    pub(crate) fn set_members(&mut self, configured: usize, known: &[MemberId]) {
+        self.peers.configure(configured, known, self.at);
+        if !self.peers.me_configured {
+            return self.set_state(MemberState::Removed);
+        }
+        if self.state == MemberState::Removed {
+            self.life.back_to = Some(MemberState::Alone);
+            self.start_loading(MemberState::Resuming);
+        }
+        if self.peers.is_standalone() && matches!(self.state, MemberState::Joining | MemberState::Resuming) {
+            self.become_ready();
+        }
+    }
+}

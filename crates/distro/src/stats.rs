@@ -1,0 +1,151 @@
+//! What `cluster status` and the metrics read.
+
+use dyad_types::{Dot, MemberId, Origin, PublicationKey};
+
+use crate::api::MemberState;
+use crate::core::Distro;
+
+/// The core's state for operators.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub me: MemberId,
+    pub incarnation: u64,
+    pub state: MemberState,
+    /// Live records that this member times.
+    pub held: usize,
+    /// Keys with any record.
+    pub keys: usize,
+    /// Records whose removal the cap delays (rule 26).
+    pub delayed_removals: usize,
+    pub logs: Vec<LogStatus>,
+    pub peers: Vec<PeerStatus>,
+    pub retired: Vec<Origin>,
+    /// Forwarded writes that were answered before the own copy showed them.
+    pub late_copies: u64,
+    pub relays_waiting: usize,
+    pub stashed: usize,
+}
+
+/// One origin's log as this member has it.
+#[derive(Clone, Debug)]
+pub struct LogStatus {
+    pub origin: Origin,
+    pub own: bool,
+    pub seq: u64,
+    pub live: u64,
+    pub hash: u128,
+    pub complete: bool,
+    pub superseded: bool,
+}
+
+/// One peer as this member sees it.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    pub member: MemberId,
+    pub configured: bool,
+    pub state: MemberState,
+    pub incarnation: u64,
+    /// Milliseconds since its heartbeat last grew, by any way; `None` = never heard.
+    pub heard_ago: Option<u64>,
+    /// Milliseconds since its last own frame.
+    pub answered_ago: Option<u64>,
+    /// Not heard for 10 s.
+    pub down: bool,
+    /// Records of the own log that its copy lacks.
+    pub behind: u64,
+    /// Its last digest equals the present one here.
+    pub digest_equal: bool,
+}
+
+impl Distro {
+    pub fn status(&self) -> Status {
+        let logs = self.store.logs().map(|(id, log)| LogStatus {
+            origin: log.origin,
+            own: id == self.own,
+            seq: log.seq,
+            live: log.live,
+            hash: log.hash,
+            complete: log.is_complete(),
+            superseded: log.superseded.is_some(),
+        });
+        let retired = self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation });
+        Status {
+            me: self.me,
+            incarnation: self.incarnation,
+            state: self.state,
+            held: self.held,
+            keys: self.store.len(),
+            delayed_removals: self.cap.delayed.len(),
+            logs: logs.collect(),
+            peers: self.peer_status(),
+            retired: retired.collect(),
+            late_copies: self.writes.late_copies,
+            relays_waiting: self.relays.len(),
+            stashed: self.stash.len(),
+        }
+    }
+
+    fn peer_status(&self) -> Vec<PeerStatus> {
+        let mine = self.digest();
+        let seq = self.own_seq();
+        let ago = |at: Option<u64>| at.map(|at| self.at.saturating_sub(at));
+        let status = |p: &crate::peers::Peer| PeerStatus {
+            member: p.id,
+            configured: p.configured,
+            state: p.state,
+            incarnation: p.incarnation,
+            heard_ago: ago(p.heard),
+            answered_ago: ago(p.direct),
+            down: ago(p.heard).is_none_or(|ms| ms > self.timing.down),
+            behind: seq.saturating_sub(p.acked),
+            digest_equal: p.digest.as_ref().is_some_and(|theirs| {
+                theirs.logs.len() == mine.logs.len()
+                    && theirs.logs.iter().all(|l| {
+                        mine.logs
+                            .iter()
+                            .any(|m| (m.origin, m.seq, m.live, m.hash) == (l.origin, l.seq, l.live, l.hash))
+                    })
+            }),
+        };
+        self.peers.iter().map(status).collect()
+    }
+
+    /// True when this member times the key.
+    pub fn holds(&self, key: &PublicationKey) -> bool {
+        self.store.find(key).and_then(|id| self.store.entry(id)).is_some_and(|e| e.slot.is_some())
+    }
+
+    /// Registrations of a key that any log here vouches for and that are not deregistered.
+    pub fn vouched(&self, key: &PublicationKey) -> Vec<Dot> {
+        let entry = self.store.find(key).and_then(|id| self.store.entry(id));
+        entry.map_or(Vec::new(), |e| e.visible().map(|r| r.dot).collect())
+    }
+
+    /// True when any log here has a deregistration of the dot.
+    pub fn is_deregistered(&self, key: &PublicationKey, dot: Dot) -> bool {
+        self.store.find(key).and_then(|id| self.store.entry(id)).is_some_and(|e| e.is_covered(dot))
+    }
+
+    /// Keys known to this member, visible or not.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicationKey> {
+        self.store.entries().map(|e| &e.key)
+    }
+
+    /// Loses the newest copied record, as a fault of memory or of a program would: the hash check must find it. For
+    /// the simulator.
+    #[doc(hidden)]
+    pub fn lose_a_copy(&mut self) -> bool {
+        let found = self.store.logs().filter(|(id, log)| *id != self.own && log.is_complete()).find_map(
+            |(id, log)| {
+                let live = |key: &&u32| {
+                    self.store.entry(**key).and_then(|e| e.record(id)).is_some_and(|r| r.state.is_live())
+                };
+                log.by_seq.values().rev().find(live).map(|&key| (id, key))
+            },
+        );
+        if let Some((log, key)) = found {
+            self.drop_record(key, log);
+        }
+        found.is_some()
+    }
+}

@@ -1,0 +1,567 @@
+//! Replication (Nacos's `TaskDispatcher`, `DataSyncer` and checksum verify): the owner pushes its news, digests find
+//! what is missing, and a copy is only ever a longer prefix of the owner's log, or replaced as a whole.
+
+use std::collections::HashSet;
+
+use dyad_types::{Dot, MemberId, Origin};
+
+use crate::api::Event;
+use crate::core::Distro;
+use crate::message::{Datum, DatumState, Delta, Digest, Heartbeat, LogDigest, Message, Ping};
+use crate::peers::Heard;
+use crate::store::{KeyId, Log, LogId, Rare, RecState, Record};
+
+/// A copy asks for the same origin at most that often, in ms.
+const PULL_EVERY: u64 = 400;
+/// A reset that brought nothing for that long is given up and begun again, in ms.
+const RESET_STALLS: u64 = 5_000;
+
+impl Distro {
+    /// Positions of all logs.
+    pub(crate) fn vector(&self) -> Vec<Dot> {
+        self.store.logs().map(|(_, log)| Dot { origin: log.origin, seq: log.seq }).collect()
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        let logs = self.store.logs().map(|(_, log)| LogDigest {
+            origin: log.origin,
+            seq: log.seq,
+            live: log.live,
+            hash: log.hash,
+            complete: log.is_complete(),
+            floor: log.floor,
+            cover_floor: log.cover_floor,
+        });
+        let retired = self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation });
+        Digest { logs: logs.collect(), retired: retired.collect() }
+    }
+
+    /// One ping to every peer (rule 7); every second one, and each one to a peer that differs, has the digest.
+    pub(crate) fn send_pings(&mut self) {
+        self.pings += 1;
+        let me = Heartbeat { origin: self.origin(), counter: self.pings, state: self.state };
+        let table: Vec<Heartbeat> =
+            self.peers.iter().filter(|p| p.heard.is_some()).map(|p| p.heartbeat()).collect();
+        let digest = self.digest();
+        let even = self.pings.is_multiple_of(2);
+        let targets: Vec<(MemberId, bool)> = self
+            .peers
+            .iter()
+            .filter(|p| p.configured || p.heard.is_some())
+            .map(|p| (p.id, even || p.digest.as_ref().is_none_or(|theirs| differs(theirs, &digest))))
+            .collect();
+        for (to, full) in targets {
+            let table = table.iter().filter(|beat| beat.origin.member != to).copied().collect();
+            let ping = Ping { me, table, digest: full.then(|| digest.clone()) };
+            self.send(to, Message::Ping(ping));
+        }
+    }
+
+    pub(crate) fn on_ping(&mut self, from: MemberId, ping: Ping) {
+        if ping.me.origin.member != from {
+            return;
+        }
+        self.heard(ping.me);
+        for &beat in &ping.table {
+            self.heard(beat);
+        }
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.skip = false;
+        }
+        if let Some(digest) = ping.digest {
+            self.on_digest(from, digest);
+        }
+    }
+
+    fn heard(&mut self, beat: Heartbeat) {
+        let origin = beat.origin;
+        if origin.member == self.me {
+            return;
+        }
+        let heard = self.peers.beat(beat, self.at);
+        if heard == Heard::Nothing {
+            return;
+        }
+        if let Some(id) = self.store.log_id(origin) {
+            self.heard_of(id, self.at);
+        }
+        if heard == Heard::NewIncarnation {
+            self.supersede(origin);
+        }
+    }
+
+    /// Older incarnations of the member are superseded from now on (rule 25).
+    pub(crate) fn supersede(&mut self, newest: Origin) {
+        let older: Vec<LogId> = self
+            .store
+            .logs()
+            .filter(|(_, l)| l.origin.member == newest.member && l.origin.incarnation < newest.incarnation)
+            .map(|(id, _)| id)
+            .collect();
+        for id in older {
+            let log = self.store.log_mut(id);
+            log.superseded = log.superseded.or(Some(self.at));
+        }
+    }
+
+    fn heard_of(&mut self, id: LogId, at: u64) {
+        let log = self.store.log_mut(id);
+        log.heard = log.heard.max(at);
+        if log.soft && self.at.saturating_sub(log.heard) <= self.timing.soft_unhealthy {
+            self.set_soft(id, false);
+        }
+    }
+
+    fn on_digest(&mut self, from: MemberId, digest: Digest) {
+        for &origin in &digest.retired {
+            if !self.is_retired(origin) {
+                self.retire(origin);
+            }
+        }
+        for theirs in &digest.logs {
+            self.compare(from, theirs);
+        }
+        self.help(from, &digest);
+        let vector = digest.logs.iter().map(|l| Dot { origin: l.origin, seq: l.seq }).collect();
+        self.cover_round_digest(from, vector);
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.digest = Some(digest);
+        }
+    }
+
+    fn compare(&mut self, from: MemberId, theirs: &LogDigest) {
+        let origin = theirs.origin;
+        if self.is_retired(origin) {
+            return;
+        }
+        if origin.member == self.me && origin.incarnation >= self.incarnation {
+            if origin.incarnation > self.incarnation || theirs.seq > self.own_seq() {
+                return self.refute();
+            }
+            if let Some(peer) = self.peers.get_mut(from) {
+                peer.acked = peer.acked.max(theirs.seq);
+            }
+            return self.write_acked(theirs.seq);
+        }
+        let Some(id) = self.store.log_id(origin) else {
+            return self.send(from, Message::Pull { origin, since: 0, reset: false });
+        };
+        self.raise_floors(id, theirs.floor, theirs.cover_floor);
+        let loading = !self.state.serves();
+        let log = self.store.log_mut(id);
+        if theirs.seq > log.seq {
+            let again = log.target > log.seq;
+            log.target = log.target.max(theirs.seq);
+            if again || loading {
+                self.pull(from, id, false);
+            }
+        } else if from == origin.member && self.hash_differs(id, theirs) {
+            self.event(Event::HashMismatch(origin));
+            self.pull(from, id, true);
+        }
+    }
+
+    /// Only the owner's hash counts, at the same position, of a complete copy.
+    fn hash_differs(&self, id: LogId, theirs: &LogDigest) -> bool {
+        let log = self.store.log(id);
+        theirs.seq == log.seq
+            && theirs.complete
+            && log.is_complete()
+            && (theirs.live, theirs.hash) != (log.live, log.hash)
+    }
+
+    /// Sends a piece of what a peer lacks and did not get since its last digest, although it is not ours.
+    fn help(&mut self, to: MemberId, theirs: &Digest) {
+        let position = |d: &Digest, origin| d.logs.iter().find(|l| l.origin == origin).map_or(0, |l| l.seq);
+        let Some(before) = self.peers.get(to).and_then(|p| p.digest.as_ref()) else { return };
+        let behind: Vec<(LogId, u64)> = self
+            .store
+            .logs()
+            .filter(|(id, log)| *id != self.own && log.is_complete())
+            .filter_map(|(id, log)| {
+                let has = position(theirs, log.origin);
+                let known = theirs
+                    .retired
+                    .iter()
+                    .any(|r| r.member == log.origin.member && r.incarnation >= log.origin.incarnation);
+                let stuck = has < log.seq && has == position(before, log.origin);
+                (stuck && !known && log.origin.member != to).then_some((id, has))
+            })
+            .collect();
+        for (id, since) in behind {
+            self.serve(to, id, since, false);
+        }
+    }
+
+    fn pull(&mut self, from: MemberId, id: LogId, reset: bool) {
+        let log = self.store.log_mut(id);
+        if log.pulled.is_some_and(|at| self.at.saturating_sub(at) < PULL_EVERY) {
+            return;
+        }
+        log.pulled = Some(self.at);
+        let since = if reset { 0 } else { log.progress };
+        let reset = reset || log.reset.is_some();
+        let origin = log.origin;
+        self.send(from, Message::Pull { origin, since, reset });
+    }
+
+    pub(crate) fn on_pull(&mut self, from: MemberId, origin: Origin, since: u64, reset: bool) {
+        let Some(id) = self.store.log_id(origin) else { return };
+        if id == self.own {
+            if let Some(peer) = self.peers.get_mut(from) {
+                if reset {
+                    peer.resetting = Some(since);
+                } else {
+                    peer.acked = since;
+                }
+                peer.in_flight = None;
+            }
+            return self.push(from);
+        }
+        self.serve(from, id, since, reset);
+    }
+
+    /// Sends a piece of a log. A reader behind the floor gets the whole log anew.
+    fn serve(&mut self, to: MemberId, id: LogId, since: u64, reset: bool) {
+        let log = self.store.log(id);
+        if !log.is_complete() {
+            return;
+        }
+        let behind = !reset && since < log.floor;
+        let since = if behind { 0 } else { since };
+        let delta = self.delta(id, since, reset || behind);
+        self.send(to, Message::Delta(delta));
+    }
+
+    fn delta(&self, id: LogId, since: u64, reset: bool) -> Delta {
+        let log = self.store.log(id);
+        let mut data = Vec::new();
+        let mut bytes = 0;
+        let mut to = log.seq;
+        for (&seq, &key) in log.by_seq.range(since + 1..) {
+            if data.len() >= self.limits.delta_records || bytes >= self.limits.delta_bytes {
+                to = seq - 1;
+                break;
+            }
+            let Some(datum) = self.datum(key, id) else { continue };
+            bytes += match &datum.state {
+                DatumState::Live { value, .. } | DatumState::Yield { value, .. } => {
+                    value.publication.bytes().len()
+                }
+                DatumState::Gone => 0,
+            };
+            data.push(datum);
+        }
+        Delta {
+            origin: log.origin,
+            since,
+            to,
+            head: log.seq,
+            reset,
+            floor: log.floor,
+            cover_floor: log.cover_floor,
+            silence: if id == self.own { 0 } else { self.at.saturating_sub(log.heard) },
+            data,
+        }
+    }
+
+    fn datum(&self, key: KeyId, id: LogId) -> Option<Datum> {
+        let entry = self.store.entry(key)?;
+        let record = entry.record(id)?;
+        let value = record.publication.as_ref().map(|p| self.value(p, record.dot, record.reg));
+        let state = match (record.state, value) {
+            (RecState::Gone, _) | (_, None) => DatumState::Gone,
+            (RecState::Yield | RecState::Settled, Some(value)) => {
+                DatumState::Yield { value, to: record.rare.as_ref().map_or(Dot::default(), |r| r.to) }
+            }
+            (state, Some(value)) => DatumState::Live { value, healthy: state == RecState::Live },
+        };
+        let (key, covers) = (entry.key.clone(), record.covers().to_vec());
+        Some(Datum { key, seq: record.seq, lamport: record.lamport, state, covers })
+    }
+
+    /// Sends the own log's news to every peer.
+    pub(crate) fn flush(&mut self) {
+        self.flush_at = None;
+        self.flushed_at = self.at;
+        let at = self.at;
+        let heard = self.timing.heard;
+        let to: Vec<MemberId> = self
+            .peers
+            .iter()
+            .filter(|p| p.heard.is_some_and(|h| at.saturating_sub(h) <= heard))
+            .map(|p| p.id)
+            .collect();
+        to.into_iter().for_each(|id| self.push(id));
+    }
+
+    /// The next piece of the own log for a peer, unless one is in flight.
+    pub(crate) fn push(&mut self, to: MemberId) {
+        let (seq, floor, at) = (self.own_seq(), self.store.log(self.own).floor, self.at);
+        let retry = self.timing.retry;
+        let most = self.timing.retry_most;
+        let Some(peer) = self.peers.get_mut(to) else { return };
+        if peer.in_flight.is_some_and(|(sent, tries)| at < sent + retry_after(retry, most, tries)) {
+            return;
+        }
+        if peer.resetting.is_none() && peer.acked >= seq {
+            peer.in_flight = None;
+            return;
+        }
+        if peer.resetting.is_none() && peer.acked < floor {
+            peer.resetting = Some(0);
+        }
+        let (since, reset) = (peer.resetting.unwrap_or(peer.acked), peer.resetting.is_some());
+        peer.in_flight = Some((at, peer.in_flight.map_or(1, |(_, tries)| tries + 1)));
+        let delta = self.delta(self.own, since, reset);
+        self.send(to, Message::Delta(delta));
+    }
+
+    /// Sends again what was not acked in time.
+    pub(crate) fn run_retries(&mut self) {
+        let at = self.at;
+        let (retry, most, heard) = (self.timing.retry, self.timing.retry_most, self.timing.heard);
+        let due: Vec<MemberId> = self
+            .peers
+            .iter()
+            .filter(|p| p.heard.is_some_and(|h| at.saturating_sub(h) <= heard))
+            .filter(|p| p.in_flight.is_some_and(|(sent, tries)| at >= sent + retry_after(retry, most, tries)))
+            .map(|p| p.id)
+            .collect();
+        due.into_iter().for_each(|id| self.push(id));
+    }
+
+    /// When the first retry is due.
+    pub(crate) fn next_retry(&self) -> Option<u64> {
+        let (retry, most, heard) = (self.timing.retry, self.timing.retry_most, self.timing.heard);
+        self.peers
+            .iter()
+            .filter(|p| p.heard.is_some_and(|h| self.at.saturating_sub(h) <= heard))
+            .filter_map(|p| p.in_flight.map(|(sent, tries)| sent + retry_after(retry, most, tries)))
+            .min()
+    }
+
+    pub(crate) fn on_delta_ack(&mut self, from: MemberId, origin: Origin, seq: u64, reset: bool) {
+        if origin != self.origin() || seq > self.own_seq() {
+            return;
+        }
+        let own = self.own_seq();
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        peer.in_flight = None;
+        if reset {
+            peer.resetting = Some(seq);
+        } else {
+            peer.resetting = None;
+            peer.acked = peer.acked.max(seq);
+        }
+        let more = peer.resetting.is_some() || peer.acked < own;
+        self.write_acked(seq);
+        if more && self.flush_at.is_none() {
+            self.push(from);
+        }
+    }
+
+    pub(crate) fn on_delta(&mut self, from: MemberId, delta: Delta) {
+        let origin = delta.origin;
+        if self.is_retired(origin) {
+            return;
+        }
+        if origin.member == self.me && origin.incarnation >= self.incarnation {
+            if origin.incarnation > self.incarnation || delta.head > self.own_seq() {
+                self.refute();
+            }
+            return;
+        }
+        let heard = self.at.saturating_sub(delta.silence);
+        let Some(id) = self.log_for(origin, heard) else { return };
+        self.heard_of(id, heard);
+        if self.accepts(id, &delta) {
+            self.apply(id, delta);
+        }
+        let log = self.store.log(id);
+        let reset = log.reset.is_some();
+        if from == origin.member {
+            let seq = if reset { log.progress } else { log.seq.max(log.progress) };
+            self.send(from, Message::DeltaAck { origin, seq, reset });
+        } else if !log.is_complete() {
+            let since = log.progress;
+            self.send(from, Message::Pull { origin, since, reset });
+        }
+    }
+
+    fn log_for(&mut self, origin: Origin, heard: u64) -> Option<LogId> {
+        if let Some(id) = self.store.log_id(origin) {
+            return Some(id);
+        }
+        if self.store.log_count() > self.limits.logs {
+            return None;
+        }
+        let id = self.store.add_log(origin, heard);
+        let newest = match self.peers.get(origin.member) {
+            Some(peer) => peer.incarnation,
+            None if origin.member == self.me => self.incarnation,
+            None => 0,
+        };
+        if newest > origin.incarnation {
+            self.store.log_mut(id).superseded = Some(self.at);
+        }
+        if let Some(peer) = self.peers.get_or_add(origin.member)
+            && !peer.configured
+        {
+            peer.unconfigured = peer.unconfigured.or(Some(self.at));
+        }
+        Some(id)
+    }
+
+    /// A delta is taken when it continues the copy; a reset from its beginning, or where it stopped.
+    fn accepts(&mut self, id: LogId, delta: &Delta) -> bool {
+        let at = self.at;
+        let log = self.store.log_mut(id);
+        if delta.reset {
+            if delta.head < log.seq {
+                return false;
+            }
+            if delta.since == 0 {
+                log.reset = Some(HashSet::new());
+                log.progress = 0;
+                log.head = 0;
+                log.pulled = Some(at);
+                let origin = log.origin;
+                self.event(Event::Reset(origin));
+                return true;
+            }
+            return log.reset.is_some() && delta.since == log.progress;
+        }
+        if log.reset.is_some() {
+            if log.pulled.is_some_and(|since| at.saturating_sub(since) < RESET_STALLS) {
+                return false;
+            }
+            log.reset = None;
+            log.progress = log.seq;
+            log.head = log.seq;
+        }
+        delta.since <= log.progress && delta.to > log.progress
+    }
+
+    fn apply(&mut self, id: LogId, delta: Delta) {
+        let reset = delta.reset;
+        for datum in delta.data {
+            self.merge(id, datum, reset);
+        }
+        let at = self.at;
+        let log = self.store.log_mut(id);
+        log.progress = delta.to;
+        log.head = log.head.max(delta.head);
+        if reset {
+            log.pulled = Some(at);
+        }
+        if log.progress < log.head {
+            return;
+        }
+        log.seq = log.progress;
+        if let Some(seen) = log.reset.take() {
+            self.finish_reset(id, &seen);
+        }
+        self.raise_floors(id, delta.floor, delta.cover_floor);
+        self.reached(id);
+    }
+
+    /// Records that the whole log does not have any more.
+    fn finish_reset(&mut self, id: LogId, seen: &HashSet<KeyId>) {
+        let stale: Vec<KeyId> =
+            self.store.log(id).by_seq.values().filter(|key| !seen.contains(key)).copied().collect();
+        for key in stale {
+            self.drop_record(key, id);
+        }
+    }
+
+    /// Takes a record out and tells what changed.
+    pub(crate) fn drop_record(&mut self, id: KeyId, log: LogId) {
+        let Some(key) = self.key(id) else { return };
+        let before = self.store.shown(id);
+        self.store.take(id, log);
+        self.changed(key, id, before);
+        self.react(id);
+        self.store.release(id);
+    }
+
+    /// The copy of a log has grown: Yields to it settle, waiting writes are answered.
+    fn reached(&mut self, id: LogId) {
+        let Log { origin, seq, .. } = *self.store.log(id);
+        self.settle_yields(origin, seq);
+        self.run_write_copies();
+    }
+
+    pub(crate) fn settle_yields(&mut self, origin: Origin, reached: u64) {
+        for id in self.store.yields_to(origin, reached) {
+            let Some(key) = self.key(id) else { continue };
+            let before = self.store.shown(id);
+            self.store.settle(id, origin, reached);
+            self.changed(key, id, before);
+            self.react(id);
+        }
+    }
+
+    /// This member's estimate of when a registration was made: the first value wins (rule 6).
+    pub(crate) fn registered(&self, id: KeyId, dot: Dot, age: u64) -> i64 {
+        let known = self.store.entry(id).and_then(|e| e.records.iter().find(|r| r.dot == dot));
+        known.map_or(self.now.0 as i64 - i64::try_from(age).unwrap_or(i64::MAX / 2), |r| r.reg)
+    }
+
+    fn merge(&mut self, log: LogId, datum: Datum, reset: bool) {
+        let id = self.store.intern(&datum.key);
+        if reset && let Some(seen) = &mut self.store.log_mut(log).reset {
+            seen.insert(id);
+        }
+        let entry = self.store.entry(id);
+        if let Some(present) = entry.and_then(|e| e.record(log))
+            && (present.seq > datum.seq && !reset || present.seq == datum.seq && same(present, &datum))
+        {
+            return;
+        }
+        self.lamport = self.lamport.max(datum.lamport);
+        let covers = datum.covers;
+        let (state, value, to) = match datum.state {
+            DatumState::Live { value, healthy: true } => (RecState::Live, Some(value), None),
+            DatumState::Live { value, healthy: false } => (RecState::Unhealthy, Some(value), None),
+            DatumState::Gone => (RecState::Gone, None, None),
+            DatumState::Yield { value, to } if self.is_retired(to.origin) => {
+                (RecState::Settled, Some(value), Some(to))
+            }
+            DatumState::Yield { value, to } => (RecState::Yield, Some(value), Some(to)),
+        };
+        let (publication, dot, reg) = match value {
+            Some(v) => (Some(v.publication), v.dot, self.registered(id, v.dot, v.age)),
+            None => (None, Dot::default(), 0),
+        };
+        let rare = (!covers.is_empty() || to.is_some())
+            .then(|| Box::new(Rare { covers, to: to.unwrap_or_default() }));
+        let before = self.store.shown(id);
+        let (seq, lamport) = (datum.seq, datum.lamport);
+        self.store.put(id, Record { log, state, seq, lamport, publication, dot, reg, rare });
+        self.changed(datum.key, id, before);
+        self.react(id);
+    }
+}
+
+/// The same record content.
+fn same(present: &Record, datum: &Datum) -> bool {
+    match &datum.state {
+        DatumState::Live { value, healthy } => {
+            present.state == (if *healthy { RecState::Live } else { RecState::Unhealthy })
+                && present.dot == value.dot
+                && present.publication.as_ref() == Some(&value.publication)
+        }
+        DatumState::Gone => present.state == RecState::Gone,
+        DatumState::Yield { .. } => matches!(present.state, RecState::Yield | RecState::Settled),
+    }
+}
+
+fn differs(a: &Digest, b: &Digest) -> bool {
+    let has = |d: &Digest, l: &LogDigest| d.logs.iter().any(|o| o.origin == l.origin && o.seq == l.seq);
+    a.logs.len() != b.logs.len() || a.logs.iter().any(|l| !has(b, l))
+}
+
+fn retry_after(first: u64, most: u64, tries: u32) -> u64 {
+    first.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(most)
+}
