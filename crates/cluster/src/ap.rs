@@ -1,0 +1,332 @@
+//! The shell around the Distro core: one mutex, one timer task, and the registry that the core's changes go into.
+//!
+//! A request locks the core, hands it the input and the time, carries out the returned actions and unlocks. Changes go
+//! into the registry under the same lock, so that the registry sees them in the order in which the core decided them.
+//! Nothing waits while the lock is held: a send is a `try_send` into a peer's bounded queue, an answer a oneshot.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dyad_distro::{
+    Action, BeatOutcome as Heard, Distro, Event, Gate, Input, MemberState, Message, Outcome, codec,
+};
+use dyad_naming::ports::{BeatOutcome, BoxFuture, Ephemeral, EphemeralError};
+use dyad_naming::registry::{InstanceChange, Registry, VisiblePublication};
+use dyad_types::{MemberId, Millis, Origin, Publication, PublicationKey};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// Requests waiting for a forward's answer or a peer's acknowledgement. Each waits 200-800 ms at most, so this is far
+/// above what a member can take in; beyond it clients get 503 and try the next member.
+const PENDING_MAX: usize = 65_536;
+/// The core answers every request by its own timers within about a second; this is the last resort.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What the shell needs from the outside. Called with the core locked: nothing here may block for long.
+pub trait Host: Send + Sync + fmt::Debug + 'static {
+    /// Monotonic time; its zero is at [`dyad_distro::CLOCK_START`] before the start of the process.
+    fn now(&self) -> Millis;
+    /// Writes a new incarnation to disk before it is used. False when the disk refuses: the member must stop.
+    fn persist_incarnation(&self, incarnation: u64) -> bool;
+    /// Asks the CP half to retire an origin. Must not wait for it.
+    fn propose_retire(&self, origin: Origin);
+    /// Instances that appeared, changed or went.
+    fn changed(&self, changes: &[InstanceChange]);
+    /// Protocol events, for the log and the metrics.
+    fn event(&self, event: &Event);
+}
+
+/// The AP half of a member.
+#[derive(Debug)]
+pub struct Ap {
+    me: MemberId,
+    core: Mutex<Core>,
+    gate: Arc<Gate>,
+    registry: Arc<Registry>,
+    host: Arc<dyn Host>,
+    requests: AtomicU64,
+    dropped: AtomicU64,
+    /// The moment for which the timer task is armed; an earlier one wakes it.
+    armed: AtomicU64,
+    wake: Notify,
+    /// The state as `admit` reads it: without the lock inside the watch.
+    admits: AtomicU8,
+    state: watch::Sender<MemberState>,
+    left: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct Core {
+    distro: Distro,
+    pending: HashMap<u64, oneshot::Sender<Outcome>>,
+    peers: HashMap<MemberId, mpsc::Sender<Message>>,
+}
+
+impl Ap {
+    pub fn new(me: MemberId, distro: Distro, registry: Arc<Registry>, host: Arc<dyn Host>) -> Arc<Ap> {
+        let gate = distro.gate();
+        let distro_state = distro.state();
+        let state = watch::channel(distro_state).0;
+        Arc::new(Ap {
+            me,
+            core: Mutex::new(Core { distro, pending: HashMap::new(), peers: HashMap::new() }),
+            gate,
+            registry,
+            host,
+            requests: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            armed: AtomicU64::new(u64::MAX),
+            wake: Notify::new(),
+            admits: AtomicU8::new(admits(distro_state)),
+            state,
+            left: watch::channel(false).0,
+        })
+    }
+
+    pub fn me(&self) -> MemberId {
+        self.me
+    }
+
+    pub fn incarnation(&self) -> u64 {
+        self.core.lock().distro.origin().incarnation
+    }
+
+    pub fn state(&self) -> MemberState {
+        *self.state.borrow()
+    }
+
+    pub fn subscribe(&self) -> watch::Receiver<MemberState> {
+        self.state.subscribe()
+    }
+
+    /// Messages dropped because a peer's queue was full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Requests waiting for an answer, and the limit.
+    pub fn pending(&self) -> (usize, usize) {
+        (self.core.lock().pending.len(), PENDING_MAX)
+    }
+
+    /// Reads the core, for status and metrics.
+    pub fn inspect<T>(&self, read: impl FnOnce(&Distro, Millis) -> T) -> T {
+        read(&self.core.lock().distro, self.host.now())
+    }
+
+    /// Gives the core an input that nobody waits for.
+    pub fn input(&self, input: Input) {
+        let mut core = self.core.lock();
+        self.step(&mut core, input, None);
+    }
+
+    /// A frame from a peer's stream.
+    pub(crate) fn receive(&self, from: MemberId, stream: u64, frame: Bytes) -> Result<(), Status> {
+        let message = codec::decode(&frame).map_err(|error| {
+            Status::invalid_argument(format!("a frame from {from} does not decode: {error}"))
+        })?;
+        self.input(Input::Message { from, stream, message });
+        Ok(())
+    }
+
+    pub(crate) fn peer_up(&self, peer: MemberId, queue: mpsc::Sender<Message>) {
+        self.core.lock().peers.insert(peer, queue);
+    }
+
+    pub(crate) fn peer_down(&self, peer: MemberId) {
+        let mut core = self.core.lock();
+        core.peers.remove(&peer);
+        self.step(&mut core, Input::StreamDown(peer), None);
+    }
+
+    /// Runs the core's timers until `stop`.
+    pub async fn run_timers(self: Arc<Self>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let now = self.host.now();
+            let due = self.core.lock().distro.next_timeout();
+            self.armed.store(due.map_or(u64::MAX, |at| at.0), Ordering::Release);
+            let wait = due.map_or(Duration::from_secs(1), |at| Duration::from_millis(at.since(now)));
+            if wait.is_zero() {
+                let mut core = self.core.lock();
+                let actions = core.distro.on_timeout(self.host.now());
+                self.carry_out(&mut core, actions, None);
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.wake.notified() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Leaves the cluster in order: peers claim this member's records first. Returns true when all of them did within
+    /// `deadline`.
+    pub async fn leave(&self, deadline: Duration) -> bool {
+        let mut left = self.left.subscribe();
+        self.input(Input::Leave);
+        tokio::time::timeout(deadline, left.wait_for(|&left| left)).await.is_ok_and(|r| r.is_ok())
+    }
+
+    fn step(&self, core: &mut Core, input: Input, mine: Option<u64>) -> Option<Outcome> {
+        let actions = core.distro.handle(input, self.host.now());
+        self.carry_out(core, actions, mine)
+    }
+
+    /// Carries out actions in their order. The outcome of request `mine`, when it is among them, is returned rather
+    /// than sent through a channel.
+    fn carry_out(&self, core: &mut Core, actions: Vec<Action>, mine: Option<u64>) -> Option<Outcome> {
+        let mut answer = None;
+        for action in actions {
+            match action {
+                Action::Reply { req, outcome } if Some(req) == mine => answer = Some(outcome),
+                Action::Reply { req, outcome } => {
+                    if let Some(waiting) = core.pending.remove(&req) {
+                        // The request may have been given up: then nobody listens, and nothing is lost.
+                        let _ = waiting.send(outcome);
+                    }
+                }
+                Action::Send { to, message } => self.send(core, to, message),
+                Action::Changed { key, visible } => self.change(&key, visible),
+                Action::ProposeRetire(origin) => self.host.propose_retire(origin),
+                Action::PersistIncarnation(incarnation) => {
+                    if !self.host.persist_incarnation(incarnation) {
+                        // The later actions would use an incarnation that a crash could forget.
+                        return answer;
+                    }
+                }
+                Action::State(state) => {
+                    self.admits.store(admits(state), Ordering::Release);
+                    self.state.send_replace(state);
+                }
+                Action::Left => {
+                    self.left.send_replace(true);
+                }
+                Action::Event(event) => self.host.event(&event),
+            }
+        }
+        self.rearm(core);
+        answer
+    }
+
+    fn send(&self, core: &Core, to: MemberId, message: Message) {
+        let sent = core.peers.get(&to).is_some_and(|queue| queue.try_send(message).is_ok());
+        if !sent {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn change(&self, key: &PublicationKey, visible: Option<dyad_distro::Visible>) {
+        let visible = visible.map(|v| VisiblePublication {
+            publication: v.publication,
+            healthy: v.healthy,
+            rank: v.rank,
+            slot: v.slot,
+        });
+        let changes = self.registry.set_publication(key, visible, self.host.now());
+        if !changes.is_empty() {
+            self.host.changed(&changes);
+        }
+    }
+
+    /// Wakes the timer task when the core now has an earlier deadline than the armed one.
+    fn rearm(&self, core: &Core) {
+        let next = core.distro.next_timeout().map_or(u64::MAX, |at| at.0);
+        if next < self.armed.load(Ordering::Acquire) {
+            self.armed.store(next, Ordering::Release);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Gives the core a request and waits for its answer, which most often is already among the actions.
+    async fn request(&self, make: impl FnOnce(u64) -> Input) -> Result<(), EphemeralError> {
+        let req = self.requests.fetch_add(1, Ordering::Relaxed);
+        let answer = {
+            let mut core = self.core.lock();
+            if core.pending.len() >= PENDING_MAX {
+                return Err(EphemeralError::Busy(PENDING_MAX));
+            }
+            match self.step(&mut core, make(req), Some(req)) {
+                Some(outcome) => return outcome_result(outcome),
+                None => {
+                    let (sender, receiver) = oneshot::channel();
+                    core.pending.insert(req, sender);
+                    receiver
+                }
+            }
+        };
+        match tokio::time::timeout(REQUEST_DEADLINE, answer).await {
+            Ok(Ok(outcome)) => outcome_result(outcome),
+            Ok(Err(_)) | Err(_) => {
+                self.core.lock().pending.remove(&req);
+                Err(EphemeralError::Starting)
+            }
+        }
+    }
+}
+
+fn outcome_result(outcome: Outcome) -> Result<(), EphemeralError> {
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::Unavailable => Err(EphemeralError::Starting),
+    }
+}
+
+impl Ephemeral for Ap {
+    fn register(
+        &self,
+        key: PublicationKey,
+        publication: Arc<Publication>,
+    ) -> BoxFuture<'_, Result<(), EphemeralError>> {
+        Box::pin(self.request(move |req| Input::Register { req, key, publication }))
+    }
+
+    fn deregister(&self, key: PublicationKey) -> BoxFuture<'_, Result<(), EphemeralError>> {
+        Box::pin(self.request(move |req| Input::Deregister { req, key }))
+    }
+
+    fn beat(&self, key: &PublicationKey) -> Result<BeatOutcome, EphemeralError> {
+        let mut core = self.core.lock();
+        let (result, actions) = core.distro.beat(key, self.host.now());
+        self.carry_out(&mut core, actions, None);
+        match result {
+            Heard::Known => Ok(BeatOutcome::Known),
+            Heard::Unknown => Ok(BeatOutcome::Unknown),
+            Heard::Unavailable => Err(EphemeralError::Starting),
+        }
+    }
+
+    fn admit(&self, known: bool) -> Result<(), EphemeralError> {
+        let now = self.host.now();
+        if !self.gate.is_open(now) {
+            // The process was stopped, or does not serve: the core decides what that means before anything is answered.
+            let mut core = self.core.lock();
+            let actions = core.distro.on_timeout(now);
+            self.carry_out(&mut core, actions, None);
+        }
+        match self.admits.load(Ordering::Acquire) {
+            ADMITS_ALL => Ok(()),
+            ADMITS_KNOWN if known => Ok(()),
+            _ => Err(EphemeralError::Starting),
+        }
+    }
+}
+
+const ADMITS_NONE: u8 = 0;
+const ADMITS_KNOWN: u8 = 1;
+const ADMITS_ALL: u8 = 2;
+
+/// Rule 20: a member that is alone answers for what it knows and refuses the rest.
+fn admits(state: MemberState) -> u8 {
+    match state {
+        MemberState::Ready | MemberState::Leaving => ADMITS_ALL,
+        MemberState::Alone => ADMITS_KNOWN,
+        MemberState::Joining | MemberState::Resuming | MemberState::Removed => ADMITS_NONE,
+    }
+}

@@ -1,0 +1,124 @@
+//! The cluster port: Hello, incoming gossip and, beside them, the raft service, all behind the members' TLS.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dyad_proto::cluster::cluster_server::{Cluster, ClusterServer};
+use dyad_proto::cluster::{Frame, GossipEnd, HelloReply, HelloRequest};
+use dyad_types::MemberId;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::ap::Ap;
+use crate::directory::Directory;
+use crate::tls::ClusterTls;
+
+/// A gossip stream without a frame for this long is closed (distro-rules 23); pings come each 500 ms.
+pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(3);
+/// The largest frame: a delta of 1 MiB with its envelope, and room.
+pub(crate) const FRAME_MAX: usize = 4 * 1024 * 1024;
+/// Streams of one connection: gossip, raft and Hello together stay far below.
+const STREAMS_MAX: u32 = 256;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(crate) const FROM: &str = "dyad-from";
+pub(crate) const TO: &str = "dyad-to";
+
+/// Answers Hello and receives gossip.
+#[derive(Clone, Debug)]
+pub struct ClusterService {
+    directory: Arc<Directory>,
+    ap: Arc<Ap>,
+    cluster_id: Arc<dyn ClusterIdentity>,
+    streams: Arc<AtomicU64>,
+}
+
+/// The raft cluster that this member belongs to, for Hello.
+pub trait ClusterIdentity: Send + Sync + std::fmt::Debug + 'static {
+    fn cluster_id(&self) -> Option<u128>;
+}
+
+impl ClusterService {
+    pub fn new(
+        directory: Arc<Directory>,
+        ap: Arc<Ap>,
+        cluster_id: Arc<dyn ClusterIdentity>,
+    ) -> ClusterService {
+        ClusterService { directory, ap, cluster_id, streams: Arc::default() }
+    }
+
+    /// Serves the cluster port until `shutdown` ends. `raft` holds the raft service.
+    ///
+    /// # Errors
+    /// When the TLS configuration is refused or accepting fails for good.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        tls: &ClusterTls,
+        raft: Routes,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), tonic::transport::Error> {
+        tonic::transport::Server::builder()
+            .tls_config(tls.server().timeout(HANDSHAKE_TIMEOUT))?
+            .tcp_nodelay(true)
+            .max_concurrent_streams(STREAMS_MAX)
+            .http2_keepalive_interval(Some(Duration::from_secs(2)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(3)))
+            .initial_stream_window_size(4 * 1024 * 1024)
+            .initial_connection_window_size(8 * 1024 * 1024)
+            .add_routes(raft)
+            .add_service(ClusterServer::new(self).max_decoding_message_size(FRAME_MAX))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+            .await
+    }
+}
+
+#[tonic::async_trait]
+impl Cluster for ClusterService {
+    async fn hello(&self, _request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
+        let cluster_id = self.cluster_id.cluster_id().map(|id| id.to_be_bytes().to_vec()).unwrap_or_default();
+        Ok(Response::new(HelloReply {
+            member: self.directory.me().0,
+            nonce: self.directory.nonce(),
+            incarnation: self.ap.incarnation(),
+            address: self.directory.own_entry().map(|e| e.address).unwrap_or_default(),
+            cluster_id: cluster_id.into(),
+            members: self.directory.sorted_addresses(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+
+    async fn gossip(&self, request: Request<Streaming<Frame>>) -> Result<Response<GossipEnd>, Status> {
+        let from = member_header(&request, FROM)?;
+        let to = member_header(&request, TO)?;
+        let me = self.directory.me();
+        if to != me {
+            return Err(Status::failed_precondition(format!("this is member {me}, not {to}")));
+        }
+        // Numbers grow with the time of acceptance: the core ignores frames of an older stream of the same sender.
+        let stream = self.streams.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut frames = request.into_inner();
+        loop {
+            let next = tokio::time::timeout(STREAM_SILENCE, frames.message()).await;
+            match next {
+                Ok(Ok(Some(frame))) => self.ap.receive(from, stream, frame.message)?,
+                Ok(Ok(None)) => return Ok(Response::new(GossipEnd {})),
+                Ok(Err(status)) => return Err(status),
+                Err(_) => return Err(Status::deadline_exceeded("the stream was silent for 3 s")),
+            }
+        }
+    }
+}
+
+fn member_header<T>(request: &Request<T>, name: &'static str) -> Result<MemberId, Status> {
+    request
+        .metadata()
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| Status::invalid_argument(format!("metadata `{name}` must be a member id")))
+}

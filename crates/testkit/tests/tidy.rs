@@ -1,0 +1,132 @@
+//! What can be checked about the source is checked here: the crate graph, file headers, and words that do not belong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Package name → names of all packages that it reaches through normal dependencies.
+fn reach() -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let out = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let meta: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let mut edges: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    for package in meta["packages"].as_array().unwrap() {
+        names.insert(package["id"].as_str().unwrap().into(), package["name"].as_str().unwrap().into());
+    }
+    for node in meta["resolve"]["nodes"].as_array().unwrap() {
+        let normal = node["deps"].as_array().unwrap().iter().filter(|dep| {
+            dep["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null())
+        });
+        edges.insert(
+            node["id"].as_str().unwrap().into(),
+            normal.map(|dep| dep["pkg"].as_str().unwrap().to_owned()).collect(),
+        );
+    }
+    let mut reached = BTreeMap::new();
+    for (id, name) in names.iter().filter(|(_, name)| name.starts_with("dyad")) {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![id.clone()];
+        while let Some(next) = open.pop() {
+            for dep in &edges[&next] {
+                if seen.insert(names[dep].clone()) {
+                    open.push(dep.clone());
+                }
+            }
+        }
+        reached.insert(name.clone(), seen);
+    }
+    reached
+}
+
+#[test]
+fn the_pure_crates_reach_no_runtime_no_randomness_and_no_store() {
+    let reached = reach();
+    for pure in ["dyad-types", "dyad-naming", "dyad-distro"] {
+        for forbidden in ["tokio", "rand", "openraft", "sled", "tonic", "axum", "hyper"] {
+            assert!(!reached[pure].contains(forbidden), "{pure} reaches {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn only_raft_names_openraft_and_sled() {
+    let listed = |name: &str, what: &str| {
+        let manifest = root().join("crates").join(name).join("Cargo.toml");
+        let text = std::fs::read_to_string(manifest).unwrap();
+        text.lines().any(|line| line.starts_with(what))
+    };
+    for dir in std::fs::read_dir(root().join("crates")).unwrap() {
+        let name = dir.unwrap().file_name().into_string().unwrap();
+        for what in ["openraft", "sled"] {
+            assert_eq!(listed(&name, what), name == "raft", "crates/{name} and {what}");
+        }
+    }
+}
+
+#[test]
+fn the_front_ends_and_shells_do_not_reach_each_other() {
+    let reached = reach();
+    for (from, to) in [
+        ("dyad-api", "dyad-raft"),
+        ("dyad-api", "dyad-cluster"),
+        ("dyad-api", "dyad-distro"),
+        ("dyad-raft", "dyad-cluster"),
+        ("dyad-cluster", "dyad-raft"),
+        ("dyad-naming", "dyad-distro"),
+        ("dyad-distro", "dyad-naming"),
+        ("dyad-naming", "dyad-proto"),
+        ("dyad-distro", "dyad-proto"),
+    ] {
+        assert!(!reached[from].contains(to), "{from} reaches {to}");
+    }
+}
+
+fn sources() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut open = vec![root().join("crates")];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn every_source_file_says_why_it_exists() {
+    let bare: Vec<PathBuf> = sources()
+        .into_iter()
+        .filter(|path| !std::fs::read_to_string(path).unwrap().trim_start().starts_with("//!"))
+        .collect();
+    assert!(bare.is_empty(), "files without a //! header: {bare:#?}");
+}
+
+/// Words that the clock, the randomness and the environment come in by. Only shells may use them.
+#[test]
+fn the_pure_crates_read_no_clock_and_no_environment() {
+    for path in sources() {
+        let text = path.to_string_lossy().into_owned();
+        if !["/types/src/", "/naming/src/", "/distro/src/"].iter().any(|part| text.contains(part)) {
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).unwrap();
+        for word in ["Instant::now", "SystemTime", "env::var", "std::net::Tcp", "std::fs", "thread::spawn"] {
+            assert!(!source.contains(word), "{text} uses {word}");
+        }
+    }
+}
