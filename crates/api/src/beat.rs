@@ -1,7 +1,8 @@
 //! `PUT /instance/beat`: the request that a registry gets most.
 //!
 //! The beat of a known, healthy instance leaves its time in a slot that the Distro core reads: no lock, no await, and an
-//! answer that is ready unless a switch or the instance asks for another interval.
+//! answer that is ready unless a switch or the instance asks for another interval. When another member times the client,
+//! the core takes the beat and relays it.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ fn known(app: &AppState, params: &Params) -> Result<Option<Option<NonZeroU64>>, 
     let Some(port) = port else { return Ok(None) };
     app.ephemeral.admit(true)?;
     let Some(present) = app.registry.beat(&service, ip, port) else { return Ok(None) };
-    if !present.slot.beat(app.clock.now()) {
+    if !present.slot.is_some_and(|slot| slot.beat(app.clock.now())) {
         let key = PublicationKey { service, client: ClientId::beat(ip, port) };
         if app.ephemeral.beat(&key)? == BeatOutcome::Unknown {
             return Ok(None);

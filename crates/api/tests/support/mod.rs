@@ -1,0 +1,307 @@
+//! The real HTTP server over the pure cores, applied locally: what the front end sees of a cluster of one.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test binary uses its part"
+)]
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use dyad_api::{AppState, Clock, Drained, HttpMetrics, IdSource, Limits};
+use dyad_naming::cp::{CpCommand, CpReply, CpState, Stamp};
+use dyad_naming::ports::{
+    BeatOutcome, BoxFuture, Ephemeral, EphemeralError, Leader, MemberView, Members, Propose, ProposeError,
+};
+use dyad_naming::{Registry, Switches, VisiblePublication};
+use dyad_types::{BeatSlot, MemberId, Millis, Origin, Publication, PublicationKey};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// Wall clock of every test: 2026-11-21T00:50:20.757Z.
+pub const WALL_MS: u64 = 1_795_222_220_757;
+
+/// A clock that stands until a test moves it.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    pub fn advance(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Millis {
+        Millis(self.0.load(Ordering::SeqCst))
+    }
+
+    fn wall_ms(&self) -> u64 {
+        WALL_MS + self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The AP core of a lone member: publications and their beat slots.
+#[derive(Debug)]
+pub struct LocalEphemeral {
+    pub registry: Arc<Registry>,
+    pub clock: Arc<ManualClock>,
+    pub slots: Mutex<HashMap<PublicationKey, Arc<BeatSlot>>>,
+    /// What `admit` and every write answer, when a test wants an error.
+    pub refuse: Mutex<Option<EphemeralError>>,
+}
+
+impl Ephemeral for LocalEphemeral {
+    fn register(
+        &self,
+        key: PublicationKey,
+        publication: Arc<Publication>,
+    ) -> BoxFuture<'_, Result<(), EphemeralError>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            let slot = Arc::new(BeatSlot::new(now));
+            self.slots.lock().insert(key.clone(), slot.clone());
+            let healthy = publication.instances().iter().all(|instance| instance.healthy);
+            let rank = (1, Origin::default());
+            let visible = VisiblePublication { publication, healthy, rank, slot: Some(slot) };
+            self.registry.set_publication(&key, Some(visible), now);
+            Ok(())
+        })
+    }
+
+    fn deregister(&self, key: PublicationKey) -> BoxFuture<'_, Result<(), EphemeralError>> {
+        Box::pin(async move {
+            self.slots.lock().remove(&key);
+            self.registry.set_publication(&key, None, self.clock.now());
+            Ok(())
+        })
+    }
+
+    fn beat(&self, key: &PublicationKey) -> Result<BeatOutcome, EphemeralError> {
+        Ok(if self.slots.lock().contains_key(key) { BeatOutcome::Known } else { BeatOutcome::Unknown })
+    }
+
+    fn admit(&self, _known: bool) -> Result<(), EphemeralError> {
+        self.refuse.lock().clone().map_or(Ok(()), Err)
+    }
+}
+
+/// The CP core of a lone member: every proposal is applied at once.
+#[derive(Debug)]
+pub struct LocalPropose {
+    pub registry: Arc<Registry>,
+    pub clock: Arc<ManualClock>,
+    pub switches: Arc<ArcSwap<Switches>>,
+    pub state: Mutex<(CpState, u64)>,
+    /// What every proposal answers, when a test wants an error; the leader is unknown then.
+    pub refuse: Mutex<Option<ProposeError>>,
+}
+
+impl Propose for LocalPropose {
+    fn propose(&self, command: CpCommand) -> BoxFuture<'_, Result<CpReply, ProposeError>> {
+        Box::pin(async move {
+            if let Some(error) = self.refuse.lock().clone() {
+                return Err(error);
+            }
+            let mut guard = self.state.lock();
+            let (state, index) = &mut *guard;
+            *index += 1;
+            let (reply, changes) =
+                state.apply(&command, Stamp { now_ms: self.clock.wall_ms(), index: *index });
+            self.registry.apply_cp(state, &changes, self.clock.now());
+            self.switches.store(state.switches().clone());
+            Ok(reply)
+        })
+    }
+
+    fn leader(&self) -> Option<Leader> {
+        let leader = Leader { member: MemberId(1), term: 3, address: "127.0.0.1:8848".into() };
+        self.refuse.lock().is_none().then_some(leader)
+    }
+}
+
+#[derive(Debug)]
+pub struct OneMember;
+
+impl Members for OneMember {
+    fn members(&self) -> Vec<MemberView> {
+        vec![MemberView {
+            id: Some(MemberId(1)),
+            address: "127.0.0.1:8848".into(),
+            raft_port: 9849,
+            state: "UP",
+            me: true,
+            leader: true,
+        }]
+    }
+
+    fn ready(&self) -> bool {
+        true
+    }
+}
+
+/// A server on a free port; it stops when this is dropped.
+pub struct Server {
+    pub addr: SocketAddr,
+    pub app: Arc<AppState>,
+    pub clock: Arc<ManualClock>,
+    pub ephemeral: Arc<LocalEphemeral>,
+    pub propose: Arc<LocalPropose>,
+    stop: Option<oneshot::Sender<()>>,
+    stopped: Option<std::thread::JoinHandle<Drained>>,
+}
+
+impl Server {
+    pub fn start(limits: Limits) -> Server {
+        let registry = Arc::new(Registry::default());
+        let clock = Arc::new(ManualClock::default());
+        let switches = Arc::new(ArcSwap::from_pointee(Switches::default()));
+        let ephemeral = Arc::new(LocalEphemeral {
+            registry: registry.clone(),
+            clock: clock.clone(),
+            slots: Mutex::default(),
+            refuse: Mutex::default(),
+        });
+        let propose = Arc::new(LocalPropose {
+            registry: registry.clone(),
+            clock: clock.clone(),
+            switches: switches.clone(),
+            state: Mutex::default(),
+            refuse: Mutex::default(),
+        });
+        let mut prometheus = prometheus_client::registry::Registry::default();
+        let http_metrics = HttpMetrics::register(&mut prometheus);
+        let app = Arc::new(AppState {
+            registry,
+            ephemeral: ephemeral.clone(),
+            propose: propose.clone(),
+            members: Arc::new(OneMember),
+            switches,
+            clock: clock.clone(),
+            ids: IdSource::new(1),
+            http_metrics,
+            prometheus: Arc::new(prometheus),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let (bound, addr) = std::sync::mpsc::channel();
+        let served = app.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                bound.send(listener.local_addr().unwrap()).unwrap();
+                dyad_api::serve(listener, served, limits, async { stopped.await.unwrap_or(()) }).await
+            })
+        });
+        let addr = addr.recv().unwrap();
+        Server { addr, app, clock, ephemeral, propose, stop: Some(stop), stopped: Some(thread) }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// One request on a connection of its own.
+    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head += &format!("Host: {}\r\n", self.addr);
+        }
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() || method == "POST" {
+            head += &format!("Content-Length: {}\r\n", body.len());
+        }
+        head += "\r\n";
+        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        read_answer(&mut stream)
+    }
+
+    pub fn get(&self, target: &str) -> Answer {
+        self.send("GET", target, &[], b"")
+    }
+
+    /// A request below `/nacos/v1/ns` with everything in the query.
+    pub fn ns(&self, method: &str, target: &str) -> Answer {
+        self.send(method, &format!("/nacos/v1/ns{target}"), &[], b"")
+    }
+
+    /// Stops the server and tells how it went.
+    pub fn stop(mut self) -> Drained {
+        drop(self.stop.take());
+        self.stopped.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.stopped.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| &**value)
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    /// Status and body, for tables.
+    pub fn brief(&self) -> (u16, &str) {
+        (self.status, &self.body)
+    }
+}
+
+/// Reads one answer to its end. Status 0: the connection was closed without one.
+pub fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        if let Some(answer) = parse_answer(&bytes) {
+            return answer;
+        }
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return Answer { status: 0, headers: Vec::new(), body: String::new() },
+            Ok(n) => bytes.extend_from_slice(&piece[..n]),
+        }
+    }
+}
+
+fn parse_answer(bytes: &[u8]) -> Option<Answer> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let length: usize = length.map_or(0, |(_, value)| value.parse().unwrap());
+    let body = bytes.get(end + 4..end + 4 + length)?;
+    Some(Answer { status, headers, body: String::from_utf8_lossy(body).into_owned() })
+}
