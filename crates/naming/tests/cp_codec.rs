@@ -1,6 +1,5 @@
 //! The bytes of the CP log and of snapshots: golden files that pin the format, and round trips of arbitrary values.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use dyad_naming::cp::{
@@ -55,14 +54,12 @@ fn samples() -> Vec<CpCommand> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, b| {
-        write!(out, "{b:02x}").unwrap();
-        out
-    })
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|n| u8::from_str_radix(&text[n..n + 2], 16).unwrap()).collect()
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("golden files hold hex digits");
+    (0..text.len()).step_by(2).map(byte).collect()
 }
 
 fn apply_all(commands: &[CpCommand]) -> CpState {

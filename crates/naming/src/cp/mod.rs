@@ -4,6 +4,7 @@
 mod apply;
 mod codec;
 mod command;
+mod records;
 mod service;
 mod snapshot;
 

@@ -7,9 +7,9 @@ use dyad_types::{MemberId, Origin, ServiceKey};
 use prost::Message;
 
 use super::codec::{
-    OverrideRecord, RetireRecord, ServiceKeyRecord, ServiceSettings, TargetRecord, cluster_id_of, frame,
-    instance_of, override_of, record_of, service_of, target_of, unframe,
+    cluster_id_of, frame, instance_of, override_of, record_of, service_of, target_of, unframe,
 };
+use super::records::{OverrideRecord, RetireRecord, ServiceKeyRecord, ServiceSettings, TargetRecord};
 use super::service::{CpService, StoredOverride, StoredRecord};
 use super::{BadRecord, CpState};
 use crate::switches::Switches;

@@ -56,7 +56,8 @@ fn key(name: &str) -> ServiceKey {
 fn health_flips_after_three_outcomes_and_at_once_when_refused() {
     use Outcome::{Connected, Failed, Refused, TimedOut};
     let (up, down) = (Some(true), Some(false));
-    let cases: [(bool, &[Outcome], &[Option<bool>]); 5] = [
+    type Case<'a> = (bool, &'a [Outcome], &'a [Option<bool>]);
+    let cases: [Case<'_>; 5] = [
         (true, &[TimedOut, Failed, TimedOut, TimedOut], &[None, None, down, None]),
         (true, &[Refused, Refused], &[down, None]),
         (false, &[Connected(1), Connected(1), Connected(1)], &[None, None, up]),

@@ -17,7 +17,8 @@ use crate::cp::{CpService, OverrideKey};
 /// What a beat of a known client needs.
 #[derive(Clone, Debug)]
 pub struct Beat {
-    pub slot: Arc<BeatSlot>,
+    /// `None` while another member times the client: the Distro core takes the beat and relays it.
+    pub slot: Option<Arc<BeatSlot>>,
     /// `preserved.heart.beat.interval` in milliseconds, of the override or the instance; otherwise the switch's.
     pub interval_ms: Option<NonZeroU64>,
 }
@@ -39,10 +40,10 @@ impl Beats {
 
     /// Called under the service's lock, as all writes here: index and publications change together.
     pub(super) fn set(&self, key: &PublicationKey, visible: &VisiblePublication, cp: Option<&CpService>) {
-        let (Some(slot), [instance]) = (&visible.slot, visible.publication.instances()) else {
+        let (true, [instance]) = (key.client.is_beat(), visible.publication.instances()) else {
             return self.remove(key);
         };
-        let beat = Beat { slot: slot.clone(), interval_ms: interval_of(instance, cp) };
+        let beat = Beat { slot: visible.slot.clone(), interval_ms: interval_of(instance, cp) };
         let key = BeatKey { service: key.service.clone(), ip: instance.ip.clone(), port: instance.port };
         self.0.pin().insert(key, beat);
     }

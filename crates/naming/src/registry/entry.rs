@@ -33,6 +33,8 @@ pub(super) struct Contents {
     revision: u64,
     /// Instances in `publications`.
     ephemeral: usize,
+    /// Publications of clients that are connections.
+    connections: usize,
     /// When the last instance of either lifetime went, or the service appeared without one.
     empty_since: Option<Millis>,
     /// When the last ephemeral publication went.
@@ -43,6 +45,14 @@ pub(super) struct Contents {
     pub(super) listed: bool,
     /// Taken out of the map: a writer that still holds the entry looks again.
     pub(super) dead: bool,
+}
+
+/// What a write did.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) lines: Vec<InstanceChange>,
+    /// The view may differ: a repeated registration leaves it as it is.
+    pub(super) visible: bool,
 }
 
 /// One client's publication.
@@ -103,13 +113,9 @@ impl ServiceEntry {
 }
 
 impl Contents {
-    pub(super) fn publish(
-        &mut self,
-        key: &PublicationKey,
-        visible: VisiblePublication,
-    ) -> Vec<InstanceChange> {
+    pub(super) fn publish(&mut self, key: &PublicationKey, visible: VisiblePublication) -> Change {
         let new = Held { publication: visible.publication, healthy: visible.healthy, rank: visible.rank };
-        let after = new.shown(&key.client);
+        let (after, rank) = (new.shown(&key.client), new.rank);
         for instance in &after {
             if self.idle_overrides.is_empty() {
                 break;
@@ -117,16 +123,22 @@ impl Contents {
             self.idle_overrides.remove(&OverrideKey::of(instance));
         }
         self.ephemeral += after.len();
-        let before = match self.publications.insert(key.client.clone(), new) {
-            Some(old) => old.shown(&key.client),
-            None => Vec::new(),
-        };
+        let old = self.publications.insert(key.client.clone(), new);
+        self.connections += usize::from(old.is_none() && !key.client.is_beat());
+        let reranked = old.as_ref().is_some_and(|old| old.rank != rank);
+        let before = old.map_or_else(Vec::new, |old| old.shown(&key.client));
         self.ephemeral -= before.len();
-        between(&key.service, Lifetime::Ephemeral, before, after)
+        let lines = between(&key.service, Lifetime::Ephemeral, before, after);
+        // Two clients can only have the same instance if one of them is a connection.
+        let visible = !lines.is_empty() || (reranked && self.connections > 0);
+        Change { lines, visible }
     }
 
-    pub(super) fn withdraw(&mut self, key: &PublicationKey, now: Millis) -> Vec<InstanceChange> {
-        let Some(old) = self.publications.remove(&key.client) else { return Vec::new() };
+    pub(super) fn withdraw(&mut self, key: &PublicationKey, now: Millis) -> Change {
+        let Some(old) = self.publications.remove(&key.client) else {
+            return Change { lines: Vec::new(), visible: false };
+        };
+        self.connections -= usize::from(!key.client.is_beat());
         if self.publications.capacity() > SHRINK_FACTOR * self.publications.len() {
             self.publications.shrink_to_fit();
         }
@@ -135,7 +147,7 @@ impl Contents {
         }
         let before = old.shown(&key.client);
         self.ephemeral -= before.len();
-        between(&key.service, Lifetime::Ephemeral, before, Vec::new())
+        Change { lines: between(&key.service, Lifetime::Ephemeral, before, Vec::new()), visible: true }
     }
 
     pub(super) fn set_cp(

@@ -23,12 +23,12 @@ use crate::cp::{CpChanges, CpState, Limit};
 use crate::view::ServiceView;
 
 use beats::Beats;
-use entry::{Contents, ServiceEntry};
+use entry::{Change, Contents, ServiceEntry};
 use hash::ByKey;
 
 pub use beats::Beat;
 pub use change::InstanceChange;
-pub use page::ServicePage;
+pub use page::{ClientCounts, ServicePage};
 pub use sweep::Sweep;
 
 /// Milliseconds for which a service without instances stays known and keeps its lifetime
@@ -121,7 +121,7 @@ impl Registry {
     /// The slot of a publication, for callers that hold its key.
     pub fn beat_slot(&self, key: &PublicationKey) -> Option<Arc<BeatSlot>> {
         let (ip, port) = beats::address_of(&key.client)?;
-        Some(self.beat(&key.service, ip, port)?.slot)
+        self.beat(&key.service, ip, port)?.slot
     }
 
     /// Would one more instance of this client break a limit? A client that is there already always fits.
@@ -167,7 +167,7 @@ impl Registry {
     ) -> Vec<InstanceChange> {
         let create = visible.is_some();
         self.write(&key.service, create, |contents| {
-            let changes = match visible {
+            let change = match visible {
                 Some(visible) => {
                     self.beats.set(key, &visible, contents.cp.as_deref());
                     contents.publish(key, visible)
@@ -178,7 +178,7 @@ impl Registry {
                 }
             };
             contents.settle(now);
-            changes
+            change
         })
     }
 
@@ -218,7 +218,7 @@ impl Registry {
             if deleted {
                 contents.forget();
             }
-            changes
+            Change { lines: changes, visible: true }
         })
     }
 
@@ -227,7 +227,7 @@ impl Registry {
         &self,
         key: &ServiceKey,
         create: bool,
-        change: impl FnOnce(&mut Contents) -> Vec<InstanceChange>,
+        write: impl FnOnce(&mut Contents) -> Change,
     ) -> Vec<InstanceChange> {
         let services = self.services.pin();
         loop {
@@ -244,7 +244,7 @@ impl Registry {
                 continue;
             }
             let (before, was_listed) = (contents.totals(), contents.listed);
-            let mut changes = change(&mut contents);
+            let Change { lines: mut changes, visible } = write(&mut contents);
             self.count(before, contents.totals());
             if contents.listed != was_listed {
                 if contents.listed {
@@ -255,7 +255,9 @@ impl Registry {
                     changes.push(InstanceChange::ServiceGone { service: key.clone() });
                 }
             }
-            entry.changed(&mut contents);
+            if visible || contents.listed != was_listed {
+                entry.changed(&mut contents);
+            }
             if contents.is_void() {
                 contents.dead = true;
                 services.remove(key);

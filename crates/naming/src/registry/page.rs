@@ -1,5 +1,6 @@
-//! Listings: the page of `/service/list`, and all services for the console page.
+//! Listings: the page of `/service/list`, all services for the console page, and the clients of `/operator/metrics`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dyad_types::ServiceKey;
@@ -16,7 +17,30 @@ pub struct ServicePage {
     pub services: Vec<ServiceKey>,
 }
 
+/// Distinct clients by kind, as `/operator/metrics` counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientCounts {
+    /// Clients of a connection.
+    pub connections: usize,
+    /// HTTP-beat clients, one per (ip, port).
+    pub beats: usize,
+    /// Publishers of persistent instances, one per (ip, port).
+    pub persistent: usize,
+}
+
 impl Registry {
+    /// Counts the clients that publish something. Walks the whole registry: for operators, not for each request.
+    pub fn client_counts(&self) -> ClientCounts {
+        let (mut clients, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        for entry in self.services.pin().values() {
+            let contents = entry.lock();
+            clients.extend(contents.publications.keys().cloned());
+            addresses.extend(contents.cp.iter().flat_map(|cp| cp.instances().keys().cloned()));
+        }
+        let beats = clients.iter().filter(|client| client.is_beat()).count();
+        ClientCounts { connections: clients.len() - beats, beats, persistent: addresses.len() }
+    }
+
     /// The services of a group, sorted by name (`ServiceUtil.pageServiceName`): a page before the first is the first, one
     /// behind the last is empty.
     ///

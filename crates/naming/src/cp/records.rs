@@ -1,0 +1,284 @@
+//! The stored messages of the CP log. Field numbers are never reused; golden bytes in tests/ pin them.
+
+use dyad_types::publication::{InstanceRecord, MetadataRecord, metadata_records};
+use dyad_types::{Address, ServiceKey};
+use prost::Message;
+
+use super::command::{ExpiredOverride, ExpiredService, HealthChange};
+use super::service::{Override, OverrideKey, ServiceRecord};
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct CommandRecord {
+    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    pub(super) kind: Option<CommandKind>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum CommandKind {
+    #[prost(message, tag = "1")]
+    Found(FoundRecord),
+    #[prost(message, tag = "2")]
+    Register(RegisterRecord),
+    #[prost(message, tag = "3")]
+    Deregister(DeregisterRecord),
+    #[prost(message, tag = "4")]
+    Retire(RetireRecord),
+    #[prost(message, tag = "5")]
+    SetHealth(SetHealthRecord),
+    #[prost(message, tag = "6")]
+    CreateService(ServiceWrite),
+    #[prost(message, tag = "7")]
+    UpdateService(ServiceWrite),
+    #[prost(message, tag = "8")]
+    DeleteService(DeleteServiceRecord),
+    #[prost(message, tag = "9")]
+    SetOverride(OverrideWrite),
+    #[prost(message, tag = "10")]
+    Expire(ExpireRecord),
+    #[prost(message, tag = "11")]
+    SetSwitch(SetSwitchRecord),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ReplyRecord {
+    #[prost(uint32, tag = "1")]
+    pub(super) kind: u32,
+    #[prost(string, tag = "2")]
+    pub(super) text: String,
+    #[prost(uint64, tag = "3")]
+    pub(super) limit: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct FoundRecord {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) cluster_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RegisterRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(super) service: Option<ServiceKeyRecord>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) instance: Option<InstanceRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DeregisterRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(super) service: Option<ServiceKeyRecord>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) address: Option<AddressRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RetireRecord {
+    #[prost(fixed64, tag = "1")]
+    pub(super) member: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) incarnation: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SetHealthRecord {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) changes: Vec<HealthRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct HealthRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(super) service: Option<ServiceKeyRecord>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) address: Option<AddressRecord>,
+    #[prost(bool, tag = "3")]
+    pub(super) healthy: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ServiceWrite {
+    #[prost(message, optional, tag = "1")]
+    pub(super) service: Option<ServiceKeyRecord>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) record: Option<ServiceSettings>,
+    #[prost(bool, tag = "3")]
+    pub(super) create: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct DeleteServiceRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(super) service: Option<ServiceKeyRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OverrideWrite {
+    #[prost(message, optional, tag = "1")]
+    pub(super) service: Option<ServiceKeyRecord>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) target: Option<TargetRecord>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) value: Option<OverrideRecord>,
+    #[prost(bool, tag = "4")]
+    pub(super) patch: bool,
+    #[prost(bool, tag = "5")]
+    pub(super) metadata_given: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExpireRecord {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) overrides: Vec<ExpiredOverrideRecord>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) services: Vec<ExpiredServiceRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExpiredOverrideRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(super) service: Option<ServiceKeyRecord>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) target: Option<TargetRecord>,
+    #[prost(uint64, tag = "3")]
+    pub(super) revision: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExpiredServiceRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(super) service: Option<ServiceKeyRecord>,
+    #[prost(uint64, tag = "2")]
+    pub(super) revision: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SetSwitchRecord {
+    #[prost(string, tag = "1")]
+    pub(super) entry: String,
+    #[prost(string, tag = "2")]
+    pub(super) value: String,
+}
+
+/// A service's identity in its stored form.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ServiceKeyRecord {
+    #[prost(string, tag = "1")]
+    pub(super) namespace: String,
+    #[prost(string, tag = "2")]
+    pub(super) group: String,
+    #[prost(string, tag = "3")]
+    pub(super) name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AddressRecord {
+    #[prost(string, tag = "1")]
+    pub(super) ip: String,
+    #[prost(uint32, tag = "2")]
+    pub(super) port: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TargetRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(super) address: Option<AddressRecord>,
+    #[prost(string, tag = "2")]
+    pub(super) cluster: String,
+}
+
+/// A service record in its stored form; an empty selector is `none`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ServiceSettings {
+    #[prost(float, tag = "1")]
+    pub(super) protect_threshold: f32,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) metadata: Vec<MetadataRecord>,
+    #[prost(string, tag = "3")]
+    pub(super) selector: String,
+    #[prost(string, tag = "4")]
+    pub(super) expression: String,
+}
+
+/// An override in its stored form.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OverrideRecord {
+    #[prost(bool, optional, tag = "1")]
+    pub(super) enabled: Option<bool>,
+    #[prost(double, optional, tag = "2")]
+    pub(super) weight: Option<f64>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) metadata: Vec<MetadataRecord>,
+}
+
+impl From<&ServiceKey> for ServiceKeyRecord {
+    fn from(key: &ServiceKey) -> ServiceKeyRecord {
+        ServiceKeyRecord {
+            namespace: key.namespace().into(),
+            group: key.group().into(),
+            name: key.name().into(),
+        }
+    }
+}
+
+impl From<&Address> for AddressRecord {
+    fn from(address: &Address) -> AddressRecord {
+        AddressRecord { ip: address.ip.to_string(), port: address.port.into() }
+    }
+}
+
+impl From<&OverrideKey> for TargetRecord {
+    fn from(key: &OverrideKey) -> TargetRecord {
+        TargetRecord { address: Some((&key.address).into()), cluster: key.cluster.to_string() }
+    }
+}
+
+impl From<&ServiceRecord> for ServiceSettings {
+    fn from(record: &ServiceRecord) -> ServiceSettings {
+        ServiceSettings {
+            protect_threshold: record.protect_threshold,
+            metadata: metadata_records(&record.metadata),
+            selector: if &*record.selector.kind == "none" {
+                String::new()
+            } else {
+                record.selector.kind.to_string()
+            },
+            expression: record.selector.expression.to_string(),
+        }
+    }
+}
+
+impl From<&Override> for OverrideRecord {
+    fn from(value: &Override) -> OverrideRecord {
+        OverrideRecord {
+            enabled: value.enabled,
+            weight: value.weight,
+            metadata: metadata_records(&value.metadata),
+        }
+    }
+}
+
+impl From<&HealthChange> for HealthRecord {
+    fn from(change: &HealthChange) -> HealthRecord {
+        HealthRecord {
+            service: Some((&change.service).into()),
+            address: Some((&change.address).into()),
+            healthy: change.healthy,
+        }
+    }
+}
+
+impl From<&ExpiredOverride> for ExpiredOverrideRecord {
+    fn from(expired: &ExpiredOverride) -> ExpiredOverrideRecord {
+        ExpiredOverrideRecord {
+            service: Some((&expired.service).into()),
+            target: Some((&expired.target).into()),
+            revision: expired.revision,
+        }
+    }
+}
+
+impl From<&ExpiredService> for ExpiredServiceRecord {
+    fn from(expired: &ExpiredService) -> ExpiredServiceRecord {
+        ExpiredServiceRecord { service: Some((&expired.service).into()), revision: expired.revision }
+    }
+}
