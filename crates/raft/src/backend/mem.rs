@@ -1,0 +1,121 @@
+//! A log in memory that can lose what was not synced: for tests and simulators.
+
+use std::io;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use parking_lot::Mutex;
+
+use super::{LogBackend, MetaKey};
+
+/// A log in memory. Clones of the state are O(1), so that a crash is a copy.
+#[derive(Debug, Default)]
+pub struct MemBackend {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    now: State,
+    durable: State,
+    failing: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    log: OrdMap<u64, Bytes>,
+    meta: OrdMap<MetaKey, Bytes>,
+}
+
+impl MemBackend {
+    pub fn new() -> MemBackend {
+        MemBackend::default()
+    }
+
+    /// A backend that holds only what was synced: what a crash leaves.
+    pub fn crashed(&self) -> MemBackend {
+        let durable = self.inner.lock().durable.clone();
+        MemBackend { inner: Mutex::new(Inner { now: durable.clone(), durable, failing: false }) }
+    }
+
+    /// From now on every write and sync fails, as on a broken disk.
+    pub fn fail(&self) {
+        self.inner.lock().failing = true;
+    }
+
+    fn write(&self, change: impl FnOnce(&mut State)) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        if inner.failing {
+            return Err(io::Error::other("the disk is broken (injected)"));
+        }
+        change(&mut inner.now);
+        Ok(())
+    }
+}
+
+impl LogBackend for MemBackend {
+    fn append(&self, records: &[(u64, Bytes)]) -> io::Result<()> {
+        self.write(|state| {
+            for (index, record) in records {
+                state.log.insert(*index, record.clone());
+            }
+        })
+    }
+
+    fn truncate_from(&self, index: u64) -> io::Result<()> {
+        self.write(|state| state.log = state.log.split(&index).0)
+    }
+
+    fn purge_to(&self, index: u64, limit: usize) -> io::Result<bool> {
+        let mut more = false;
+        self.write(|state| {
+            let keys: Vec<u64> = state.log.range(..=index).take(limit + 1).map(|(k, _)| *k).collect();
+            more = keys.len() > limit;
+            for key in keys.iter().take(limit) {
+                state.log.remove(key);
+            }
+        })?;
+        Ok(more)
+    }
+
+    fn put_meta(&self, key: MetaKey, value: &[u8]) -> io::Result<()> {
+        self.write(|state| {
+            state.meta.insert(key, Bytes::copy_from_slice(value));
+        })
+    }
+
+    fn get_meta(&self, key: MetaKey) -> io::Result<Option<Bytes>> {
+        Ok(self.inner.lock().now.meta.get(&key).cloned())
+    }
+
+    fn range(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<(u64, Bytes)>> {
+        let inner = self.inner.lock();
+        let mut bytes = 0;
+        let mut out = Vec::new();
+        for (index, record) in inner.now.log.range(from..to) {
+            bytes += record.len();
+            out.push((*index, record.clone()));
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(out)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        if inner.failing {
+            return Err(io::Error::other("the disk is broken (injected)"));
+        }
+        inner.durable = inner.now.clone();
+        Ok(())
+    }
+
+    fn file(&self) -> String {
+        "memory".into()
+    }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,91 @@
+//! What a log store needs of a medium: ordered writes, then one call that makes them all durable.
+
+mod mem;
+mod sled;
+
+use std::io;
+
+use bytes::Bytes;
+
+pub use mem::MemBackend;
+pub use sled::SledBackend;
+pub(crate) use sled::sync_dir;
+
+/// A durable place for log records and a handful of named values. Called by one writer at a time; reads come from any
+/// thread. Writes become durable together, in their order, at the next [`sync`](LogBackend::sync): a crash before it may
+/// lose a suffix of them, never one in the middle.
+pub trait LogBackend: Send + Sync + 'static {
+    /// Writes records at their indexes. Atomic.
+    ///
+    /// # Errors
+    /// When the medium fails; the store is then poisoned and the member stops.
+    fn append(&self, records: &[(u64, Bytes)]) -> io::Result<()>;
+
+    /// Removes all records at `index` and above. Atomic.
+    ///
+    /// # Errors
+    /// When the medium fails.
+    fn truncate_from(&self, index: u64) -> io::Result<()>;
+
+    /// Removes at most `limit` of the lowest records at or below `index`. Answers whether more are left.
+    ///
+    /// # Errors
+    /// When the medium fails.
+    fn purge_to(&self, index: u64, limit: usize) -> io::Result<bool>;
+
+    /// # Errors
+    /// When the medium fails.
+    fn put_meta(&self, key: MetaKey, value: &[u8]) -> io::Result<()>;
+
+    /// # Errors
+    /// When the medium fails.
+    fn get_meta(&self, key: MetaKey) -> io::Result<Option<Bytes>>;
+
+    /// The records in `from..to`, ascending; stops after the record that reaches `max_bytes`.
+    ///
+    /// # Errors
+    /// When the medium fails.
+    fn range(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<(u64, Bytes)>>;
+
+    /// Makes everything written so far durable. Never called again after it failed.
+    ///
+    /// # Errors
+    /// When the medium fails.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The file that errors and log lines name.
+    fn file(&self) -> String;
+
+    /// Free space of the medium in bytes; `None` when it has no limit.
+    ///
+    /// # Errors
+    /// When the medium cannot be asked.
+    fn free_bytes(&self) -> io::Result<Option<u64>>;
+}
+
+/// The named values of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MetaKey {
+    Format,
+    ClusterId,
+    Member,
+    Vote,
+    Committed,
+    LastPurged,
+    Snapshot,
+}
+
+impl MetaKey {
+    /// The key as stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            MetaKey::Format => "format",
+            MetaKey::ClusterId => "cluster_id",
+            MetaKey::Member => "member",
+            MetaKey::Vote => "vote",
+            MetaKey::Committed => "committed",
+            MetaKey::LastPurged => "last_purged",
+            MetaKey::Snapshot => "snapshot",
+        }
+    }
+}

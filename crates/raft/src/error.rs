@@ -1,0 +1,95 @@
+//! What keeps a member from starting, and what stops it while running. Each error names the file and the remedy.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// Why raft did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{file} is in use by another process")]
+    Locked { file: String },
+    /// Nothing is repaired or wiped by itself.
+    #[error(
+        "the store is corrupt: {file} at {at}: {cause}; `dyad recover --discard` sets it aside and joins anew"
+    )]
+    Corrupt { file: String, at: String, cause: String },
+    #[error("{file}: {source}")]
+    Io { file: String, source: io::Error },
+    #[error("raft: {0}")]
+    Raft(String),
+}
+
+impl StartError {
+    /// The process's exit code (architecture: 3 in use, 4 corrupt, 5 disk error).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Locked { .. } => 3,
+            StartError::Corrupt { .. } => 4,
+            StartError::Io { .. } | StartError::Raft(_) => 5,
+        }
+    }
+}
+
+/// Why raft stopped while running. The process must exit: a failed fsync is never retried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    #[error("disk error on {file}: {cause}")]
+    Disk { file: String, cause: String },
+    #[error(
+        "the store is corrupt: {file} at {at}: {cause}; `dyad recover --discard` sets it aside and joins anew"
+    )]
+    Corrupt { file: String, at: String, cause: String },
+    #[error("raft stopped: {0}")]
+    Raft(String),
+}
+
+impl Fatal {
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Fatal::Corrupt { .. } => 4,
+            Fatal::Disk { .. } | Fatal::Raft(_) => 5,
+        }
+    }
+}
+
+impl From<Fatal> for StartError {
+    fn from(fatal: Fatal) -> StartError {
+        match fatal {
+            Fatal::Disk { file, cause } => StartError::Io { file, source: io::Error::other(cause) },
+            Fatal::Corrupt { file, at, cause } => StartError::Corrupt { file, at, cause },
+            Fatal::Raft(cause) => StartError::Raft(cause),
+        }
+    }
+}
+
+/// Where the first fatal error is put; later ones follow from it.
+#[derive(Clone, Debug)]
+pub(crate) struct FatalSlot(Arc<watch::Sender<Option<Fatal>>>);
+
+impl FatalSlot {
+    pub(crate) fn new() -> FatalSlot {
+        FatalSlot(Arc::new(watch::Sender::new(None)))
+    }
+
+    pub(crate) fn set(&self, fatal: Fatal) {
+        self.0.send_if_modified(|slot| {
+            let first = slot.is_none();
+            if first {
+                tracing::error!("{fatal}");
+                *slot = Some(fatal);
+            }
+            first
+        });
+    }
+
+    pub(crate) fn get(&self) -> Option<Fatal> {
+        self.0.borrow().clone()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Fatal>> {
+        self.0.subscribe()
+    }
+}

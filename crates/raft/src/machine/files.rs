@@ -1,0 +1,170 @@
+//! The snapshot directory: one current file, named in the store only after it is durable.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dyad_naming::cp::CpState;
+use parking_lot::Mutex;
+
+use super::format::{self, Header, ReadError};
+use crate::backend::{MetaKey, sync_dir};
+use crate::error::StartError;
+use crate::log::LogStore;
+use crate::record::{self, SnapshotRecord};
+use crate::types::{LogId, Snapshot, SnapshotMeta};
+
+/// A handle of a snapshot file. The descriptor keeps it readable after a newer snapshot has replaced it.
+#[derive(Clone, Debug)]
+pub(crate) struct SnapshotFile {
+    pub(crate) path: PathBuf,
+    pub(crate) len: u64,
+    pub(crate) file: Arc<File>,
+}
+
+impl SnapshotFile {
+    pub(crate) fn open(path: PathBuf) -> io::Result<SnapshotFile> {
+        let file = File::open(&path)?;
+        Ok(SnapshotFile { len: file.metadata()?.len(), file: Arc::new(file), path })
+    }
+}
+
+/// A snapshot that was read, checked and decoded.
+pub(crate) struct Loaded {
+    pub(crate) header: Header,
+    pub(crate) state: CpState,
+    pub(crate) sha256: [u8; 32],
+}
+
+pub(crate) struct SnapshotDir {
+    dir: PathBuf,
+    log: LogStore,
+    current: Mutex<Option<Snapshot>>,
+    /// Makes one snapshot the current one at a time.
+    turn: tokio::sync::Mutex<()>,
+    received: AtomicU64,
+}
+
+impl SnapshotDir {
+    /// Opens the directory, loads the current snapshot and deletes all other files.
+    pub(crate) fn open(dir: PathBuf, log: LogStore) -> Result<(SnapshotDir, Option<Loaded>), StartError> {
+        let io = |source| StartError::Io { file: dir.display().to_string(), source };
+        fs::create_dir_all(&dir).map_err(io)?;
+        let corrupt = |file: &Path, cause: String| StartError::Corrupt {
+            file: file.display().to_string(),
+            at: "the snapshot".into(),
+            cause,
+        };
+        let meta = log.backend().get_meta(MetaKey::Snapshot).map_err(io)?;
+        let record = meta.map(|bytes| record::decode_snapshot(&bytes)).transpose();
+        let record = record.map_err(|e| corrupt(&dir, e.to_string()))?;
+        let mut current = None;
+        let mut loaded = None;
+        if let Some(record) = &record {
+            let path = dir.join(&record.file);
+            let file = SnapshotFile::open(path.clone()).map_err(|e| corrupt(&path, e.to_string()))?;
+            let content = load(&file).map_err(|e| corrupt(&path, e.to_string()))?;
+            if content.sha256[..] != record.sha256[..] || file.len != record.length {
+                return Err(corrupt(&path, "it is not the file that the store names".into()));
+            }
+            current = Some(Snapshot { meta: content.header.meta.clone(), snapshot: file });
+            loaded = Some(content);
+        }
+        remove_others(&dir, record.as_ref().map(|r| r.file.as_str())).map_err(io)?;
+        let snapshots = SnapshotDir {
+            dir,
+            log,
+            current: Mutex::new(current),
+            turn: tokio::sync::Mutex::new(()),
+            received: AtomicU64::new(0),
+        };
+        Ok((snapshots, loaded))
+    }
+
+    pub(crate) fn current(&self) -> Option<Snapshot> {
+        self.current.lock().clone()
+    }
+
+    /// A path for a snapshot that arrives from the leader.
+    pub(crate) fn receiving_path(&self) -> PathBuf {
+        self.dir.join(format!("received-{}.tmp", self.received.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Writes a snapshot and makes it the current one.
+    pub(crate) async fn build(&self, header: Header, state: CpState) -> io::Result<Snapshot> {
+        let tmp = self.dir.join(format!("{}.tmp", file_name(header.meta.last_log_id)));
+        let meta = header.meta.clone();
+        let path = tmp.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let file = File::create(&path)?;
+            let (_, sha256) = format::write(BufWriter::new(&file), &header, &state)?;
+            file.sync_all()?;
+            Ok::<_, io::Error>(sha256)
+        });
+        let sha256 = written.await.map_err(io::Error::other)??;
+        self.publish(&tmp, meta, sha256).await
+    }
+
+    /// Renames a complete, synced file to its name and makes it the current snapshot, unless a newer one is.
+    pub(crate) async fn publish(
+        &self,
+        tmp: &Path,
+        meta: SnapshotMeta,
+        sha256: [u8; 32],
+    ) -> io::Result<Snapshot> {
+        let _turn = self.turn.lock().await;
+        let old = self.current();
+        if let Some(old) = &old
+            && old.meta.last_log_id > meta.last_log_id
+        {
+            fs::remove_file(tmp)?;
+            return Ok(old.clone());
+        }
+        let name = file_name(meta.last_log_id);
+        let path = self.dir.join(&name);
+        fs::rename(tmp, &path)?;
+        let dir = self.dir.clone();
+        tokio::task::spawn_blocking(move || sync_dir(&dir)).await.map_err(io::Error::other)??;
+        let file = SnapshotFile::open(path.clone())?;
+        let record = SnapshotRecord { file: name, length: file.len, sha256: sha256.to_vec() };
+        self.log.put_meta(MetaKey::Snapshot, record::encode_snapshot(&record)).await?;
+        let snapshot = Snapshot { meta, snapshot: file };
+        *self.current.lock() = Some(snapshot.clone());
+        if let Some(old) = old.filter(|old| old.snapshot.path != path) {
+            // A file that cannot be removed now is removed at the next start.
+            let _ = fs::remove_file(&old.snapshot.path);
+        }
+        Ok(snapshot)
+    }
+}
+
+/// Reads a snapshot file from its beginning, whatever was read of it before.
+pub(crate) fn load(file: &SnapshotFile) -> Result<Loaded, ReadError> {
+    if file.len > format::SNAPSHOT_MAX {
+        let cause = format!("{} bytes, limit {}", file.len, format::SNAPSHOT_MAX);
+        return Err(ReadError::Bad { offset: 0, cause });
+    }
+    let (header, state, sha256) = format::read(BufReader::new(File::open(&file.path)?))?;
+    Ok(Loaded { header, state, sha256 })
+}
+
+fn file_name(last: Option<LogId>) -> String {
+    let (term, leader, index) =
+        last.map_or((0, 0, 0), |id| (id.leader_id.term, id.leader_id.node_id, id.index));
+    format!("snap-{term}-{leader:016x}-{index:020}.bin")
+}
+
+/// Removes left-overs of our own making; other files are not ours to touch.
+fn remove_others(dir: &Path, keep: Option<&str>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = name.starts_with("snap-") || name.starts_with("received-");
+        if ours && Some(name.as_str()) != keep {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! openraft's state machine: the CP state in memory, rebuilt at start from the snapshot and the committed log.
+
+mod files;
+mod format;
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dyad_naming::cp::{CpCommand, CpState, Stamp};
+use dyad_naming::ports::CpSink;
+use futures::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder};
+use parking_lot::{RwLock, RwLockWriteGuard};
+use tokio::sync::watch;
+
+use crate::backend::MetaKey;
+use crate::error::{Fatal, FatalSlot};
+use crate::log::LogStore;
+use crate::record;
+use crate::types::{
+    Entry, LogId, Outcome, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+};
+pub(crate) use files::{Loaded, SnapshotDir, SnapshotFile, load};
+pub(crate) use format::{Header, SNAPSHOT_MAX};
+
+/// Followers that wait for an index are woken this often within one run of entries.
+const WAKE_EVERY: u64 = 64;
+
+/// The applied state as the rest of the member sees it.
+pub(crate) struct Applied {
+    pub(crate) state: RwLock<CpState>,
+    /// One past the last applied index.
+    pub(crate) next: watch::Sender<u64>,
+    /// Known once the founding command was applied, or from the store.
+    pub(crate) cluster_id: RwLock<Option<u128>>,
+}
+
+pub(crate) struct StateMachine {
+    applied: Arc<Applied>,
+    last: Option<LogId>,
+    membership: StoredMembership,
+    snapshots: Arc<SnapshotDir>,
+    sink: Arc<dyn CpSink>,
+    log: LogStore,
+    fatal: FatalSlot,
+}
+
+impl StateMachine {
+    /// Starts from the current snapshot, if there is one.
+    pub(crate) fn new(
+        snapshots: Arc<SnapshotDir>,
+        loaded: Option<Loaded>,
+        cluster_id: Option<u128>,
+        log: LogStore,
+        sink: Arc<dyn CpSink>,
+        fatal: FatalSlot,
+    ) -> StateMachine {
+        let (state, meta) = match loaded {
+            Some(loaded) => (loaded.state, loaded.header.meta),
+            None => (CpState::default(), SnapshotMeta::default()),
+        };
+        let cluster_id = cluster_id.or(state.cluster_id());
+        sink.installed(&state);
+        let applied = Arc::new(Applied {
+            state: RwLock::new(state),
+            next: watch::Sender::new(meta.last_log_id.map_or(0, |id| id.index + 1)),
+            cluster_id: RwLock::new(cluster_id),
+        });
+        StateMachine {
+            applied,
+            last: meta.last_log_id,
+            membership: meta.last_membership,
+            snapshots,
+            sink,
+            log,
+            fatal,
+        }
+    }
+
+    pub(crate) fn applied(&self) -> Arc<Applied> {
+        Arc::clone(&self.applied)
+    }
+
+    async fn apply_one(&mut self, entry: Entry) -> io::Result<Outcome> {
+        let log_id = entry.log_id;
+        let outcome = match entry.payload {
+            Payload::Blank => Outcome(None),
+            Payload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(log_id), membership);
+                Outcome(None)
+            }
+            Payload::Normal(proposal) => self.apply_command(&proposal, log_id).await?,
+        };
+        self.last = Some(log_id);
+        Ok(outcome)
+    }
+
+    /// A command that does not decode stops the member: skipping it would make its state differ from the others'.
+    async fn apply_command(&mut self, proposal: &Proposal, log_id: LogId) -> io::Result<Outcome> {
+        let command = CpCommand::decode(&proposal.command).map_err(|e| {
+            let at = format!("log index {}", log_id.index);
+            let fatal = Fatal::Corrupt { file: self.log.backend().file(), at, cause: e.to_string() };
+            let error = io::Error::new(io::ErrorKind::InvalidData, fatal.to_string());
+            self.fatal.set(fatal);
+            error
+        })?;
+        let stamp = Stamp { now_ms: proposal.now_ms, index: log_id.index };
+        let (reply, cluster_id) = {
+            let mut state = self.applied.state.write();
+            let (reply, changes) = state.apply(&command, stamp);
+            let state = RwLockWriteGuard::downgrade(state);
+            self.sink.applied(&state, &changes);
+            (reply, state.cluster_id())
+        };
+        self.learn_cluster_id(cluster_id).await?;
+        Ok(Outcome(Some(reply)))
+    }
+
+    async fn learn_cluster_id(&self, id: Option<u128>) -> io::Result<()> {
+        let Some(id) = id else { return Ok(()) };
+        if *self.applied.cluster_id.read() == Some(id) {
+            return Ok(());
+        }
+        self.log.put_meta(MetaKey::ClusterId, record::encode_cluster(id)).await?;
+        *self.applied.cluster_id.write() = Some(id);
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.applied.next.send_replace(self.last.map_or(0, |id| id.index + 1));
+    }
+
+    fn builder(&self) -> Builder {
+        let state = self.applied.state.read().clone();
+        let meta = SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() };
+        Builder {
+            header: Header { cluster_id: state.cluster_id(), meta },
+            state,
+            snapshots: Arc::clone(&self.snapshots),
+        }
+    }
+
+    /// Another cluster's snapshot would replace everything this one ever acknowledged.
+    fn check_cluster(&self, header: &Header) -> io::Result<()> {
+        let ours = *self.applied.cluster_id.read();
+        match (ours, header.cluster_id) {
+            (Some(ours), Some(theirs)) if ours != theirs => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("the snapshot is of cluster {theirs:032x}, this is {ours:032x}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.last, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut run = 0;
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            let outcome = self.apply_one(entry).await?;
+            run += 1;
+            if run % WAKE_EVERY == 0 {
+                self.wake();
+            }
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        self.wake();
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        self.builder()
+    }
+
+    /// The file was checked when it was received; it is checked again here because this is what becomes the state.
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> Result<(), io::Error> {
+        let reading = file.clone();
+        let loaded = tokio::task::spawn_blocking(move || load(&reading)).await.map_err(io::Error::other)?;
+        let loaded = loaded.map_err(|e| match e {
+            format::ReadError::Io(e) => e,
+            bad @ format::ReadError::Bad { .. } => {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {bad}", file.path.display()))
+            }
+        })?;
+        self.check_cluster(&loaded.header)?;
+        self.snapshots.publish(&file.path, meta.clone(), loaded.sha256).await?;
+        let cluster_id = loaded.state.cluster_id();
+        {
+            let mut state = self.applied.state.write();
+            *state = loaded.state;
+            let state = RwLockWriteGuard::downgrade(state);
+            self.sink.installed(&state);
+        }
+        self.last = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.learn_cluster_id(cluster_id).await?;
+        self.wake();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        Ok(self.snapshots.current())
+    }
+}
+
+/// Writes a snapshot from a clone of the state while apply goes on.
+pub(crate) struct Builder {
+    header: Header,
+    state: CpState,
+    snapshots: Arc<SnapshotDir>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        self.snapshots.build(self.header.clone(), self.state.clone()).await
+    }
+}
+
+/// The cluster id that the store keeps, so that it is known before the log is replayed.
+pub(crate) fn stored_cluster_id(log: &LogStore) -> Result<Option<u128>, crate::error::StartError> {
+    let file = log.backend().file();
+    let stored: Option<Bytes> = log
+        .backend()
+        .get_meta(MetaKey::ClusterId)
+        .map_err(|source| crate::error::StartError::Io { file: file.clone(), source })?;
+    stored.map(|bytes| record::decode_cluster(&bytes)).transpose().map_err(|e| {
+        crate::error::StartError::Corrupt { file, at: "cluster_id".into(), cause: e.to_string() }
+    })
+}

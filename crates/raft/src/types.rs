@@ -1,0 +1,64 @@
+//! openraft's types as this crate uses them: the one place that spells out the type configuration.
+
+use std::fmt;
+
+use bytes::Bytes;
+use dyad_naming::cp::CpReply;
+use openraft::type_config::alias;
+
+openraft::declare_raft_types!(
+    /// The raft of the CP half.
+    pub(crate) TypeConfig:
+        D = Proposal,
+        R = Outcome,
+        NodeId = u64,
+        Node = Node,
+        AsyncRuntime = openraft_rt_tokio::TokioRuntime,
+);
+
+pub(crate) type Entry = <TypeConfig as openraft::RaftTypeConfig>::Entry;
+pub(crate) type Payload = <TypeConfig as openraft::RaftTypeConfig>::Payload;
+pub(crate) type LogId = alias::LogIdOf<TypeConfig>;
+pub(crate) type LeaderId = alias::LeaderIdOf<TypeConfig>;
+pub(crate) type Vote = alias::VoteOf<TypeConfig>;
+pub(crate) type Membership = openraft::Membership<u64, Node>;
+pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
+pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
+pub(crate) type Snapshot = alias::SnapshotOf<TypeConfig, crate::machine::SnapshotFile>;
+pub(crate) type Raft = openraft::Raft<TypeConfig, crate::machine::StateMachine>;
+pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
+
+/// Where a member is reached; part of the replicated membership.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Advertised `host:http_port`: the member's name towards operators and clients.
+    pub address: String,
+    /// `host:cluster_port`, dialled by the other members.
+    pub cluster_address: String,
+}
+
+/// What a log entry carries: an encoded `CpCommand` and the leader's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proposal {
+    /// Wall-clock milliseconds since the epoch, written by the leader just before proposing.
+    pub(crate) now_ms: u64,
+    pub(crate) command: Bytes,
+}
+
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "command of {} bytes at {}", self.command.len(), self.now_ms)
+    }
+}
+
+/// What apply returns to the proposer; `None` for blank and membership entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome(pub(crate) Option<CpReply>);
+
+pub(crate) fn log_id(term: u64, leader: u64, index: u64) -> LogId {
+    LogId::new(LeaderId { term, node_id: leader }, index)
+}
+
+pub(crate) fn index_of(log_id: Option<&LogId>) -> Option<u64> {
+    log_id.map(|id| id.index)
+}
