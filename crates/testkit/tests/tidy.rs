@@ -1,5 +1,7 @@
 //! What can be checked about the source is checked here: the crate graph, file headers, and words that do not belong.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
