@@ -14,6 +14,7 @@ use serde_json::Value;
 use support::{Answer, Server};
 
 const LINES: &str = include_str!("../../../tests/compat/naming_v1.jsonl");
+const CLIENTS: &str = include_str!("../../../tests/compat/clients_v1.jsonl");
 const NAMES: &str = include_str!("../../../tests/compat/naming_v1.names");
 const DIFFERS: &str = include_str!("../../../tests/compat/naming_v1.differs");
 /// Most lines that may differ on purpose.
@@ -73,6 +74,18 @@ fn recorded_exchanges_get_the_same_answers() {
     assert_eq!(seen, counted.len(), "naming_v1.names has a name without a line");
     assert!(differs.keys().all(|name| counted.contains(name)), "naming_v1.differs has an unknown name");
     assert!(wrong.is_empty(), "{} of {seen} lines:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Requests as 1.x clients send them: Java 1.2.1 (recorded: all in the query, an empty form body, the beat in the body, a
+/// beat before its registration), Python 0.1.x (the beat in the query, numbers as text), Go 1.x (all in the body).
+#[test]
+fn requests_of_1_x_clients_are_understood() {
+    let server = Server::start(Limits::default());
+    for line in CLIENTS.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let answer = replay(&server, &case["request"]);
+        assert_eq!(compare(&case["response"], &answer), Vec::<String>::new(), "{}", case["name"]);
+    }
 }
 
 #[test]

@@ -103,6 +103,8 @@ pub struct LocalPropose {
     pub state: Mutex<(CpState, u64)>,
     /// What every proposal answers, when a test wants an error; the leader is unknown then.
     pub refuse: Mutex<Option<ProposeError>>,
+    /// What every command is replied to, when a test wants a reply that takes a huge state.
+    pub reply: Mutex<Option<CpReply>>,
 }
 
 impl Propose for LocalPropose {
@@ -110,6 +112,9 @@ impl Propose for LocalPropose {
         Box::pin(async move {
             if let Some(error) = self.refuse.lock().clone() {
                 return Err(error);
+            }
+            if let Some(reply) = self.reply.lock().clone() {
+                return Ok(reply);
             }
             let mut guard = self.state.lock();
             let (state, index) = &mut *guard;
@@ -176,6 +181,7 @@ impl Server {
             switches: switches.clone(),
             state: Mutex::default(),
             refuse: Mutex::default(),
+            reply: Mutex::default(),
         });
         let mut prometheus = prometheus_client::registry::Registry::default();
         let http_metrics = HttpMetrics::register(&mut prometheus);
@@ -226,6 +232,13 @@ impl Server {
         }
         head += "\r\n";
         stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        if method == "HEAD" {
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).unwrap();
+            assert!(bytes.ends_with(b"\r\n\r\n"), "an answer to HEAD has no body");
+            let head = String::from_utf8(bytes).unwrap();
+            return parse_answer(head.replace("content-length", "length").as_bytes()).unwrap();
+        }
         read_answer(&mut stream)
     }
 
