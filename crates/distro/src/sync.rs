@@ -143,6 +143,9 @@ impl Distro {
             }
             return self.write_acked(theirs.seq);
         }
+        if theirs.seq == 0 {
+            return;
+        }
         let Some(id) = self.store.log_id(origin) else {
             return self.send(from, Message::Pull { origin, since: 0, reset: false });
         };
@@ -374,7 +377,6 @@ impl Distro {
         }
         let heard = self.at.saturating_sub(delta.silence);
         let Some(id) = self.log_for(origin, heard) else { return };
-        self.heard_of(id, heard);
         if self.accepts(id, &delta) {
             self.apply(id, delta);
         }
@@ -398,6 +400,11 @@ impl Distro {
         }
         let id = self.store.add_log(origin, heard);
         let newest = match self.peers.get(origin.member) {
+            Some(peer) if peer.incarnation == origin.incarnation => {
+                let heard = heard.max(peer.heard.unwrap_or(0));
+                self.store.log_mut(id).heard = heard;
+                peer.incarnation
+            }
             Some(peer) => peer.incarnation,
             None if origin.member == self.me => self.incarnation,
             None => 0,

@@ -1,0 +1,537 @@
+//! The event loop: members with their clocks, the network between them, and the raft model.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use dyad_distro::{Action, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome, Visible};
+use dyad_types::{ClientId, MemberId, Millis, Origin};
+
+use super::clients::{Client, Op};
+use super::faults::Fault;
+use super::profile::{Plan, Profile};
+use super::rng::Rng;
+use super::{Run, Violation};
+
+/// Frames and requests kept for a paused member; a socket buffer would not hold more.
+const BACKLOG_MAX: usize = 4_000;
+/// Between two looks at the invariants, in ms.
+pub(super) const CHECK_EVERY: u64 = 500;
+
+#[derive(Debug)]
+pub(super) enum Ev {
+    Wake { node: usize, life: u64 },
+    Net { from: usize, from_id: MemberId, to: usize, stream: u64, message: Box<Message> },
+    Client { client: usize, turn: u64 },
+    Request { client: usize, req: u64, node: usize, op: Op },
+    Response { client: usize, req: u64, node: usize, life: u64, reply: Reply },
+    Fault(Fault),
+    Check,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Ok,
+    Unknown,
+    Unavailable,
+    /// The connection was refused, or nothing came in time.
+    NoAnswer,
+}
+
+pub(super) struct Node {
+    pub id: MemberId,
+    pub incarnation: u64,
+    pub core: Option<Distro>,
+    /// Counts starts of this slot's process.
+    pub life: u64,
+    pub started: u64,
+    pub paused: bool,
+    pub backlog: Vec<Ev>,
+    /// Unfrozen time of the last end of a pause of its own.
+    pub pause_end: u64,
+    pub configured: bool,
+    pub leaving: bool,
+    pub woken: u64,
+    /// What its registry shows, fed by `Changed` only.
+    pub view: HashMap<usize, Visible>,
+    pub ready_since: u64,
+    pub raft_seen: usize,
+    /// Removals by timeout: unfrozen time of each.
+    pub expired: Vec<u64>,
+    /// (time, held) at each check of the last 60 s.
+    pub held: Vec<(u64, usize)>,
+    /// Streams to other slots: number and time of the last frame.
+    pub streams: Vec<(u64, u64)>,
+}
+
+/// An entry of the raft model.
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    Retire(Origin),
+    Members(Vec<MemberId>),
+}
+
+pub(super) struct World {
+    pub plan: Plan,
+    pub rng: Rng,
+    pub now: u64,
+    pub frozen: u64,
+    pub freeze_from: Option<u64>,
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    slab: Vec<Option<Ev>>,
+    free: Vec<usize>,
+    order: u64,
+    pub nodes: Vec<Node>,
+    pub clients: Vec<Client>,
+    pub by_client: HashMap<ClientId, usize>,
+    /// Frames from a to b are lost.
+    pub cut: Vec<Vec<bool>>,
+    /// Unfrozen time at which the pair was last cut in either way.
+    pub last_cut: Vec<Vec<u64>>,
+    pub loss: u64,
+    pub raft: Vec<Entry>,
+    pub next_member: u64,
+    pub run: Run,
+    pub trace: bool,
+    pub deadline: u64,
+    /// Requests: number -> (client, node, life).
+    pub requests: HashMap<u64, (usize, usize, u64)>,
+}
+
+impl World {
+    pub(super) fn new(profile: Profile, seed: u64, trace: bool) -> World {
+        let plan = profile.plan();
+        let mut rng = Rng::new(seed.wrapping_mul(0x1_0000_01B3) ^ profile as u64);
+        let members = plan.members;
+        let loss = if plan.loss && rng.chance(500) { rng.range(20, 290) } else { 0 };
+        let nodes = (0..members).map(|i| Node::new(MemberId(i as u64 + 1), members)).collect();
+        let clients: Vec<Client> = (0..plan.clients).map(|i| Client::new(i, &mut rng, members)).collect();
+        let by_client = clients.iter().map(|c| (c.key.client.clone(), c.index)).collect();
+        let deadline = plan.chaos + plan.quiet;
+        World {
+            rng,
+            now: 0,
+            frozen: 0,
+            freeze_from: None,
+            queue: BinaryHeap::new(),
+            slab: Vec::new(),
+            free: Vec::new(),
+            order: 0,
+            nodes,
+            clients,
+            by_client,
+            cut: vec![vec![false; members]; members],
+            last_cut: vec![vec![0; members]; members],
+            loss,
+            raft: Vec::new(),
+            next_member: members as u64 + 1,
+            run: Run::default(),
+            trace,
+            deadline,
+            requests: HashMap::new(),
+            plan,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Run {
+        for node in 0..self.nodes.len() {
+            self.start(node);
+        }
+        for client in 0..self.clients.len() {
+            let at = self.rng.range(2_500, 8_000);
+            self.at(at, Ev::Client { client, turn: 0 });
+        }
+        self.plan_faults();
+        self.at(CHECK_EVERY, Ev::Check);
+        while let Some(Reverse((at, _, slot))) = self.queue.pop() {
+            if at > self.deadline || self.run.violation.is_some() {
+                break;
+            }
+            self.now = at;
+            self.run.events += 1;
+            let Some(event) = self.slab[slot].take() else { continue };
+            self.free.push(slot);
+            self.dispatch(event);
+        }
+        if self.run.violation.is_none() {
+            self.final_checks();
+        }
+        self.run
+    }
+
+    pub(super) fn at(&mut self, at: u64, event: Ev) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(None);
+            self.slab.len() - 1
+        });
+        self.slab[slot] = Some(event);
+        self.order += 1;
+        self.queue.push(Reverse((at, self.order, slot)));
+    }
+
+    /// Time that does not pass while all members are stopped.
+    pub(super) fn unfrozen(&self) -> u64 {
+        self.freeze_from.unwrap_or(self.now) - self.frozen
+    }
+
+    pub(super) fn count(&mut self, name: &'static str) {
+        *self.run.counts.entry(name).or_insert(0) += 1;
+    }
+
+    pub(super) fn log(&mut self, line: impl FnOnce() -> String) {
+        if self.trace {
+            let line = line();
+            self.run.trace.push(format!("{:>7} {line}", self.now));
+        }
+    }
+
+    pub(super) fn violate(&mut self, invariant: &'static str, detail: String) {
+        if self.run.violation.is_none() {
+            self.log(|| format!("VIOLATION {invariant}: {detail}"));
+            self.run.violation = Some(Violation { invariant, at: self.now, detail });
+        }
+    }
+
+    fn dispatch(&mut self, event: Ev) {
+        match event {
+            Ev::Client { client, turn } => self.client_turn(client, turn),
+            Ev::Response { client, req, node, life, reply } => self.client_reply(client, req, node, life, reply),
+            Ev::Fault(fault) => self.fault(fault),
+            Ev::Check => {
+                self.raft_tick();
+                self.check();
+                self.at(self.now + CHECK_EVERY, Ev::Check);
+            }
+            Ev::Wake { node, life } => {
+                let n = &self.nodes[node];
+                if n.life == life && !n.paused && n.core.is_some() && n.woken == self.now {
+                    self.wake(node);
+                }
+            }
+            Ev::Net { to, .. } => self.to_node(to, event),
+            Ev::Request { node, .. } => self.to_node(node, event),
+        }
+    }
+
+    fn to_node(&mut self, to: usize, event: Ev) {
+        let node = &mut self.nodes[to];
+        if node.core.is_none() {
+            if let Ev::Request { client, req, .. } = event {
+                let life = node.life;
+                self.at(self.now + 2, Ev::Response { client, req, node: to, life, reply: Reply::NoAnswer });
+            }
+            return;
+        }
+        if node.paused {
+            if node.backlog.len() < BACKLOG_MAX {
+                node.backlog.push(event);
+            }
+            return;
+        }
+        match event {
+            Ev::Net { from, from_id, to, stream, message } => {
+                if self.nodes[from].id == from_id || stream > 0 {
+                    self.input(to, Input::Message { from: from_id, stream, message: *message });
+                }
+            }
+            Ev::Request { client, req, node, op } => self.request(client, req, node, op),
+            _ => {}
+        }
+    }
+
+    pub(super) fn clock(&self, node: usize) -> Millis {
+        CLOCK_START + (self.now - self.nodes[node].started)
+    }
+
+    pub(super) fn start(&mut self, node: usize) {
+        let known = self.members();
+        let now = self.now;
+        let n = &mut self.nodes[node];
+        n.incarnation += 1;
+        n.life += 1;
+        n.started = now;
+        n.paused = false;
+        n.leaving = false;
+        n.view.clear();
+        n.backlog.clear();
+        n.raft_seen = 0;
+        n.ready_since = u64::MAX;
+        n.streams.iter_mut().for_each(|s| s.0 += 1);
+        let mut config = Config::cluster(n.id, n.incarnation, known.len(), known);
+        config.timing.gc_silent = 25_000;
+        config.timing.cover_keep = 55_000;
+        config.timing.stash = 45_000;
+        config.limits.delta_records = 6;
+        config.limits.cap_least = self.plan.cap_least;
+        n.core = Some(Distro::new(config, CLOCK_START));
+        n.woken = 0;
+        let incarnation = n.incarnation;
+        self.log(|| format!("start m{node} incarnation {incarnation}"));
+        self.raft_apply(node);
+        self.wake(node);
+    }
+
+    pub(super) fn stop(&mut self, node: usize) {
+        self.nodes[node].core = None;
+        self.nodes[node].view.clear();
+        self.nodes[node].backlog.clear();
+        self.nodes[node].life += 1;
+        let open: Vec<u64> =
+            self.requests.iter().filter(|(_, r)| r.1 == node).map(|(&req, _)| req).collect();
+        let mut open = open;
+        open.sort_unstable();
+        for req in open {
+            if let Some((client, node, life)) = self.requests.remove(&req) {
+                self.at(self.now + 2, Ev::Response { client, req, node, life, reply: Reply::NoAnswer });
+            }
+        }
+    }
+
+    fn wake(&mut self, node: usize) {
+        let now = self.clock(node);
+        let Some(core) = &mut self.nodes[node].core else { return };
+        let actions = core.on_timeout(now);
+        self.nodes[node].woken = u64::MAX;
+        self.actions(node, actions);
+    }
+
+    pub(super) fn input(&mut self, node: usize, input: Input) {
+        let now = self.clock(node);
+        if self.trace
+            && let Input::Message { from, message, .. } = &input
+            && !matches!(message, Message::Ping(_))
+        {
+            let line = format!("m{node} <- {}: {}", from.0, brief(message));
+            self.log(|| line);
+        }
+        let Some(core) = &mut self.nodes[node].core else { return };
+        let actions = core.handle(input, now);
+        self.actions(node, actions);
+    }
+
+    pub(super) fn actions(&mut self, node: usize, actions: Vec<Action>) {
+        for action in actions {
+            self.action(node, action);
+        }
+        let n = &mut self.nodes[node];
+        let Some(core) = &n.core else { return };
+        let Some(next) = core.next_timeout() else { return };
+        let at = (n.started + next.since(CLOCK_START)).max(self.now + 1);
+        if at < n.woken {
+            n.woken = at;
+            let life = n.life;
+            self.at(at, Ev::Wake { node, life });
+        }
+    }
+
+    fn action(&mut self, node: usize, action: Action) {
+        match action {
+            Action::Send { to, message } => self.transmit(node, to, message),
+            Action::Reply { req, outcome } => {
+                let reply = if outcome == Outcome::Done { Reply::Ok } else { Reply::Unavailable };
+                self.respond(req, reply);
+            }
+            Action::Changed { key, visible } => {
+                let Some(&client) = self.by_client.get(&key.client) else { return };
+                self.log(|| match &visible {
+                    Some(v) => format!("m{node} view c{client} = v{} healthy {} {:?}", version(v), v.healthy, v.rank),
+                    None => format!("m{node} view c{client} = nothing"),
+                });
+                match visible {
+                    Some(visible) => self.nodes[node].view.insert(client, visible),
+                    None => self.nodes[node].view.remove(&client),
+                };
+            }
+            Action::ProposeRetire(origin) => self.propose(node, origin),
+            Action::PersistIncarnation(incarnation) => self.nodes[node].incarnation = incarnation,
+            Action::State(state) => {
+                self.log(|| format!("m{node} is {}", state.name()));
+                let ready = state == MemberState::Ready;
+                self.nodes[node].ready_since = if ready { self.unfrozen() } else { u64::MAX };
+            }
+            Action::Left => {
+                if self.nodes[node].leaving {
+                    self.log(|| format!("m{node} left"));
+                    self.mark_losses(node);
+                    self.stop(node);
+                }
+            }
+            Action::Event(event) => self.event(node, event),
+        }
+    }
+
+    fn event(&mut self, node: usize, event: Event) {
+        self.log(|| format!("m{node} {event:?}"));
+        let name = match event {
+            Event::Unhealthy(_) => "unhealthy",
+            Event::Recovered(_) => "recovered",
+            Event::Expired(_) => {
+                let at = self.unfrozen();
+                self.nodes[node].expired.push(at);
+                "expired"
+            }
+            Event::Adopted(_) => "adoption",
+            Event::HandedOver { .. } => "hand-over",
+            Event::TookNewer(_) => "took-newer",
+            Event::Claimed { .. } => "claim",
+            Event::Retired { .. } => "retirement",
+            Event::Refuted { .. } => "refute",
+            Event::Reset(_) => "reset",
+            Event::HashMismatch(_) => "hash-mismatch",
+            Event::Paused(_) => "pause-seen",
+            Event::RemovalsDelayed(_) => "removals-delayed",
+            Event::ForwardFailed(_) => "forward-failed",
+            Event::RelayFailed(_) => "relay-failed",
+        };
+        self.count(name);
+    }
+
+    fn transmit(&mut self, from: usize, to: MemberId, message: Message) {
+        let Some(target) = self.nodes.iter().position(|n| n.id == to) else { return };
+        if self.cut[from][target] || (self.loss > 0 && self.rng.chance(self.loss)) {
+            if !self.cut[from][target] {
+                self.count("loss");
+            }
+            return;
+        }
+        let now = self.now;
+        let stream = &mut self.nodes[from].streams[target];
+        if now.saturating_sub(stream.1) > 3_000 {
+            stream.0 += 1;
+        }
+        stream.1 = now;
+        let stream = stream.0;
+        let mut copies = 1;
+        if self.plan.noise && now < self.plan.chaos && self.rng.chance(30) {
+            copies = 2;
+            self.count("duplicate");
+        }
+        for _ in 0..copies {
+            let slow = self.plan.noise && now < self.plan.chaos && self.rng.chance(30);
+            let delay = if slow { self.rng.range(50, 3_000) } else { self.rng.range(1, 20) };
+            if slow {
+                self.count("delay");
+            }
+            let from_id = self.nodes[from].id;
+            let message = Box::new(message.clone());
+            self.at(now + delay, Ev::Net { from, from_id, to: target, stream, message });
+        }
+    }
+
+    // ---- the raft model: a proposal of a member that reaches a majority is committed ----
+
+    pub(super) fn members(&self) -> Vec<MemberId> {
+        self.nodes.iter().filter(|n| n.configured).map(|n| n.id).collect()
+    }
+
+    fn reaches_majority(&self, node: usize) -> bool {
+        let reachable = |other: usize| {
+            let n = &self.nodes[other];
+            n.configured
+                && n.core.is_some()
+                && !n.paused
+                && (other == node || (!self.cut[node][other] && !self.cut[other][node]))
+        };
+        let count = (0..self.nodes.len()).filter(|&other| reachable(other)).count();
+        count * 2 > self.nodes.iter().filter(|n| n.configured).count()
+    }
+
+    fn propose(&mut self, node: usize, origin: Origin) {
+        let known = self.raft.iter().any(|e| {
+            matches!(e, Entry::Retire(o) if o.member == origin.member && o.incarnation >= origin.incarnation)
+        });
+        if !known && self.reaches_majority(node) {
+            self.log(|| format!("m{node} retires {origin:?}"));
+            self.raft.push(Entry::Retire(origin));
+        }
+    }
+
+    pub(super) fn raft_tick(&mut self) {
+        for node in 0..self.nodes.len() {
+            let n = &self.nodes[node];
+            if n.core.is_some() && !n.paused && self.rng.chance(700) && self.reaches_majority(node) {
+                self.raft_apply(node);
+            }
+        }
+    }
+
+    fn raft_apply(&mut self, node: usize) {
+        while self.nodes[node].raft_seen < self.raft.len() {
+            let entry = self.raft[self.nodes[node].raft_seen].clone();
+            self.nodes[node].raft_seen += 1;
+            match entry {
+                Entry::Retire(origin) => self.input(node, Input::Retired(vec![origin])),
+                Entry::Members(known) => self.input(node, Input::Members { configured: known.len(), known }),
+            }
+        }
+    }
+
+    /// The configured members as they are now, as a committed entry.
+    pub(super) fn commit_members(&mut self) {
+        let members = self.members();
+        self.raft.push(Entry::Members(members));
+    }
+}
+
+impl Node {
+    pub(super) fn new(id: MemberId, members: usize) -> Node {
+        Node {
+            id,
+            incarnation: 0,
+            core: None,
+            life: 0,
+            started: 0,
+            paused: false,
+            backlog: Vec::new(),
+            pause_end: 0,
+            configured: true,
+            leaving: false,
+            woken: 0,
+            view: HashMap::new(),
+            ready_since: u64::MAX,
+            raft_seen: 0,
+            expired: Vec::new(),
+            held: Vec::new(),
+            streams: vec![(0, 0); members],
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.configured && !self.paused && self.core.as_ref().is_some_and(|c| c.state() == MemberState::Ready)
+    }
+}
+
+/// The version that a client put into its instance's weight.
+pub(super) fn version(visible: &Visible) -> u64 {
+    visible.publication.instances().first().map_or(0, |i| i.weight as u64)
+}
+
+fn brief(message: &Message) -> String {
+    match message {
+        Message::Delta(d) => {
+            let data: Vec<String> = d
+                .data
+                .iter()
+                .map(|r| format!("{}@{} {}", r.key.client, r.seq, state_name(&r.state)))
+                .collect();
+            format!("delta {} {}..{}/{} reset {} [{}]", d.origin, d.since, d.to, d.head, d.reset, data.join(", "))
+        }
+        Message::Relay(r) => {
+            let beats: Vec<String> = r
+                .beats
+                .iter()
+                .map(|b| format!("{} age {} {:?}", b.key.client, b.age, b.value.as_ref().map(|v| v.dot)))
+                .collect();
+            format!("relay {} [{}]", r.batch, beats.join(", "))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn state_name(state: &dyad_distro::message::DatumState) -> String {
+    use dyad_distro::message::DatumState;
+    match state {
+        DatumState::Live { value, healthy } => format!("live {} healthy {healthy} age {}", value.dot, value.age),
+        DatumState::Gone => "gone".into(),
+        DatumState::Yield { to, .. } => format!("yield to {to}"),
+    }
+}
