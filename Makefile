@@ -1,0 +1,97 @@
+# Everything that can be run. `make run` and `make test` need nothing but Rust, a C compiler and Python 3 with venv.
+
+CARGO ?= cargo
+RELEASE := target/release
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+STATIC := target/$(HOST)/release/dyad
+COMPOSE_DIR := deploy/compose
+
+# The simulator: how many seeds of each profile, from which one on, which profiles (with commas).
+SEEDS ?= 1000
+SEED ?= 1
+PROFILE ?= each
+# Rounds of the durability test and of the benchmark.
+ROUNDS ?=
+# Set to run the members as containers: make failover COMPOSE=1
+COMPOSE ?=
+
+.PHONY: run test check build unit sim mutants sdk failover visibility durability bench rss shim image up down logs
+
+run:
+	$(CARGO) run --release -- server
+
+# From cheap to dear; the last step kills members of a real cluster.
+test: check unit
+	$(MAKE) sim SEEDS=300 PROFILE=calm,kill,pause,cut,member,three,cap
+	$(MAKE) sdk
+	$(MAKE) failover COMPOSE=
+
+check:
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+unit:
+	$(CARGO) test --workspace
+
+build:
+	$(CARGO) build --release -p dyad -p dyad-testkit
+
+# From 1,000 seeds on, a fault that never happened fails the run.
+sim:
+	$(CARGO) run --profile sim -p dyad-testkit --bin sim -- --profile $(PROFILE) --seed $(SEED) --seeds $(SEEDS) \
+		$(shell test $(SEEDS) -lt 1000 || echo --require-coverage)
+
+mutants: shim
+	tests/mutants/run
+
+# A client of the 1.x era, in a virtual environment of its own.
+sdk: build target/venv/installed
+	target/venv/bin/python tests/sdk/python_1x.py $(RELEASE)/dyad
+
+target/venv/installed: tests/sdk/requirements.txt
+	python3 -m venv target/venv
+	target/venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+failover: build $(if $(COMPOSE),image)
+	$(RELEASE)/failover $(if $(COMPOSE),--compose) --json target/failover$(if $(COMPOSE),-compose).json
+
+visibility: build $(if $(COMPOSE),image)
+	$(RELEASE)/visibility $(if $(COMPOSE),--compose) --json target/visibility.json
+
+durability: build shim
+	$(RELEASE)/durability $(if $(ROUNDS),--rounds $(ROUNDS)) --json target/durability.json
+
+# The server has core 0, the load core 1.
+bench: build
+	taskset --cpu-list 1 $(RELEASE)/bench $(if $(ROUNDS),--rounds $(ROUNDS)) --json target/bench.json
+
+rss: build
+	taskset --cpu-list 1 $(RELEASE)/bench --rss --json target/rss.json
+
+shim: target/shim/shim.so
+
+target/shim/shim.so: tests/shim/shim.c
+	mkdir -p $(@D)
+	$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $< -ldl
+
+# One static binary and nothing else. The classic builder does, and is everywhere.
+image: $(COMPOSE_DIR)/.env
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST) -p dyad
+	cp $(STATIC) $(COMPOSE_DIR)/dyad
+	DOCKER_BUILDKIT=0 docker build --tag dyad:local $(COMPOSE_DIR)
+
+# The cluster's secret: made once, readable by its owner only, never in the repository.
+$(COMPOSE_DIR)/.env:
+	$(CARGO) build --release -p dyad
+	(umask 077 && echo "DYAD_CLUSTER_TOKEN=$$($(RELEASE)/dyad token new)" > $@.tmp && mv $@.tmp $@)
+
+up: image
+	cd $(COMPOSE_DIR) && docker-compose up --detach
+	@echo "open http://127.0.0.1:8848/nacos/"
+
+down:
+	cd $(COMPOSE_DIR) && docker-compose down --volumes
+
+logs:
+	cd $(COMPOSE_DIR) && docker-compose logs --follow
