@@ -1,6 +1,8 @@
 //! The delegate: where a write of an instance goes, by its lifetime alone (Nacos's `DelegateConsistencyServiceImpl`).
 
-use dyad_naming::cp::{CpCommand, CpReply};
+use dyad_naming::cp::{CpCommand, CpReply, Limit};
+use dyad_naming::view::ViewInstance;
+use dyad_types::limits::INSTANCES_PER_SERVICE_MAX;
 use dyad_types::{Address, ClientId, Instance, Lifetime, Publication, PublicationKey, ServiceKey};
 
 use crate::error::ApiError;
@@ -26,8 +28,9 @@ pub(crate) async fn delegate(
     write: Write,
 ) -> Result<(), ApiError> {
     app.ephemeral.admit(true)?;
-    if let Write::Register(_) = write {
+    if let Write::Register(instance) = &write {
         check_lifetime(app, &service, lifetime)?;
+        check_room(app, &service, instance).map_err(ApiError::Full)?;
     }
     match lifetime {
         Lifetime::Ephemeral => ephemeral(app, service, write).await,
@@ -42,6 +45,27 @@ fn check_lifetime(app: &AppState, service: &ServiceKey, wanted: Lifetime) -> Res
         Some(is) if is != wanted => Err(ApiError::Lifetime { service: service.clone(), is, wanted }),
         _ => Ok(()),
     }
+}
+
+/// The bounds that are set for this member; the cores keep their own. What is there already always fits.
+fn check_room(app: &AppState, service: &ServiceKey, instance: &Instance) -> Result<(), Limit> {
+    let (bounds, counts) = (&app.bounds, app.registry.counts());
+    // Only a bound below the core's is worth a look at the view.
+    let narrow = bounds.per_service < INSTANCES_PER_SERVICE_MAX;
+    let limit = if counts.ephemeral_instances + counts.persistent_instances >= bounds.instances {
+        Limit::Instances(bounds.instances)
+    } else if counts.services >= bounds.services && !app.registry.knows(service) {
+        Limit::Services(bounds.services)
+    } else if narrow && app.registry.view(service).is_some_and(|v| v.instances().len() >= bounds.per_service)
+    {
+        Limit::InstancesPerService(bounds.per_service)
+    } else {
+        return Ok(());
+    };
+    let same =
+        |shown: &ViewInstance| shown.instance.ip == instance.ip && shown.instance.port == instance.port;
+    let present = app.registry.view(service).is_some_and(|view| view.instances().iter().any(same));
+    if present { Ok(()) } else { Err(limit) }
 }
 
 async fn ephemeral(app: &AppState, service: ServiceKey, write: Write) -> Result<(), ApiError> {

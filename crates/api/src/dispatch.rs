@@ -159,7 +159,7 @@ fn admit<B>(request: &http::Request<B>, limits: &Limits) -> Result<(), ApiError>
     }
     let headers = request.headers();
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if size > limits.head {
+    if uri + size > limits.head {
         return Err(ApiError::HeadersTooLarge(limits.head));
     }
     match headers.get(ORIGIN) {

@@ -41,5 +41,5 @@ mod service;
 
 pub use metrics::HttpMetrics;
 pub use server::{Drained, Limits, serve};
-pub use state::{AppState, IdSource};
+pub use state::{AppState, Bounds, IdSource};
 pub use time::Clock;

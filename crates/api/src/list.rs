@@ -54,6 +54,9 @@ fn try_services(app: &AppState, params: &Params) -> Result<Reply, ApiError> {
     check_request(params)?;
     let page = required_int(params, Key::PageNo)?;
     let size = required_int(params, Key::PageSize)?;
+    if usize::try_from(size).is_ok_and(|size| size > app.bounds.page) {
+        return Err(ApiError::BadValue(format!("pageSize {size} is over the limit of {}", app.bounds.page)));
+    }
     app.ephemeral.admit(true)?;
     let group = params.get(Key::GroupName).unwrap_or(DEFAULT_GROUP);
     let namespace = namespace(params);

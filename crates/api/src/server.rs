@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, interval, sleep, timeout_at};
@@ -23,6 +23,8 @@ use tokio::time::{Instant, interval, sleep, timeout_at};
 use crate::dispatch::Front;
 use crate::state::AppState;
 
+/// The answer to a head that did not arrive in time; hyper has none of its own.
+const HEAD_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// How often connections are looked at for their deadlines; deadlines are met within this.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Wait after `accept` failed, e.g. for want of file descriptors.
@@ -37,9 +39,9 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of a request body below `/nacos/v1/ns`; more is 413. Default 64 KiB.
     pub naming_body: usize,
-    /// Bytes of the request line (414) and, apart from it, of the headers (431). Default 16 KiB each.
+    /// Bytes of the request line (414), and of request line and headers together (431). Default 16 KiB.
     pub head: usize,
-    /// Time from the first byte of a request to the end of its headers; the connection is closed then. Default 10 s.
+    /// Time from the first byte of a request to the end of its headers; 408 then. Default 10 s.
     pub head_read: Duration,
     /// Time for the whole body; 408 then. Default 30 s.
     pub body_read: Duration,
@@ -147,23 +149,29 @@ async fn connection(
         }
     });
     let mut builder = http1::Builder::new();
-    // Request line and headers have a limit each, which `Front` checks with its own status; this one bounds the buffer.
+    // `Front` tells a request line that is too long from headers that are; this one bounds the buffer.
     builder.max_header_size(2 * limits.head).max_headers(HEADERS_MAX).header_read_timeout(None);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(wire), service));
+    let mut served = builder.serve_connection(TokioIo::new(wire), service);
     loop {
         tokio::select! {
-            result = served.as_mut() => {
+            result = &mut served => {
                 if let Err(error) = result {
                     tracing::debug!(%error, %peer, "a connection broke off");
                 }
-                break;
+                return;
             }
             () = watch.expired.notified() => break,
             _ = stopping.wait_for(|&stop| stop), if !watch.is_draining() => {
                 watch.draining.store(1, Ordering::Relaxed);
-                served.as_mut().graceful_shutdown();
+                Pin::new(&mut served).graceful_shutdown();
             }
         }
+    }
+    if watch.is(Phase::Head) {
+        let Wire { mut stream, .. } = served.into_parts().io.into_inner();
+        // Best effort: the client may be gone, and nothing waits for it.
+        let _ = stream.try_write(HEAD_TIMEOUT);
+        let _ = stream.shutdown().await;
     }
 }
 

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use dyad_naming::Registry;
 use dyad_naming::Switches;
 use dyad_naming::ports::{Ephemeral, Members, Propose};
+use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SERVICES_MAX};
 use prometheus_client::registry::Registry as MetricsRegistry;
 
 use crate::metrics::HttpMetrics;
@@ -27,6 +28,7 @@ pub struct AppState {
     pub clock: Arc<dyn Clock>,
     /// Source of `snowflake` instance ids.
     pub ids: IdSource,
+    pub bounds: Bounds,
     /// The counters of this crate; registered in `prometheus` by [`HttpMetrics::register`].
     pub http_metrics: Arc<HttpMetrics>,
     /// What `GET /metrics` shows: this crate's counters and those that the server added.
@@ -36,6 +38,31 @@ pub struct AppState {
 impl fmt::Debug for AppState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppState").field("registry", &self.registry.counts()).finish_non_exhaustive()
+    }
+}
+
+/// Bounds of the registry that the front end keeps, each a setting. They can only be lower than those of the cores, which
+/// are the defaults. More is 429, a larger page is 400.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Instances in the whole registry. Default 1,000,000.
+    pub instances: usize,
+    /// Services in the whole registry. Default 100,000.
+    pub services: usize,
+    /// Instances of one service. Default 10,000.
+    pub per_service: usize,
+    /// Entries of one page of a listing. Default 10,000.
+    pub page: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            instances: INSTANCES_MAX,
+            services: SERVICES_MAX,
+            per_service: INSTANCES_PER_SERVICE_MAX,
+            page: PAGE_MAX,
+        }
     }
 }
 

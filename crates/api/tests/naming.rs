@@ -1,9 +1,11 @@
 //! What the recorded exchanges do not show: refusals of the cores, the lifetime rule, limits, members, and bad input.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod support;
 
-use dyad_api::Limits;
 use dyad_api::routes::ROUTES;
+use dyad_api::{Bounds, Limits};
 use dyad_naming::cp::{CpReply, Limit};
 use dyad_naming::ports::{EphemeralError, ProposeError};
 use serde_json::json;
@@ -233,6 +235,30 @@ fn reached_limits_are_429_and_name_the_limit() {
             assert_eq!(server.ns("POST", target).brief(), (429, text));
         }
     }
+}
+
+#[test]
+fn the_bounds_of_a_member_refuse_what_is_new_and_never_what_is_there() {
+    let bounds = Bounds { instances: 3, services: 2, per_service: 2, page: 5 };
+    let server = Server::start_with(Limits::default(), bounds);
+    let register = |service: &str, ip: &str, ephemeral: bool| {
+        let answer = server
+            .ns("POST", &format!("/instance?serviceName={service}&ip={ip}&port=80&ephemeral={ephemeral}"));
+        (answer.status, answer.body)
+    };
+    let ok = (200, "ok".to_owned());
+    let full = |text: &str| (429, text.to_owned());
+    assert_eq!(register("a", "1", true), ok);
+    assert_eq!(register("a", "2", true), ok);
+    assert_eq!(register("a", "3", true), full("the service is full: the limit is 2 instances"));
+    assert_eq!(register("b", "1", false), ok);
+    assert_eq!(register("b", "2", false), full("the registry is full: the limit is 3 instances"));
+    assert_eq!(register("a", "2", true), ok, "a sign of life of an instance that is there");
+    assert_eq!(register("b", "1", false), ok);
+    assert_eq!(server.ns("DELETE", "/instance?serviceName=a&ip=1&port=80").status, 200);
+    assert_eq!(register("c", "1", true), full("the registry is full: the limit is 2 services"));
+    let page = server.ns("GET", "/service/list?pageNo=1&pageSize=6");
+    assert_eq!(page.brief(), (400, "pageSize 6 is over the limit of 5"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use dyad_api::{AppState, Clock, Drained, HttpMetrics, IdSource, Limits};
+use dyad_api::{AppState, Bounds, Clock, Drained, HttpMetrics, IdSource, Limits};
 use dyad_naming::cp::{CpCommand, CpReply, CpState, Stamp};
 use dyad_naming::ports::{
     BeatOutcome, BoxFuture, Ephemeral, EphemeralError, Leader, MemberView, Members, Propose, ProposeError,
@@ -166,6 +166,10 @@ pub struct Server {
 
 impl Server {
     pub fn start(limits: Limits) -> Server {
+        Server::start_with(limits, Bounds::default())
+    }
+
+    pub fn start_with(limits: Limits, bounds: Bounds) -> Server {
         let registry = Arc::new(Registry::default());
         let clock = Arc::new(ManualClock::default());
         let switches = Arc::new(ArcSwap::from_pointee(Switches::default()));
@@ -193,6 +197,7 @@ impl Server {
             switches,
             clock: clock.clone(),
             ids: IdSource::new(1),
+            bounds,
             http_metrics,
             prometheus: Arc::new(prometheus),
         });
