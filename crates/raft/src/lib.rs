@@ -2,15 +2,30 @@
 //! snapshot files. The only crate that names openraft and sled.
 
 mod backend;
+pub mod bootstrap;
+mod config;
 mod error;
+mod handle;
+mod join;
 mod log;
 mod machine;
+mod network;
+mod propose;
 mod record;
+mod space;
+mod status;
+mod steward;
 mod types;
+mod wire;
 
 pub use backend::{LogBackend, MemBackend, MetaKey, SledBackend};
+pub use config::{MIN_FREE_BYTES, PROPOSE_DEADLINE, RaftConfig};
 pub use error::{Fatal, StartError};
+pub use handle::RaftHandle;
+pub use join::JoinError;
 pub use log::{FSYNC_BOUNDS_US, FsyncStats};
+pub use network::{Dial, Service};
+pub use status::{Peer, RaftStatus, Recovery, Role};
 pub use types::Node;
 
 #[cfg(test)]

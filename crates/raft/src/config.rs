@@ -1,0 +1,95 @@
+//! What raft needs to know of its member, and its timing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dyad_types::MemberId;
+use openraft::{Config, SnapshotPolicy};
+
+use crate::error::StartError;
+use crate::types::Node;
+
+/// Below this much free space writes are refused: a store that hits the end of the disk may not open again.
+pub const MIN_FREE_BYTES: u64 = 512 * 1024 * 1024;
+/// How long a write may take before its client is told that the outcome is unknown.
+pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(5);
+/// Followers slower than this are sent a snapshot; so many entries stay in the log for them after one is built.
+const KEEP_ENTRIES: u64 = 10_000;
+/// Entries from one snapshot to the next.
+const SNAPSHOT_EVERY: u64 = 50_000;
+
+/// Settings of [`crate::RaftHandle`].
+#[derive(Clone, Debug)]
+pub struct RaftConfig {
+    /// This member's id: the raft node id.
+    pub member: MemberId,
+    /// Where this member is reached.
+    pub node: Node,
+    /// The store is in `raft/`, snapshots are in `snapshots/`.
+    pub data_dir: PathBuf,
+    /// Default [`MIN_FREE_BYTES`].
+    pub min_free_bytes: u64,
+    /// Milliseconds since the epoch; the leader writes it into each entry.
+    pub wall_clock: fn() -> u64,
+    /// Milliseconds, default 100.
+    pub heartbeat_ms: u64,
+    /// Milliseconds, default 300 to 600: a dead leader is replaced within about a second.
+    pub election_ms: (u64, u64),
+    /// Entries, default 50,000.
+    pub snapshot_every: u64,
+    /// Entries that stay in the log below a snapshot, default 10,000.
+    pub keep_entries: u64,
+}
+
+impl RaftConfig {
+    /// The defaults.
+    pub fn new(member: MemberId, node: Node, data_dir: PathBuf) -> RaftConfig {
+        RaftConfig {
+            member,
+            node,
+            data_dir,
+            min_free_bytes: MIN_FREE_BYTES,
+            wall_clock: system_clock,
+            heartbeat_ms: 100,
+            election_ms: (300, 600),
+            snapshot_every: SNAPSHOT_EVERY,
+            keep_entries: KEEP_ENTRIES,
+        }
+    }
+
+    pub(crate) fn openraft(&self) -> Result<Arc<Config>, StartError> {
+        let config = Config {
+            cluster_name: "dyad".into(),
+            heartbeat_interval: self.heartbeat_ms,
+            election_timeout_min: self.election_ms.0,
+            election_timeout_max: self.election_ms.1,
+            enable_pre_vote: Some(true),
+            // A restarted leader that simply goes on may have lost what it acknowledged: it must be elected again.
+            enable_leader_restore: Some(false),
+            allow_log_reversion: Some(false),
+            api_batch_linger_ms: 0,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
+            max_in_snapshot_log_to_keep: self.keep_entries,
+            replication_lag_threshold: self.keep_entries,
+            purge_batch_size: self.keep_entries.clamp(1, 1024),
+            ..Config::default()
+        };
+        config.validate().map(Arc::new).map_err(|e| StartError::Raft(e.to_string()))
+    }
+
+    /// A request that is outstanding longer than this has met a dead peer.
+    pub(crate) fn idle_limit(&self) -> Duration {
+        Duration::from_millis((2 * self.election_ms.1).max(2_000))
+    }
+
+    /// A leader not heard for this long is not shown as one.
+    pub(crate) fn leader_stale(&self) -> Duration {
+        Duration::from_millis(2 * self.election_ms.1)
+    }
+}
+
+fn system_clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

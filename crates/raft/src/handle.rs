@@ -1,0 +1,347 @@
+//! The member's raft as the server holds it: start, initialize, watch, hand over, stop.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dyad_naming::cp::CpState;
+use dyad_naming::ports::CpSink;
+use dyad_proto::raft::raft_server::RaftServer;
+use dyad_types::MemberId;
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{InitializeError, RaftError};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::backend::{LogBackend, SledBackend};
+use crate::config::RaftConfig;
+use crate::error::{Fatal, FatalSlot, StartError};
+use crate::log::LogStore;
+use crate::machine::{SnapshotDir, StateMachine, stored_cluster_id};
+use crate::network::{Dial, Factory, Me, Peers, Service};
+use crate::propose::Admission;
+use crate::space::Space;
+use crate::status::{RaftStatus, Recovery};
+use crate::steward;
+use crate::types::{Metrics, Node, Raft, Vote};
+use crate::wire::MESSAGE_MAX;
+
+/// How long a hand-over of leadership may take; after it the others elect by themselves.
+const TRANSFER_LIMIT: Duration = Duration::from_secs(1);
+
+pub(crate) struct Inner {
+    pub(crate) config: RaftConfig,
+    pub(crate) raft: Raft,
+    pub(crate) log: LogStore,
+    pub(crate) snapshots: Arc<SnapshotDir>,
+    pub(crate) me: Arc<Me>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) admission: Admission,
+    pub(crate) space: Space,
+    pub(crate) fatal: FatalSlot,
+    /// Held during a membership change.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Held while a snapshot arrives.
+    pub(crate) receiving: tokio::sync::Mutex<()>,
+    /// Which leader was heard last, and when.
+    last_heard: Mutex<Option<(u64, Instant)>>,
+    recovered: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Inner {
+    /// Reads the metrics. The closure must be quick: openraft waits for it.
+    pub(crate) fn metrics<T>(&self, read: impl FnOnce(&Metrics) -> T) -> T {
+        read(&self.raft.metrics().borrow_watched())
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Notes a sign of life of a leader.
+    pub(crate) fn heard(&self, vote: &Vote) {
+        if vote.committed {
+            *self.last_heard.lock() = Some((vote.leader_id.node_id, Instant::now()));
+        }
+    }
+
+    /// Was this leader heard of late?
+    pub(crate) fn hears(&self, leader: u64) -> bool {
+        let heard = *self.last_heard.lock();
+        heard.is_some_and(|(from, at)| from == leader && at.elapsed() < self.config.leader_stale())
+    }
+
+    /// Leading: did a majority answer of late?
+    pub(crate) fn has_quorum(&self) -> bool {
+        self.metrics(|m| {
+            let alone = m.membership_config.voter_ids().count() == 1;
+            let acked = m.last_quorum_acked.as_ref().map(|at| openraft::Instant::elapsed(&**at));
+            m.state == ServerState::Leader && (alone || acked.is_some_and(|a| a < self.config.leader_stale()))
+        })
+    }
+
+    /// The commit index that counts is one heard from a leader that has committed in its own term: it covers all that
+    /// was acknowledged before. The index that openraft restores from the store is not enough: this member may have
+    /// acknowledged what it had applied but not yet flushed.
+    pub(crate) fn recovery(&self) -> Recovery {
+        if self.recovered.load(Ordering::Relaxed) {
+            return Recovery::Done;
+        }
+        let recovery = self.metrics(|m| {
+            if m.membership_config.log_id().is_none() {
+                return Recovery::NoCluster;
+            }
+            let whole = m.cluster_committed.is_some_and(|committed| {
+                m.vote.committed
+                    && committed.leader_id == m.vote.leader_id
+                    && m.last_applied.is_some_and(|applied| applied.index >= committed.index)
+            });
+            if whole { Recovery::Done } else { Recovery::CatchingUp }
+        });
+        if recovery == Recovery::Done {
+            self.recovered.store(true, Ordering::Relaxed);
+        }
+        recovery
+    }
+}
+
+/// The running raft of one member.
+pub struct RaftHandle {
+    pub(crate) inner: Arc<Inner>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for RaftHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RaftHandle").field("member", &self.inner.me.id).finish_non_exhaustive()
+    }
+}
+
+impl RaftHandle {
+    /// Opens the store in the data directory, rebuilds the state from snapshot and log, and starts raft. A sole voter
+    /// elects itself at once. The sink is told of the rebuilt state before this returns.
+    ///
+    /// # Errors
+    /// When the store is in use, corrupt or unreadable; [`StartError::exit_code`] says how to exit.
+    pub async fn start(
+        config: RaftConfig,
+        dial: Arc<dyn Dial>,
+        sink: Arc<dyn CpSink>,
+    ) -> Result<Arc<RaftHandle>, StartError> {
+        let path = config.data_dir.join("raft");
+        let backend = blocking(move || SledBackend::open(&path)).await?;
+        RaftHandle::start_on(Arc::new(backend), config, dial, sink).await
+    }
+
+    /// As [`RaftHandle::start`], on the given log.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_on(
+        backend: Arc<dyn LogBackend>,
+        config: RaftConfig,
+        dial: Arc<dyn Dial>,
+        sink: Arc<dyn CpSink>,
+    ) -> Result<Arc<RaftHandle>, StartError> {
+        let fatal = FatalSlot::new();
+        let (slot, member, dir) = (fatal.clone(), config.member.0, config.data_dir.join("snapshots"));
+        let opened = blocking(move || open(backend, member, slot, &dir)).await?;
+        let Opened { log, snapshots, loaded, cluster_id } = opened;
+        let snapshots = Arc::new(snapshots);
+        let machine =
+            StateMachine::new(Arc::clone(&snapshots), loaded, cluster_id, log.clone(), sink, fatal.clone());
+        let me = Arc::new(Me { id: config.member.0, applied: machine.applied() });
+        let peers = Arc::new(Peers::new(dial));
+        let factory =
+            Factory { me: Arc::clone(&me), peers: Arc::clone(&peers), idle_limit: config.idle_limit() };
+        let raft = Raft::new(config.member.0, config.openraft()?, factory, log.clone(), machine).await;
+        // What the store found wrong says more than what openraft made of it.
+        let raft =
+            raft.map_err(|e| fatal.get().map_or_else(|| StartError::Raft(e.to_string()), Into::into))?;
+        let inner = Arc::new(Inner {
+            space: Space::new(Arc::clone(log.backend()), config.min_free_bytes),
+            config,
+            raft,
+            log,
+            snapshots,
+            me,
+            peers,
+            admission: Admission::new(),
+            fatal,
+            changing: tokio::sync::Mutex::default(),
+            receiving: tokio::sync::Mutex::default(),
+            last_heard: Mutex::new(None),
+            recovered: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        });
+        let tasks = vec![
+            tokio::spawn(steward::run(Arc::clone(&inner))),
+            tokio::spawn(steward::watch(Arc::clone(&inner))),
+        ];
+        Ok(Arc::new(RaftHandle { inner, tasks: Mutex::new(tasks) }))
+    }
+
+    /// The service to mount on the cluster port.
+    pub fn service(&self) -> RaftServer<Service> {
+        RaftServer::new(Service::new(Arc::clone(&self.inner)))
+            .max_decoding_message_size(MESSAGE_MAX)
+            .max_encoding_message_size(MESSAGE_MAX)
+    }
+
+    /// Founds the cluster with these voters. Called once, by one member, after all of them answered that they are
+    /// empty ([`crate::bootstrap`]); on a member that already has a cluster it changes nothing.
+    ///
+    /// # Errors
+    /// When the store fails, or this member is not among the voters.
+    pub async fn initialize(&self, voters: BTreeMap<MemberId, Node>) -> Result<(), Fatal> {
+        let voters: BTreeMap<u64, Node> = voters.into_iter().map(|(id, node)| (id.0, node)).collect();
+        match self.inner.raft.initialize(voters).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(self.inner.fatal.get().unwrap_or_else(|| Fatal::Raft(error.to_string()))),
+        }
+    }
+
+    /// Does this member belong to a cluster, or did it ever vote in one?
+    pub async fn is_initialized(&self) -> bool {
+        self.inner.raft.is_initialized().await.unwrap_or(false)
+    }
+
+    /// What Hello answers: the cluster's identity; 0 while the member has a cluster whose identity it does not know
+    /// yet. `None` is an empty member, one that may be initialized.
+    pub async fn cluster_id(&self) -> Option<u128> {
+        let known = *self.inner.me.applied.cluster_id.read();
+        match known {
+            Some(id) => Some(id),
+            None => self.is_initialized().await.then_some(0),
+        }
+    }
+
+    /// The applied state; a clone, O(1).
+    pub fn state(&self) -> CpState {
+        self.inner.me.applied.state.read().clone()
+    }
+
+    pub fn status(&self) -> RaftStatus {
+        self.inner.status()
+    }
+
+    /// May reads be answered without missing an acknowledged write? See [`Recovery`].
+    pub fn recovery(&self) -> Recovery {
+        self.inner.recovery()
+    }
+
+    /// Waits until [`Recovery::Done`]. False when the time is up: no leader was heard, or it has not committed yet.
+    pub async fn wait_recovered(&self, limit: Duration) -> bool {
+        self.wait(limit, |inner| inner.recovery() == Recovery::Done).await
+    }
+
+    /// Waits until a leader is known. False when the time is up.
+    pub async fn wait_leader(&self, limit: Duration) -> bool {
+        self.wait(limit, |inner| inner.known_leader().is_some()).await
+    }
+
+    async fn wait(&self, limit: Duration, done: impl Fn(&Inner) -> bool) -> bool {
+        let mut metrics = self.inner.raft.metrics();
+        let deadline = Instant::now() + limit;
+        loop {
+            metrics.borrow_and_update();
+            if done(&self.inner) {
+                return true;
+            }
+            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return done(&self.inner),
+            }
+        }
+    }
+
+    /// Tells of the error after which the process must exit ([`Fatal::exit_code`]).
+    pub fn on_fatal(&self) -> watch::Receiver<Option<Fatal>> {
+        self.inner.fatal.subscribe()
+    }
+
+    /// Builds a snapshot now. Answers at once; [`RaftStatus::snapshot`] tells when it is there.
+    ///
+    /// # Errors
+    /// When raft has stopped.
+    pub async fn snapshot(&self) -> Result<(), Fatal> {
+        self.inner.raft.trigger().snapshot().await.map_err(|e| Fatal::Raft(e.to_string()))
+    }
+
+    /// If this member leads, hands the leadership to the follower that is furthest, within a second. True when another
+    /// member leads, or this one never did.
+    pub async fn transfer_leader(&self) -> bool {
+        let inner = &self.inner;
+        let best = inner.metrics(|m| {
+            if m.state != ServerState::Leader {
+                return None;
+            }
+            let voters = m.membership_config.voter_ids().filter(|id| *id != m.id);
+            let matched = |id: u64| m.replication.as_ref().and_then(|r| r.get(&id).copied().flatten());
+            Some(voters.max_by_key(|id| matched(*id)))
+        });
+        let Some(best) = best else { return true };
+        // A sole voter has nobody to hand over to.
+        let Some(best) = best else { return false };
+        let me = inner.me.id;
+        inner.raft.trigger().transfer_leader(best).await.is_ok()
+            && self.wait(TRANSFER_LIMIT, |i| i.known_leader().is_some_and(|(leader, _)| leader != me)).await
+    }
+
+    /// Stops: hands over the leadership, waits for the writes under way, stops openraft, makes the log durable. The
+    /// front ends and the cluster port should have stopped taking requests. A second call does nothing.
+    pub async fn shutdown(&self) {
+        let inner = &self.inner;
+        if inner.stopping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.transfer_leader().await;
+        inner.admission.drain().await;
+        if let Err(error) = inner.raft.shutdown().await {
+            tracing::warn!("raft did not stop cleanly: {error}");
+        }
+        inner.log.stop().await;
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for RaftHandle {
+    fn drop(&mut self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+struct Opened {
+    log: LogStore,
+    snapshots: SnapshotDir,
+    loaded: Option<crate::machine::Loaded>,
+    cluster_id: Option<u128>,
+}
+
+fn open(
+    backend: Arc<dyn LogBackend>,
+    member: u64,
+    fatal: FatalSlot,
+    snapshot_dir: &Path,
+) -> Result<Opened, StartError> {
+    let log = LogStore::open(backend, member, fatal)?;
+    let cluster_id = stored_cluster_id(&log)?;
+    let (snapshots, loaded) = SnapshotDir::open(snapshot_dir.to_owned(), log.clone())?;
+    Ok(Opened { log, snapshots, loaded, cluster_id })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| StartError::Raft(e.to_string()))?
+}

@@ -1,0 +1,182 @@
+//! The answering side: the raft service that the cluster port mounts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dyad_proto::raft as pb;
+use dyad_proto::raft::raft_server;
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use openraft::raft::{TransferLeaderError, TransferLeaderRequest};
+use parking_lot::Mutex;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Me, snapshot};
+use crate::handle::Inner;
+use crate::propose::Refused;
+use crate::types::{LogId, Vote, index_of};
+use crate::wire;
+
+/// The raft service of one member.
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("member", &self.inner.me.id).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    pub(crate) fn new(inner: Arc<Inner>) -> Service {
+        Service { inner }
+    }
+
+    fn me(&self) -> &Arc<Me> {
+        &self.inner.me
+    }
+
+    /// openraft panics on a snapshot that no leader could have sent: refuse it here.
+    fn check_snapshot(&self, vote: &Vote, last: Option<LogId>) -> Result<(), Status> {
+        let committed = self.inner.metrics(|m| m.local_committed);
+        if last.is_some_and(|last| last.leader_id > vote.leader_id) {
+            return Err(Status::invalid_argument("the snapshot is newer than its sender's vote"));
+        }
+        if last > committed && index_of(last.as_ref()) <= index_of(committed.as_ref()) {
+            return Err(Status::invalid_argument("the snapshot contradicts committed entries"));
+        }
+        Ok(())
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+/// The requests of an append stream that pass the checks; the first that does not ends them and is kept in `failed`.
+async fn checked(
+    mut inbound: Streaming<pb::AppendRequest>,
+    inner: &Inner,
+    failed: &Mutex<Option<Status>>,
+) -> Option<(crate::wire::Append, Streaming<pb::AppendRequest>)> {
+    let checked = async {
+        let Some(message) = inbound.message().await? else { return Ok(None) };
+        inner.me.check(message.head.as_ref())?;
+        wire::get_append(message).map(Some)
+    };
+    match checked.await {
+        Ok(request) => {
+            let request = request?;
+            inner.heard(&request.vote);
+            Some((request, inbound))
+        }
+        Err(status) => {
+            *failed.lock() = Some(status);
+            None
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl raft_server::Raft for Service {
+    type AppendStream = BoxStream<'static, Result<pb::AppendReply, Status>>;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<pb::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        let failed = Arc::new(Mutex::new(None));
+        let keep = (Arc::clone(&self.inner), Arc::clone(&failed));
+        let requests = stream::unfold(request.into_inner(), move |inbound| {
+            let (inner, failed) = keep.clone();
+            async move { checked(inbound, &inner, &failed).await }
+        });
+        let replies = self.inner.raft.stream_append(requests).map(|result| match result {
+            Ok(result) => Ok(wire::put_append_reply(result)),
+            Err(fatal) => Err(unavailable(fatal)),
+        });
+        let failure = stream::once(async move { failed.lock().take() });
+        let replies = replies.chain(failure.filter_map(|status| async move { status.map(Err) }));
+        Ok(Response::new(replies.boxed()))
+    }
+
+    async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteReply>, Status> {
+        let message = request.into_inner();
+        self.me().check(message.head.as_ref())?;
+        let pre_vote = message.pre_vote;
+        let request = wire::get_vote_request(message)?;
+        let raft = &self.inner.raft;
+        let reply = if pre_vote { raft.pre_vote(request).await } else { raft.vote(request).await };
+        Ok(Response::new(wire::put_vote_reply(&reply.map_err(unavailable)?)))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<pb::SnapshotPart>>,
+    ) -> Result<Response<pb::SnapshotReply>, Status> {
+        let inner = &self.inner;
+        // One leader sends one snapshot at a time; a second one is a left-over.
+        let _turn =
+            inner.receiving.try_lock().map_err(|_| Status::resource_exhausted("a snapshot is arriving"))?;
+        let received = snapshot::receive(self.me(), &inner.snapshots, request.into_inner()).await?;
+        self.check_snapshot(&received.vote, received.snapshot.meta.last_log_id)?;
+        tracing::info!(
+            "installing a snapshot up to {:?}",
+            index_of(received.snapshot.meta.last_log_id.as_ref())
+        );
+        let reply = inner.raft.install_full_snapshot(received.vote, received.snapshot.clone()).await;
+        let reply = reply.map_err(unavailable)?;
+        Ok(Response::new(pb::SnapshotReply { vote: Some(wire::put_vote(&reply.vote)) }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<pb::TransferRequest>,
+    ) -> Result<Response<pb::TransferReply>, Status> {
+        use pb::transfer_reply::Result as Reply;
+        let message = request.into_inner();
+        self.me().check(message.head.as_ref())?;
+        let vote = wire::get_vote(message.from_leader)?;
+        let request = TransferLeaderRequest::new(vote, message.to, message.last.map(wire::get_log_id));
+        let result = match self.inner.raft.handle_transfer_leader(request).await.map_err(unavailable)? {
+            Ok(()) => Reply::Accepted(true),
+            Err(TransferLeaderError::VoteChanged { actual, .. }) => {
+                Reply::VoteChanged(wire::put_vote(&actual))
+            }
+            Err(TransferLeaderError::LogNotFlushed { actual, .. }) => {
+                Reply::LogNotFlushed(pb::Matched { last: actual.as_ref().map(wire::put_log_id) })
+            }
+        };
+        Ok(Response::new(pb::TransferReply { result: Some(result) }))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<pb::ProposeRequest>,
+    ) -> Result<Response<pb::ProposeReply>, Status> {
+        use pb::propose_reply::Result as Reply;
+        let message = request.into_inner();
+        self.me().check(message.head.as_ref())?;
+        let limit = Duration::from_millis(u64::from(message.deadline_ms));
+        let result = match self.inner.propose_here(message.command, limit).await {
+            Ok(applied) => {
+                Reply::Applied(pb::Applied { index: applied.index, reply: applied.reply.encode().into() })
+            }
+            Err(refused) => Reply::Refused(Refused::to_wire(&refused)),
+        };
+        Ok(Response::new(pb::ProposeReply { result: Some(result) }))
+    }
+
+    async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinReply>, Status> {
+        let message = request.into_inner();
+        self.me().check(message.head.as_ref())?;
+        let refused = self.inner.admit(message).await.err().map(|e| e.to_string()).unwrap_or_default();
+        Ok(Response::new(pb::JoinReply { refused }))
+    }
+
+    async fn ping(&self, request: Request<pb::PingRequest>) -> Result<Response<pb::PingReply>, Status> {
+        self.me().check(request.get_ref().head.as_ref())?;
+        Ok(Response::new(pb::PingReply { member: self.me().id }))
+    }
+}

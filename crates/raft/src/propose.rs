@@ -1,0 +1,298 @@
+//! Writes: admitted by number and bytes, put into the log by the leader, answered after they are applied here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dyad_naming::cp::{CpCommand, CpReply};
+use dyad_naming::ports::{BoxFuture, Leader, Propose, ProposeError};
+use dyad_proto::raft as pb;
+use dyad_types::MemberId;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::config::PROPOSE_DEADLINE;
+use crate::handle::{Inner, RaftHandle};
+use crate::record::COMMAND_MAX;
+use crate::types::{Node, Proposal};
+
+/// Writes under way at once: with the log's queue of 1,024 they cannot fill it.
+pub(crate) const PROPOSALS_MAX: usize = 512;
+/// Bytes of commands under way at once.
+const PROPOSAL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Pause before a write that nobody took is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
+/// How long a shutting-down member waits for the writes under way.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// Bounds the writes under way.
+pub(crate) struct Admission {
+    count: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Admission {
+    pub(crate) fn new() -> Admission {
+        Admission {
+            count: Arc::new(Semaphore::new(PROPOSALS_MAX)),
+            bytes: Arc::new(Semaphore::new(PROPOSAL_BYTES_MAX)),
+        }
+    }
+
+    fn enter(&self, bytes: usize) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let count = Arc::clone(&self.count).try_acquire_owned().ok()?;
+        let bytes = u32::try_from(bytes).ok()?;
+        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok()?;
+        Some((count, bytes))
+    }
+
+    /// Writes under way.
+    pub(crate) fn under_way(&self) -> usize {
+        PROPOSALS_MAX - self.count.available_permits()
+    }
+
+    /// Takes no more writes and waits for those under way.
+    pub(crate) async fn drain(&self) {
+        let all = u32::try_from(PROPOSALS_MAX).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(DRAIN_LIMIT, self.count.acquire_many(all)).await;
+        self.count.close();
+    }
+}
+
+/// A write that is in the log, committed and applied by the leader.
+pub(crate) struct Written {
+    pub(crate) index: u64,
+    pub(crate) reply: CpReply,
+}
+
+/// Why one attempt did not end in an acknowledgement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Nothing was written; try again elsewhere or later.
+    NotLeader(String),
+    /// Whether it was or will be written is unknown.
+    Lost(String),
+    /// As `Lost`; the time is up.
+    Timeout,
+    /// Final.
+    Error(ProposeError),
+}
+
+impl Refused {
+    pub(crate) fn to_wire(&self) -> pb::Refusal {
+        use pb::refusal::Kind;
+        let (kind, message) = match self {
+            Refused::NotLeader(why) => (Kind::NotLeader, why.clone()),
+            Refused::Lost(why) => (Kind::Lost, why.clone()),
+            Refused::Timeout => (Kind::Timeout, String::new()),
+            Refused::Error(ProposeError::Busy(_)) => (Kind::Busy, String::new()),
+            Refused::Error(ProposeError::Storage(why)) => (Kind::Storage, why.clone()),
+            Refused::Error(ProposeError::TooLarge { .. }) => (Kind::TooLarge, String::new()),
+            Refused::Error(other) => (Kind::Lost, other.to_string()),
+        };
+        pb::Refusal { kind: kind.into(), message }
+    }
+
+    fn from_wire(refusal: pb::Refusal, len: usize) -> Refused {
+        use pb::refusal::Kind;
+        match refusal.kind() {
+            Kind::NotLeader => Refused::NotLeader(refusal.message),
+            Kind::Timeout => Refused::Timeout,
+            Kind::Busy => Refused::Error(ProposeError::Busy(PROPOSALS_MAX)),
+            Kind::Storage => Refused::Error(ProposeError::Storage(refusal.message)),
+            Kind::TooLarge => Refused::Error(ProposeError::TooLarge { len, max: COMMAND_MAX }),
+            Kind::Lost | Kind::Unknown => Refused::Lost(refusal.message),
+        }
+    }
+}
+
+/// A second try may find the first one's work and call it somebody else's.
+fn retry_is_safe(command: &CpCommand) -> bool {
+    !matches!(command, CpCommand::CreateService { .. } | CpCommand::DeleteService { .. })
+}
+
+impl Inner {
+    /// A write by a front end of this member: here if it leads, else one hop to the leader, again while time is left.
+    pub(crate) async fn propose(&self, command: CpCommand) -> Result<CpReply, ProposeError> {
+        let bytes = Bytes::from(command.encode());
+        if bytes.len() > COMMAND_MAX {
+            return Err(ProposeError::TooLarge { len: bytes.len(), max: COMMAND_MAX });
+        }
+        if self.stopping() {
+            return Err(ProposeError::NoLeader("this member is shutting down".into()));
+        }
+        let _permit = self.admission.enter(bytes.len()).ok_or(ProposeError::Busy(PROPOSALS_MAX))?;
+        let deadline = Instant::now() + PROPOSE_DEADLINE;
+        let safe = retry_is_safe(&command);
+        let mut why = "no member has been elected yet".to_string();
+        let mut in_doubt = false;
+        loop {
+            if let Some(fatal) = self.fatal.get() {
+                return Err(ProposeError::Storage(fatal.to_string()));
+            }
+            match self.attempt(&bytes, deadline, &why).await {
+                Ok(written) => return self.until_applied(written, deadline).await,
+                Err(Refused::Error(error)) => return Err(error),
+                Err(Refused::NotLeader(cause)) => why = cause,
+                Err(Refused::Lost(cause)) if safe => {
+                    in_doubt = true;
+                    why = cause;
+                }
+                Err(Refused::Lost(cause)) => return Err(ProposeError::Lost(cause)),
+                Err(Refused::Timeout) => in_doubt = true,
+            }
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                return Err(if in_doubt { timed_out() } else { ProposeError::NoLeader(why) });
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    async fn attempt(&self, bytes: &Bytes, deadline: Instant, why: &str) -> Result<Written, Refused> {
+        match self.known_leader() {
+            Some((id, _)) if id == self.me.id => {
+                let limit = deadline.saturating_duration_since(Instant::now());
+                self.write(bytes.clone(), limit).await
+            }
+            Some((id, node)) => self.forward(id, &node, bytes, deadline).await,
+            None => Err(Refused::NotLeader(why.to_owned())),
+        }
+    }
+
+    /// A write that another member forwarded: here or nowhere.
+    pub(crate) async fn propose_here(&self, command: Bytes, limit: Duration) -> Result<Written, Refused> {
+        if command.len() > COMMAND_MAX {
+            return Err(Refused::Error(ProposeError::TooLarge { len: command.len(), max: COMMAND_MAX }));
+        }
+        // What does not decode here would stop every member when it is applied.
+        CpCommand::decode(&command).map_err(|e| Refused::Error(ProposeError::Lost(e.to_string())))?;
+        if self.stopping() {
+            return Err(Refused::NotLeader("the leader is shutting down".into()));
+        }
+        let permit = self.admission.enter(command.len());
+        let _permit = permit.ok_or(Refused::Error(ProposeError::Busy(PROPOSALS_MAX)))?;
+        self.write(command, limit.min(PROPOSE_DEADLINE)).await
+    }
+
+    async fn write(&self, command: Bytes, limit: Duration) -> Result<Written, Refused> {
+        self.space.check().map_err(|e| Refused::Error(ProposeError::Storage(e)))?;
+        let proposal = Proposal { now_ms: (self.config.wall_clock)(), command };
+        let answer = tokio::time::timeout(limit, self.raft.client_write(proposal)).await;
+        match answer.map_err(|_| Refused::Timeout)? {
+            Ok(response) => match response.data.0 {
+                Some(reply) => Ok(Written { index: response.log_id.index, reply }),
+                None => Err(Refused::Lost("the entry was applied without a reply".into())),
+            },
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(e))) => {
+                Err(Refused::NotLeader(format!("not the leader: {:?}", e.reason)))
+            }
+            Err(RaftError::APIError(e)) => Err(Refused::Lost(e.to_string())),
+            Err(RaftError::Fatal(e)) => Err(Refused::Error(ProposeError::Storage(e.to_string()))),
+        }
+    }
+
+    /// One hop. Given up when another leader is elected meanwhile: the asked one may be paused, not dead.
+    async fn forward(
+        &self,
+        leader: u64,
+        node: &Node,
+        bytes: &Bytes,
+        deadline: Instant,
+    ) -> Result<Written, Refused> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let request = pb::ProposeRequest {
+            head: Some(self.me.head(leader)),
+            command: bytes.clone(),
+            deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
+        };
+        let mut client = self.peers.client(&node.cluster_address);
+        let reply = tokio::select! {
+            reply = tokio::time::timeout(left, client.propose(request)) => reply.map_err(|_| Refused::Timeout)?,
+            () = self.leader_is_not(leader) => return Err(Refused::Lost("another leader was elected".into())),
+        };
+        let name = &node.address;
+        let reply = reply.map_err(|status| match status.code() {
+            // Refused before it was looked at, or never sent.
+            Code::FailedPrecondition => Refused::NotLeader(format!("{name}: {}", status.message())),
+            Code::Unavailable if never_sent(&status) => Refused::NotLeader(format!("{name} is unreachable")),
+            _ => Refused::Lost(format!("{name}: {status}")),
+        })?;
+        match reply.into_inner().result {
+            Some(pb::propose_reply::Result::Applied(applied)) => match CpReply::decode(&applied.reply) {
+                Ok(reply) => Ok(Written { index: applied.index, reply }),
+                Err(e) => Err(Refused::Error(ProposeError::Lost(format!("{name}: {e}")))),
+            },
+            Some(pb::propose_reply::Result::Refused(refusal)) => {
+                Err(Refused::from_wire(refusal, bytes.len()))
+            }
+            None => Err(Refused::Lost(format!("{name}: an empty reply"))),
+        }
+    }
+
+    /// Read your writes: the front end's next read here must see it.
+    async fn until_applied(&self, written: Written, deadline: Instant) -> Result<CpReply, ProposeError> {
+        let mut next = self.me.applied.next.subscribe();
+        let applied = next.wait_for(|next| *next > written.index);
+        match tokio::time::timeout_at(deadline, applied).await {
+            Ok(Ok(_)) => Ok(written.reply),
+            Ok(Err(_)) => Err(ProposeError::Lost("this member is shutting down".into())),
+            Err(_) => Err(timed_out()),
+        }
+    }
+
+    /// The leader as openraft knows it, dead or alive.
+    pub(crate) fn known_leader(&self) -> Option<(u64, Node)> {
+        self.metrics(|m| {
+            let id = m.current_leader?;
+            Some((id, m.membership_config.get_node(&id)?.clone()))
+        })
+    }
+
+    async fn leader_is_not(&self, leader: u64) {
+        let mut metrics = self.raft.server_metrics();
+        loop {
+            let now = metrics.borrow_and_update().current_leader;
+            if now.is_some_and(|now| now != leader) {
+                return;
+            }
+            if metrics.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+fn timed_out() -> ProposeError {
+    ProposeError::Timeout(u64::try_from(PROPOSE_DEADLINE.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Did the connection fail before the request could have been sent?
+fn never_sent(status: &tonic::Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if let Some(e) = error.downcast_ref::<std::io::Error>()
+            && e.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+impl Propose for RaftHandle {
+    fn propose(&self, command: CpCommand) -> BoxFuture<'_, Result<CpReply, ProposeError>> {
+        Box::pin(self.inner.propose(command))
+    }
+
+    fn leader(&self) -> Option<Leader> {
+        let inner = &self.inner;
+        let (id, node) = inner.known_leader()?;
+        let alive = if id == inner.me.id { inner.has_quorum() } else { inner.hears(id) };
+        let term = inner.metrics(|m| m.current_term);
+        alive.then_some(Leader { member: MemberId(id), term, address: node.address })
+    }
+}

@@ -1,0 +1,126 @@
+//! What `cluster status` and metrics show of raft.
+
+use dyad_types::MemberId;
+use openraft::ServerState;
+
+use crate::error::Fatal;
+use crate::handle::Inner;
+use crate::log::FsyncStats;
+use crate::types::{Node, index_of};
+
+/// A moment of this member's raft.
+#[derive(Clone, Debug)]
+pub struct RaftStatus {
+    pub member: MemberId,
+    pub role: Role,
+    pub term: u64,
+    pub leader: Option<MemberId>,
+    /// `None` until the founding command was applied.
+    pub cluster_id: Option<u128>,
+    /// Log indexes; `None` = nothing yet.
+    pub last_log: Option<u64>,
+    pub committed: Option<u64>,
+    pub applied: Option<u64>,
+    pub snapshot: Option<u64>,
+    pub purged: Option<u64>,
+    pub voters: Vec<Peer>,
+    pub learners: Vec<Peer>,
+    /// A membership change is half done.
+    pub joint: bool,
+    pub recovery: Recovery,
+    pub fatal: Option<Fatal>,
+    /// Writes of this member's clients, and forwarded to it, that are under way; the limit is 512.
+    pub proposals: usize,
+    /// Operations waiting for the log's writer; the limit is 1,024.
+    pub queue: usize,
+    /// Bytes of log entries held in memory.
+    pub tail_bytes: usize,
+    pub fsync: FsyncStats,
+}
+
+/// One member of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub member: MemberId,
+    pub node: Node,
+    /// On the leader: the last index known to be on that member.
+    pub matched: Option<u64>,
+}
+
+/// What this member is at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Learner,
+    Follower,
+    Candidate,
+    Leader,
+    Stopped,
+}
+
+impl Role {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Learner => "learner",
+            Role::Follower => "follower",
+            Role::Candidate => "candidate",
+            Role::Leader => "leader",
+            Role::Stopped => "stopped",
+        }
+    }
+}
+
+impl From<ServerState> for Role {
+    fn from(state: ServerState) -> Role {
+        match state {
+            ServerState::Learner => Role::Learner,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Leader => Role::Leader,
+            ServerState::Shutdown => Role::Stopped,
+        }
+    }
+}
+
+/// Has this member everything that was acknowledged before it started?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// It belongs to no cluster yet: there is nothing to recover.
+    NoCluster,
+    /// Its log or its leader may know of more: a read could miss an acknowledged write.
+    CatchingUp,
+    Done,
+}
+
+impl Inner {
+    pub(crate) fn status(&self) -> RaftStatus {
+        let metrics = self.metrics(Clone::clone);
+        let peer = |id: u64| {
+            let node = metrics.membership_config.get_node(&id).cloned().unwrap_or_default();
+            let matched = metrics.replication.as_ref().and_then(|r| r.get(&id).copied().flatten());
+            Peer { member: MemberId(id), node, matched: index_of(matched.as_ref()) }
+        };
+        let membership = metrics.membership_config.membership();
+        RaftStatus {
+            member: MemberId(self.me.id),
+            role: metrics.state.into(),
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(MemberId),
+            cluster_id: *self.me.applied.cluster_id.read(),
+            last_log: metrics.last_log_index,
+            committed: index_of(metrics.local_committed.as_ref()),
+            applied: index_of(metrics.last_applied.as_ref()),
+            snapshot: index_of(metrics.snapshot.as_ref()),
+            purged: index_of(metrics.purged.as_ref()),
+            voters: membership.voter_ids().map(peer).collect(),
+            learners: membership.learner_ids().map(peer).collect(),
+            joint: membership.get_joint_config().len() > 1,
+            recovery: self.recovery(),
+            fatal: self.fatal.get(),
+            proposals: self.admission.under_way(),
+            queue: self.log.stats().queued.load(std::sync::atomic::Ordering::Relaxed),
+            tail_bytes: self.log.cached_bytes(),
+            fsync: self.log.stats().fsync(),
+        }
+    }
+}

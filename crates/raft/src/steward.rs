@@ -1,0 +1,58 @@
+//! What a leader does of itself: found the cluster's identity, finish half-done membership changes. And the watch over
+//! openraft's end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dyad_naming::cp::CpCommand;
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver;
+
+use crate::error::Fatal;
+use crate::handle::Inner;
+
+/// How often a leader looks again; it also looks at each change of leader or membership.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+pub(crate) async fn run(inner: Arc<Inner>) {
+    let mut metrics = inner.raft.server_metrics();
+    loop {
+        let leads = metrics.borrow_and_update().state == ServerState::Leader;
+        if leads {
+            found(&inner).await;
+            inner.finish_joint().await;
+        }
+        let changed = tokio::time::timeout(LOOK_AGAIN, metrics.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
+            return;
+        }
+    }
+}
+
+/// Any leader may do it: the member that initialized the cluster may have died before it could.
+async fn found(inner: &Inner) {
+    if inner.me.applied.cluster_id.read().is_some() {
+        return;
+    }
+    let cluster_id = rand::random::<u128>().max(1);
+    if let Err(error) = inner.propose(CpCommand::Found { cluster_id }).await {
+        tracing::debug!("the cluster has no identity yet: {error}");
+    }
+}
+
+/// Reports openraft's end, unless it was asked to end.
+pub(crate) async fn watch(inner: Arc<Inner>) {
+    let mut metrics = inner.raft.metrics();
+    loop {
+        let ended = metrics.borrow_and_update().running_state.clone().err();
+        if let Some(error) = ended {
+            if !inner.stopping() {
+                inner.fatal.set(Fatal::Raft(error.to_string()));
+            }
+            return;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
