@@ -96,6 +96,8 @@ pub(crate) struct Life {
     pub(crate) back_to: Option<MemberState>,
     pub(crate) drain_until: Option<u64>,
     pub(crate) left: bool,
+    /// Active time since which this member is READY and hears a majority.
+    pub(crate) majority_since: Option<u64>,
 }
 
 /// The two rounds that allow covers to be dropped.

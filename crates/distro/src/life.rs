@@ -14,6 +14,7 @@ impl Distro {
         self.join_progress();
         self.send_pings();
         self.soften();
+        self.drop_doomed(None);
         self.run_delayed();
         self.sweep_stash();
         self.propose_retirements();
@@ -180,12 +181,37 @@ impl Distro {
             .filter(|(id, log)| *id != self.own && self.is_retired(log.origin))
             .map(|(id, _)| id)
             .collect();
-        logs.into_iter().for_each(|id| self.drop_log(id));
+        for id in logs {
+            self.doom(id);
+        }
         let unknown =
             self.peers.get(origin.member).is_some_and(|p| !p.configured && p.unconfigured.is_some());
         if unknown && self.peers.get(origin.member).is_some_and(|p| p.incarnation <= origin.incarnation) {
             self.peers.forget(origin.member);
         }
+    }
+
+    /// A retired log whose member was heard here not long ago is that of a member that comes out of a partition and is
+    /// about to refute: its records stay in view until the next incarnation's log is here, for a few seconds at most.
+    fn doom(&mut self, id: LogId) {
+        let until = self.at + self.timing.refute_wait;
+        let log = self.store.log_mut(id);
+        if log.soft || log.superseded.is_some() || log.left {
+            self.drop_log(id);
+        } else if log.doomed.is_none() {
+            log.doomed = Some(until);
+        }
+    }
+
+    /// Drops the doomed logs that are due, and those of a member whose newer log is here.
+    pub(crate) fn drop_doomed(&mut self, refuted: Option<MemberId>) {
+        let due: Vec<LogId> = self
+            .store
+            .logs()
+            .filter(|(_, l)| l.doomed.is_some_and(|at| at <= self.at || refuted == Some(l.origin.member)))
+            .map(|(id, _)| id)
+            .collect();
+        due.into_iter().for_each(|id| self.drop_log(id));
     }
 
     /// Drops a retired log; covers that no other log has go into the own one first (rule 5).
@@ -304,15 +330,30 @@ impl Distro {
         self.next_ping = self.at;
     }
 
+    /// A member that comes out of a partition must not take its own deafness for the silence of the others: it
+    /// proposes only after it has been READY and has heard a majority for 10 s.
+    fn hears_majority(&mut self) -> bool {
+        let heard = |p: &&crate::peers::Peer| {
+            p.configured && p.heard.is_some_and(|at| self.at.saturating_sub(at) <= self.timing.heard)
+        };
+        let count = 1 + self.peers.iter().filter(heard).count();
+        if self.state != MemberState::Ready || count * 2 <= self.peers.configured {
+            self.life.majority_since = None;
+            return false;
+        }
+        let since = *self.life.majority_since.get_or_insert(self.at);
+        self.at.saturating_sub(since) >= self.timing.down
+    }
+
     /// Rule 25, by a READY member.
     fn propose_retirements(&mut self) {
-        if self.state != MemberState::Ready {
+        if !self.hears_majority() {
             return;
         }
         let long_ago =
             |since: Option<u64>, after: u64| since.is_some_and(|at| self.at.saturating_sub(at) >= after);
         let mut due = Vec::new();
-        for (id, log) in self.store.logs().filter(|(id, _)| *id != self.own) {
+        for (id, log) in self.store.logs().filter(|(id, log)| *id != self.own && log.doomed.is_none()) {
             let peer = self.peers.get(log.origin.member);
             let is_due = self.at.saturating_sub(log.heard) >= self.timing.retire_silent
                 || long_ago(log.superseded, self.timing.retire_grace)
@@ -341,7 +382,7 @@ impl Distro {
 
     // ---- leaving (distro.md 4) ----
 
-    /// Nothing but this log's own records vouches for nothing any more: all are claimed or ended, and the member is silent.
+    /// The member is silent, and each record of the log is ended or claimed by a member that is heard.
     fn is_left_over(&self, id: LogId) -> bool {
         let log = self.store.log(id);
         self.at.saturating_sub(log.heard) > self.timing.heard

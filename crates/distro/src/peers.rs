@@ -158,8 +158,9 @@ impl Peers {
         self.configured == 1 && self.list.values().all(|p| !p.configured)
     }
 
-    /// Takes a heartbeat in (rule 7).
-    pub(crate) fn beat(&mut self, beat: Heartbeat, now: u64) -> Heard {
+    /// Takes a heartbeat in (rule 7). The first one of an incarnation that comes through another member may be old: it
+    /// is only the mark from which the next one grows.
+    pub(crate) fn beat(&mut self, beat: Heartbeat, direct: bool, now: u64) -> Heard {
         let Some(peer) = self.get_or_add(beat.origin.member) else { return Heard::Nothing };
         if (beat.origin.incarnation, beat.counter) <= (peer.incarnation, peer.counter) {
             return Heard::Nothing;
@@ -171,7 +172,9 @@ impl Peers {
         peer.incarnation = beat.origin.incarnation;
         peer.counter = beat.counter;
         peer.state = beat.state;
-        peer.heard = Some(now);
+        if direct || !newer {
+            peer.heard = Some(now);
+        }
         if !peer.configured && peer.unconfigured.is_none() {
             peer.unconfigured = Some(now);
         }

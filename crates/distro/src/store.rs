@@ -164,6 +164,8 @@ pub(crate) struct Log {
     pub(crate) target: u64,
     pub(crate) pulled: Option<u64>,
     pub(crate) proposed: Option<u64>,
+    /// Retired, although heard not long ago: kept until then, or until the next incarnation's log is here.
+    pub(crate) doomed: Option<u64>,
     /// The member said that it leaves.
     pub(crate) left: bool,
 }
@@ -189,6 +191,7 @@ impl Log {
             target: 0,
             pulled: None,
             proposed: None,
+            doomed: None,
             left: false,
         }
     }

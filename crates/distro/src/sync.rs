@@ -19,11 +19,13 @@ const RESET_STALLS: u64 = 5_000;
 impl Distro {
     /// Positions of all logs.
     pub(crate) fn vector(&self) -> Vec<Dot> {
-        self.store.logs().map(|(_, log)| Dot { origin: log.origin, seq: log.seq }).collect()
+        let kept = self.store.logs().filter(|(_, log)| log.doomed.is_none());
+        kept.map(|(_, log)| Dot { origin: log.origin, seq: log.seq }).collect()
     }
 
     pub(crate) fn digest(&self) -> Digest {
-        let logs = self.store.logs().map(|(_, log)| LogDigest {
+        let kept = self.store.logs().filter(|(_, log)| log.doomed.is_none());
+        let logs = kept.map(|(_, log)| LogDigest {
             origin: log.origin,
             seq: log.seq,
             live: log.live,
@@ -61,9 +63,9 @@ impl Distro {
         if ping.me.origin.member != from {
             return;
         }
-        self.heard(ping.me);
+        self.heard(ping.me, true);
         for &beat in &ping.table {
-            self.heard(beat);
+            self.heard(beat, false);
         }
         if let Some(peer) = self.peers.get_mut(from) {
             peer.skip = false;
@@ -73,16 +75,18 @@ impl Distro {
         }
     }
 
-    fn heard(&mut self, beat: Heartbeat) {
+    fn heard(&mut self, beat: Heartbeat, direct: bool) {
         let origin = beat.origin;
         if origin.member == self.me {
             return;
         }
-        let heard = self.peers.beat(beat, self.at);
+        let heard = self.peers.beat(beat, direct, self.at);
         if heard == Heard::Nothing {
             return;
         }
-        if let Some(id) = self.store.log_id(origin) {
+        if let Some(id) = self.store.log_id(origin)
+            && (direct || heard == Heard::Grew)
+        {
             self.heard_of(id, self.at);
         }
         if heard == Heard::NewIncarnation {
@@ -180,7 +184,7 @@ impl Distro {
         let behind: Vec<(LogId, u64)> = self
             .store
             .logs()
-            .filter(|(id, log)| *id != self.own && log.is_complete())
+            .filter(|(id, log)| *id != self.own && log.is_complete() && log.doomed.is_none())
             .filter_map(|(id, log)| {
                 let has = position(theirs, log.origin);
                 let known = theirs
@@ -495,6 +499,7 @@ impl Distro {
     /// The copy of a log has grown: Yields to it settle, waiting writes are answered.
     fn reached(&mut self, id: LogId) {
         let Log { origin, seq, .. } = *self.store.log(id);
+        self.drop_doomed(Some(origin.member));
         self.settle_yields(origin, seq);
         self.run_write_copies();
     }

@@ -164,7 +164,8 @@ impl Distro {
 
     /// True when the own copy of the position's log reaches it.
     pub(crate) fn has_reached(&self, position: Dot) -> bool {
-        position.seq == 0 || self.store.log_id(position.origin).is_some_and(|log| self.store.log(log).seq >= position.seq)
+        position.seq == 0
+            || self.store.log_id(position.origin).is_some_and(|log| self.store.log(log).seq >= position.seq)
     }
 
     pub(crate) fn run_write_copies(&mut self) {

@@ -10,6 +10,9 @@ use super::world::{World, version};
 const BEAT_COUNTS: std::ops::RangeInclusive<u64> = 5_000..=12_000;
 /// A deregistration must be known to every connected member within that (I2), in ms.
 const DEREGISTERED_WITHIN: u64 = 8_000;
+/// Holders are looked at that long after the chaos, and must be one within the other time (I5), in ms.
+const SETTLES_AFTER: u64 = 15_000;
+const SETTLES_WITHIN: u64 = 8_000;
 /// A client without beats for that long does not come back (H5), in ms.
 const DEAD_AFTER: u64 = 45_000;
 
@@ -27,6 +30,18 @@ impl World {
             }
         }
         self.check_cap();
+        if self.now > self.plan.chaos + SETTLES_AFTER {
+            self.note_holders();
+        }
+    }
+
+    /// I5 is about what lasts: a hand-over has two holders for a moment.
+    fn note_holders(&mut self) {
+        for client in &mut self.clients {
+            let holders =
+                self.nodes.iter().filter_map(|n| n.core.as_ref()).filter(|c| c.holds(&client.key)).count();
+            client.unsettled = if holders == 1 { None } else { client.unsettled.or(Some((self.now, holders))) };
+        }
     }
 
     fn note_cuts(&mut self) {
@@ -130,11 +145,12 @@ impl World {
             if !n.is_ready() {
                 continue;
             }
-            let (life, visible) = (n.life, n.view.get(&client).is_some_and(|v| v.healthy));
+            let (life, view) = (n.life, n.view.get(&client));
+            let (visible, healthy) = (view.is_some(), view.is_some_and(|v| v.healthy));
             let seen = &mut self.clients[client].seen_gone[node];
             if !visible {
                 *seen = Some(life);
-            } else if *seen == Some(life) {
+            } else if healthy && *seen == Some(life) {
                 return self.violate("H5", format!("c{client} is dead and back at m{node}"));
             }
         }
@@ -218,11 +234,9 @@ impl World {
         }
         let (key, lost) = (c.key.clone(), c.lost);
         let versions = c.answered_version..=c.version;
-        let mut holders = 0;
         for node in 0..self.nodes.len() {
             let n = &self.nodes[node];
             let Some(core) = &n.core else { continue };
-            holders += usize::from(core.holds(&key));
             let seen = n.view.get(&client);
             let direct = core.visible(&key);
             if seen.map(|v| (version(v), v.healthy, v.rank)) != direct.as_ref().map(|v| (version(v), v.healthy, v.rank)) {
@@ -242,8 +256,11 @@ impl World {
                 return self.violate(invariant, format!("c{client} is {what} at m{node} at the end"));
             }
         }
-        if alive && holders != 1 {
-            self.violate("I5", format!("c{client} has {holders} holders at the end"));
+        if let Some((since, holders)) = self.clients[client].unsettled
+            && alive
+            && self.now.saturating_sub(since) > SETTLES_WITHIN
+        {
+            self.violate("I5", format!("c{client} has {holders} holders since {since}"));
         }
     }
 

@@ -63,6 +63,8 @@ pub(super) struct Client {
     pub last_register: u64,
     /// A member that alone knew the newest attributes died.
     pub lost: bool,
+    /// Since when it has not exactly one holder, and how many then.
+    pub unsettled: Option<(u64, usize)>,
     /// Per slot: process in which the dead client was seen to be invisible.
     pub seen_gone: Vec<Option<u64>>,
 }
@@ -88,6 +90,7 @@ impl Client {
             knew_end: vec![None; members],
             last_register: 0,
             lost: false,
+            unsettled: None,
             seen_gone: vec![None; members],
         }
     }
