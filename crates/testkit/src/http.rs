@@ -1,10 +1,10 @@
 //! A small keep-alive HTTP/1.1 client. The harness needs to know exactly how a request failed (refused, broken,
 //! timed out) and on which connection, which general clients hide behind retries.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,6 +15,9 @@ const HEAD_MAX: usize = 64 * 1024;
 const BODY_MAX: usize = 64 * 1024 * 1024;
 /// Connections kept for reuse, each member; more are closed after their answer.
 const IDLE_MAX: usize = 256;
+/// A connection that ends within this time after a request was sent ended because nobody was there to read it; later
+/// than that, the request may have been at work.
+const UNREAD: Duration = Duration::from_millis(10);
 
 /// A request, ready to be sent to any member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +72,9 @@ pub enum Failed {
     Refused,
     /// The connection ended before the answer was complete: the outcome is unknown.
     Broken,
-    /// A new connection was closed without a byte. A proxy in front of a closed port looks like this.
-    ClosedUnheard,
+    /// A new connection was closed at once, without a byte: it waited in the queue of a listener that ended, or a
+    /// proxy found nobody behind it.
+    Unheard,
     /// No complete answer in time: the outcome is unknown.
     Timeout,
     /// What was answered is not HTTP.
@@ -94,9 +98,9 @@ impl Pool {
         self.address
     }
 
-    /// Sends `request` and waits for its whole answer, `timeout` in all. A kept connection that turns out to be closed
-    /// before one byte of the answer is replaced by a new one, once: HTTP clients do so for idempotent requests, and
-    /// all that are sent here are.
+    /// Sends `request` and waits for its whole answer, `timeout` in all. A kept connection that was closed meanwhile, or
+    /// is at the moment of sending, is replaced by a new one: HTTP clients do so for idempotent requests, and all that
+    /// are sent here are.
     ///
     /// # Errors
     /// See [`Failed`].
@@ -109,10 +113,9 @@ impl Pool {
 
     async fn exchange(&self, request: &Request) -> Result<Answer, Failed> {
         let bytes = request.to_bytes(&self.host);
-        let kept = self.idle.lock().expect("no holder panics").pop();
-        if let Some(mut conn) = kept {
+        if let Some(mut conn) = self.kept() {
             match conn.exchange(&bytes).await {
-                Err(Failed::ClosedUnheard) => {}
+                Err(Failed::Unheard) => {}
                 result => return self.keep(conn, result),
             }
         }
@@ -121,6 +124,17 @@ impl Pool {
         let mut conn = Conn { stream, buffer: Vec::with_capacity(16 * 1024) };
         let result = conn.exchange(&bytes).await;
         self.keep(conn, result)
+    }
+
+    /// A kept connection that is still open.
+    fn kept(&self) -> Option<Conn> {
+        let mut idle = self.idle.lock().expect("no holder panics");
+        while let Some(conn) = idle.pop() {
+            if matches!(conn.stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock) {
+                return Some(conn);
+            }
+        }
+        None
     }
 
     fn keep(&self, conn: Conn, result: Result<(Answer, bool), Failed>) -> Result<Answer, Failed> {
@@ -143,7 +157,16 @@ impl Conn {
     /// One request and its answer; true if the connection can be used again.
     async fn exchange(&mut self, request: &[u8]) -> Result<(Answer, bool), Failed> {
         self.buffer.clear();
-        self.stream.write_all(request).await.map_err(|error| broken(&error, true))?;
+        let began = Instant::now();
+        let result = self.exchange_once(request).await;
+        match result {
+            Err(Failed::Broken) if self.buffer.is_empty() && began.elapsed() < UNREAD => Err(Failed::Unheard),
+            result => result,
+        }
+    }
+
+    async fn exchange_once(&mut self, request: &[u8]) -> Result<(Answer, bool), Failed> {
+        self.stream.write_all(request).await.map_err(|_| Failed::Broken)?;
         let head = self.read_head().await?;
         let body = match head.length {
             Length::Fixed(length) => self.read_fixed(head.size, length).await?,
@@ -153,12 +176,9 @@ impl Conn {
     }
 
     async fn fill(&mut self) -> Result<(), Failed> {
-        let unheard = self.buffer.is_empty();
         match self.stream.read_buf(&mut self.buffer).await {
-            Ok(0) if unheard => Err(Failed::ClosedUnheard),
-            Ok(0) => Err(Failed::Broken),
+            Ok(0) | Err(_) => Err(Failed::Broken),
             Ok(_) => Ok(()),
-            Err(error) => Err(broken(&error, unheard)),
         }
     }
 
@@ -208,13 +228,6 @@ impl Conn {
                 return Ok(body);
             }
         }
-    }
-}
-
-fn broken(error: &io::Error, unheard: bool) -> Failed {
-    match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe if unheard => Failed::ClosedUnheard,
-        _ => Failed::Broken,
     }
 }
 
@@ -306,9 +319,9 @@ mod tests {
         let request = Request::new("GET", "/x");
         let wait = Duration::from_secs(5);
         assert_eq!(pool.call(&request, wait).await, Ok(Answer { status: 200, body: b"ok".to_vec() }));
-        // The kept connection has ended by now or ends unheard: a new one is made, which is cut in the answer.
+        // The kept connection has ended by now or ends unread: a new one is made, which is cut in the answer.
         assert_eq!(pool.call(&request, wait).await, Err(Failed::Broken));
-        assert_eq!(pool.call(&request, wait).await, Err(Failed::ClosedUnheard));
+        assert_eq!(pool.call(&request, wait).await, Err(Failed::Unheard));
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         assert_eq!(Pool::new(free).call(&request, wait).await, Err(Failed::Refused));
     }

@@ -52,7 +52,7 @@ impl<'a> Scene<'a> {
         let churner = Churner::new("fo-churn", target.addresses);
         let both: Vec<Instance> = ephemeral.iter().chain(&persistent).cloned().collect();
         let steady = Arc::new(Expected::new(&both, churner.services()));
-        let world = World::new(fleet.members.clone(), fleet.proxied());
+        let world = World::new(fleet.members.clone());
         let mut scene = Scene { fleet, world, churner, steady, persistent, parts: JoinSet::new() };
         scene.register_persistent().await?;
         for (number, instance) in ephemeral.into_iter().enumerate() {

@@ -147,11 +147,6 @@ impl Fleet {
         }
     }
 
-    /// True if a proxy stands before the members, which accepts connections that nobody behind it takes.
-    pub fn proxied(&self) -> bool {
-        matches!(self.host, Host::Compose(_))
-    }
-
     /// Starts members without waiting for them.
     ///
     /// # Errors

@@ -30,18 +30,15 @@ pub struct World {
     pub tally: Tally,
     /// True while each steady ephemeral instance must be in each list.
     pub ephemeral_required: AtomicBool,
-    /// A proxy accepts connections for members that do not listen.
-    pub proxied: bool,
     stop: AtomicBool,
 }
 
 impl World {
-    pub fn new(members: Vec<Arc<Member>>, proxied: bool) -> Arc<World> {
+    pub fn new(members: Vec<Arc<Member>>) -> Arc<World> {
         Arc::new(World {
             members,
             tally: Tally::default(),
             ephemeral_required: AtomicBool::new(false),
-            proxied,
             stop: AtomicBool::new(false),
         })
     }
@@ -83,8 +80,8 @@ impl World {
             }
             Ok(answer) => Outcome::Answered(answer.status, answer.text()),
             Err(Failed::Refused) => Outcome::Refused,
-            Err(Failed::ClosedUnheard) if self.proxied => Outcome::Refused,
-            Err(Failed::ClosedUnheard | Failed::Broken) => Outcome::Broken,
+            Err(Failed::Unheard) => Outcome::Unheard,
+            Err(Failed::Broken) => Outcome::Broken,
             Err(Failed::Timeout) => Outcome::Timeout,
             Err(Failed::Protocol(why)) => Outcome::Answered(0, why.clone()),
         }

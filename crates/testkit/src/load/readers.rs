@@ -121,7 +121,7 @@ async fn read_one(world: &World, member: &Member, expected: &Expected, name: &st
     // A member that is asked to stop may only refuse; one that is up must answer.
     let excused = match (&outcome, before.life()) {
         (_, Life::Down | Life::Starting) => true,
-        (Outcome::Refused, _) => before != after || before.life() == Life::Leaving,
+        (Outcome::Refused | Outcome::Unheard, _) => before != after || before.life() == Life::Leaving,
         (_, Life::Up) => before != after && after.life() != Life::Leaving,
         (_, Life::Leaving) => false,
     };

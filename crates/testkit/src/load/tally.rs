@@ -34,6 +34,8 @@ pub enum Outcome {
     Starting,
     /// Nobody listened: the request was not sent.
     Refused,
+    /// A new connection was closed at once: most likely nobody read the request.
+    Unheard,
     /// The connection ended in the middle. The outcome is unknown.
     Broken,
     /// No answer in time. The outcome is unknown.
@@ -46,7 +48,7 @@ impl Outcome {
         match self {
             Outcome::Starting | Outcome::Refused => true,
             Outcome::Answered(status, _) => (400..500).contains(status),
-            Outcome::Ok | Outcome::Broken | Outcome::Timeout => false,
+            Outcome::Ok | Outcome::Unheard | Outcome::Broken | Outcome::Timeout => false,
         }
     }
 }
@@ -76,7 +78,7 @@ impl Write {
     pub fn failed_in_order(&self) -> bool {
         match self.outcome {
             Outcome::Ok | Outcome::Starting => false,
-            Outcome::Refused => self.steady,
+            Outcome::Refused | Outcome::Unheard => self.steady,
             _ => !self.absent,
         }
     }
