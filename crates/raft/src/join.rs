@@ -41,12 +41,20 @@ impl RaftHandle {
     /// # Errors
     /// When nobody answers there, there is no leader, or the address is held by another member that answers.
     pub async fn join(&self, via: &str) -> Result<(), JoinError> {
+        self.join_as(via, self.inner.config.node.clone()).await
+    }
+
+    /// As [`RaftHandle::join`], by a member that found out where it is reached only after its start.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn join_as(&self, via: &str, node: Node) -> Result<(), JoinError> {
         let inner = &self.inner;
         let request = pb::JoinRequest {
             head: Some(inner.me.head(0)),
             member: inner.me.id,
-            address: inner.config.node.address.clone(),
-            cluster_address: inner.config.node.cluster_address.clone(),
+            address: node.address,
+            cluster_address: node.cluster_address,
             forwarded: false,
         };
         ask(inner, via, request).await

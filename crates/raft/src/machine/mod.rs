@@ -24,6 +24,8 @@ use crate::types::{
 };
 pub(crate) use files::{Loaded, SnapshotDir, SnapshotFile, load};
 pub(crate) use format::{Header, SNAPSHOT_MAX};
+#[cfg(test)]
+pub(crate) use format::{read as read_snapshot, write as write_snapshot};
 
 /// Followers that wait for an index are woken this often within one run of entries.
 const WAKE_EVERY: u64 = 64;

@@ -1,16 +1,23 @@
 //! Tests that need the crate's inside; those of the public API are in `tests/`.
 
+mod broken;
+mod golden;
+mod model;
 mod suite;
 
 use std::sync::Arc;
 
-use dyad_naming::cp::{CpChanges, CpState};
+use bytes::Bytes;
+use dyad_naming::cp::{CpChanges, CpCommand, CpState};
 use dyad_naming::ports::CpSink;
+use dyad_types::{Instance, ServiceKey};
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 
 use crate::backend::LogBackend;
 use crate::error::{FatalSlot, StartError};
 use crate::log::LogStore;
 use crate::machine::{SnapshotDir, StateMachine, stored_cluster_id};
+use crate::types::{Entry, Payload, Proposal, log_id};
 
 pub(crate) struct NoSink;
 
@@ -39,4 +46,24 @@ pub(crate) fn open(
         fatal.clone(),
     );
     Ok((log, machine, fatal))
+}
+
+pub(crate) fn register(port: u16) -> CpCommand {
+    let service = ServiceKey::new("public", "DEFAULT_GROUP", "orders");
+    CpCommand::Register { service, instance: Instance::new("10.0.0.1", port) }
+}
+
+/// A command entry of term 1 by leader 7, stamped with its index.
+pub(crate) fn entry(index: u64) -> Entry {
+    let command = Bytes::from(register(index as u16 + 1).encode());
+    Entry { log_id: log_id(1, MEMBER, index), payload: Payload::Normal(Proposal { now_ms: index, command }) }
+}
+
+pub(crate) async fn append(log: &LogStore, indexes: std::ops::Range<u64>) {
+    log.clone().blocking_append(indexes.map(entry)).await.unwrap();
+}
+
+pub(crate) async fn state(log: &LogStore) -> (Option<u64>, Option<u64>) {
+    let state = log.clone().get_log_state().await.unwrap();
+    (state.last_purged_log_id.map(|id| id.index), state.last_log_id.map(|id| id.index))
 }

@@ -1,0 +1,277 @@
+//! One and three members: writes, forwards, crashes, joins, snapshots.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::{Cluster, LIMIT, Member, eventually, register};
+use dyad_naming::cp::CpReply;
+use dyad_naming::ports::{Propose, ProposeError};
+use dyad_proto::raft as pb;
+use dyad_proto::raft::raft_client::RaftClient;
+use dyad_raft::{Dial, Recovery, Role};
+use dyad_types::{MemberId, Origin};
+
+#[test]
+fn one_member_keeps_what_it_acknowledged() {
+    let mut cluster = Cluster::new(1, |_| {});
+    for port in 1..=200 {
+        cluster.members[0].register(port);
+    }
+    cluster.members[0].crash();
+    cluster.members[0].start();
+    let member = &cluster.members[0];
+    assert!(member.block_on(member.handle().wait_recovered(LIMIT)));
+    assert!((1..=200).all(|port| member.has(port)));
+    assert_eq!(member.handle().recovery(), Recovery::Done);
+    member.register(201);
+}
+
+#[test]
+fn a_sole_voter_is_ready_at_once() {
+    let mut cluster = Cluster::new(1, |_| {});
+    cluster.members[0].register(1);
+    cluster.members[0].crash();
+    // The best of three: the machine may be busy.
+    let took = (0..3).map(|_| {
+        eventually("the lock is free", || {
+            let begun = Instant::now();
+            cluster.members[0].try_start().ok()?;
+            let member = &cluster.members[0];
+            assert!(member.block_on(member.handle().wait_recovered(LIMIT)));
+            let took = begun.elapsed();
+            cluster.members[0].crash();
+            Some(took)
+        })
+    });
+    let best = took.min().unwrap();
+    assert!(best < Duration::from_millis(300), "{best:?}");
+}
+
+#[test]
+fn writes_go_through_any_member() {
+    let cluster = Cluster::new(3, |_| {});
+    for (n, member) in cluster.members.iter().enumerate() {
+        let handle = member.handle().clone();
+        let state = handle.clone();
+        member.block_on(common::conformance::check(handle, move || state.state(), n as u16 * 1000 + 1));
+    }
+    cluster.converged();
+    let leader = cluster.members[cluster.leader().unwrap()].id;
+    for member in &cluster.members {
+        assert_eq!(member.handle().leader().map(|l| l.member), Some(leader));
+    }
+}
+
+#[test]
+fn writes_through_a_sole_member() {
+    let cluster = Cluster::new(1, |_| {});
+    let member = &cluster.members[0];
+    let (handle, state) = (member.handle().clone(), member.handle().clone());
+    member.block_on(common::conformance::check(handle, move || state.state(), 1));
+}
+
+#[test]
+fn a_dead_leader_is_replaced() {
+    let mut cluster = Cluster::new(3, |_| {});
+    cluster.members[0].register(1);
+    let dead = cluster.leader().unwrap();
+    let survivor = cluster.a_follower();
+    cluster.members[dead].crash();
+    let begun = Instant::now();
+    cluster.members[survivor].register(2);
+    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+    cluster.settled();
+    cluster.members[dead].start();
+    cluster.settled();
+    let back = &cluster.members[dead];
+    assert!(back.has(1) && back.has(2));
+    cluster.converged();
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_all_crash() {
+    let mut cluster = Cluster::new(3, |_| {});
+    let mut acknowledged = Vec::new();
+    for round in 0..4_u16 {
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..3_u16)
+                .map(|n| {
+                    let member = &cluster.members[usize::from(n)];
+                    scope.spawn(move || {
+                        let ports = (0..40).map(|k| 1 + round * 1000 + n * 100 + k);
+                        ports.filter(|port| member.propose(register(*port)) == Ok(CpReply::Done)).collect()
+                    })
+                })
+                .collect();
+            for writer in writers {
+                let done: Vec<u16> = writer.join().unwrap();
+                acknowledged.extend(done);
+            }
+        });
+        for member in &mut cluster.members {
+            member.crash();
+        }
+        for member in &mut cluster.members {
+            member.start();
+        }
+        for member in &cluster.members {
+            assert!(member.block_on(member.handle().wait_recovered(LIMIT)));
+            let lost: Vec<u16> = acknowledged.iter().copied().filter(|port| !member.has(*port)).collect();
+            assert_eq!(lost, Vec::<u16>::new(), "round {round}, member {}", member.id);
+        }
+        cluster.settled();
+    }
+    assert_eq!(acknowledged.len(), 4 * 120);
+}
+
+#[test]
+fn an_emptied_disk_joins_under_a_new_id() {
+    let mut cluster = Cluster::new(3, |_| {});
+    cluster.members[0].register(1);
+    let victim = cluster.a_follower();
+    let old = cluster.members[victim].id;
+    cluster.members[victim].crash();
+    let node = cluster.members[victim].node.clone();
+    let mut fresh = Member::new(0xabcd, cluster.dir.path().join("fresh"), |_| {});
+    fresh.node = node;
+    fresh.start();
+    assert_eq!(fresh.block_on(fresh.handle().cluster_id()), None, "an empty member says so");
+    let via = cluster.running().next().unwrap().node.cluster_address.clone();
+    cluster.members[victim] = fresh;
+    let fresh = &cluster.members[victim];
+    eventually("the member is admitted", || fresh.block_on(fresh.handle().join(&via)).ok());
+    assert!(fresh.block_on(fresh.handle().wait_recovered(LIMIT)));
+    assert!(fresh.has(1));
+    cluster.settled();
+    for member in &cluster.members {
+        eventually("three voters, the old id not among them", || {
+            let voters = member.voters();
+            (voters.len() == 3 && voters.contains(&MemberId(0xabcd)) && !voters.contains(&old)).then_some(())
+        });
+        let retired: Vec<Origin> = member.handle().state().retired().collect();
+        assert_eq!(retired, [Origin { member: old, incarnation: u64::MAX }]);
+    }
+    fresh.register(2);
+    // Asking again changes nothing.
+    fresh.block_on(fresh.handle().join(&via)).unwrap();
+}
+
+#[test]
+fn an_address_that_answers_is_not_given_away() {
+    let cluster = Cluster::new(3, |_| {});
+    let mut thief = Member::new(0xbad, cluster.dir.path().join("thief"), |_| {});
+    thief.node.address = cluster.members[2].node.address.clone();
+    thief.start();
+    let via = cluster.members[cluster.leader().unwrap()].node.cluster_address.clone();
+    let refused = thief.block_on(thief.handle().join(&via)).unwrap_err().to_string();
+    assert!(refused.contains("which answers"), "{refused}");
+    assert_eq!(cluster.members[0].voters().len(), 3);
+}
+
+#[test]
+fn a_follower_far_behind_gets_a_snapshot() {
+    let mut cluster = Cluster::new(3, |config| {
+        config.snapshot_every = 100;
+        config.keep_entries = 20;
+    });
+    let late = cluster.a_follower();
+    cluster.members[late].crash();
+    let writer = cluster.a_follower();
+    for port in 1..=400 {
+        cluster.members[writer].register(port);
+    }
+    let leader = &cluster.members[cluster.leader().unwrap()];
+    eventually("the log is purged", || leader.handle().status().purged.filter(|purged| *purged > 200));
+    cluster.members[late].start();
+    cluster.settled();
+    let member = &cluster.members[late];
+    assert!(member.handle().status().snapshot.is_some(), "it came by snapshot");
+    assert!((1..=400).all(|port| member.has(port)));
+    cluster.converged();
+    // And it starts from that snapshot.
+    cluster.members[late].crash();
+    cluster.members[late].start();
+    cluster.settled();
+    assert!((1..=400).all(|port| cluster.members[late].has(port)));
+}
+
+#[test]
+fn a_leader_hands_over_and_leaves() {
+    let cluster = Cluster::new(3, |_| {});
+    let leader = &cluster.members[cluster.leader().unwrap()];
+    assert!(leader.block_on(leader.handle().transfer_leader()));
+    cluster.settled();
+    let leader = &cluster.members[cluster.leader().unwrap()];
+    let begun = Instant::now();
+    leader.block_on(leader.handle().shutdown());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(leader.handle().on_fatal().borrow().clone(), None, "a clean end is no error");
+    assert!(matches!(leader.propose(register(1)), Err(ProposeError::NoLeader(_))));
+    let other = cluster.members.iter().find(|m| m.id != leader.id).unwrap();
+    other.register(2);
+}
+
+#[test]
+fn without_a_majority_writes_are_refused_and_no_leader_is_shown() {
+    let mut cluster = Cluster::new(3, |_| {});
+    let leader = cluster.leader().unwrap();
+    cluster.members[leader].crash();
+    let next = cluster.a_follower();
+    cluster.members[next].crash();
+    let last = &cluster.members[cluster.a_follower()];
+    eventually("no leader is shown", || last.handle().leader().is_none().then_some(()));
+    let refused = last.propose(register(1));
+    assert!(matches!(refused, Err(ProposeError::NoLeader(_) | ProposeError::Timeout(_))), "{refused:?}");
+    assert!(!last.has(1));
+}
+
+#[test]
+fn messages_for_others_are_refused_by_name() {
+    let cluster = Cluster::new(1, |_| {});
+    let member = &cluster.members[0];
+    let cluster_id = member.handle().status().cluster_id.unwrap();
+    let head = |to: u64, cluster: u128, level: u32| pb::Head {
+        from: 99,
+        to,
+        cluster_id: cluster.to_be_bytes().to_vec().into(),
+        level,
+    };
+    let me = member.id.0;
+    let cases = [
+        (head(me, cluster_id, 1), None),
+        (head(0, cluster_id, 1), None),
+        (head(5, cluster_id, 1), Some("this is member 0000000000001111, not 0000000000000005")),
+        (head(me, 7, 1), Some("not 00000000000000000000000000000007")),
+        (head(me, cluster_id, 2), Some("protocol level 2")),
+        (pb::Head { from: me, ..head(me, cluster_id, 1) }, Some("itself")),
+    ];
+    member.block_on(async {
+        let mut client = RaftClient::new(common::Plain.channel(&member.node.cluster_address));
+        for (head, refused) in cases {
+            let answer = client.ping(pb::PingRequest { head: Some(head.clone()) }).await;
+            match (answer, refused) {
+                (Ok(reply), None) => assert_eq!(reply.into_inner().member, me),
+                (Err(status), Some(text)) => {
+                    assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{head:?}");
+                    assert!(status.message().contains(text), "{status}");
+                }
+                (answer, _) => panic!("{head:?}: {answer:?}"),
+            }
+        }
+        let vote = pb::VoteRequest { head: Some(head(5, cluster_id, 1)), ..pb::VoteRequest::default() };
+        assert_eq!(client.vote(vote).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
+    });
+    assert_eq!(member.role(), Role::Leader);
+}
+
+#[test]
+fn initializing_twice_changes_nothing() {
+    let cluster = Cluster::new(1, |_| {});
+    let member = &cluster.members[0];
+    let before = member.handle().status();
+    let other = BTreeMap::from([(member.id, member.node.clone()), (MemberId(5), member.node.clone())]);
+    member.block_on(member.handle().initialize(other)).unwrap();
+    assert_eq!(member.handle().status().voters, before.voters);
+}

@@ -1,0 +1,52 @@
+//! What every implementation of `Propose` must do, whatever is behind it.
+
+use std::sync::Arc;
+
+use dyad_naming::cp::{CpCommand, CpReply, CpState, ServiceRecord};
+use dyad_naming::ports::{Propose, ProposeError};
+use dyad_types::Instance;
+use dyad_types::ServiceKey;
+
+use super::{has, register, service};
+
+/// `state` is the applied state of the member that `propose` belongs to; `base` keeps runs apart.
+pub async fn check<P: Propose>(propose: Arc<P>, state: impl Fn() -> CpState, base: u16) {
+    assert!(propose.leader().is_some(), "a leader is known");
+
+    assert_eq!(propose.propose(register(base)).await, Ok(CpReply::Done));
+    assert!(has(&state(), base), "a write is answered after it is applied here");
+    assert_eq!(propose.propose(register(base)).await, Ok(CpReply::Done), "again changes nothing");
+
+    let address = Instance::new("10.0.0.1", base).address();
+    let deregister = CpCommand::Deregister { service: service(), address };
+    assert_eq!(propose.propose(deregister.clone()).await, Ok(CpReply::Done));
+    assert!(!has(&state(), base), "a removal too is applied here");
+    assert_eq!(propose.propose(deregister).await, Ok(CpReply::NotFound), "a refusal is a reply");
+
+    let key = ServiceKey::new("public", "DEFAULT_GROUP", &format!("created-{base}"));
+    let create = CpCommand::CreateService { service: key, record: ServiceRecord::default() };
+    assert_eq!(propose.propose(create.clone()).await, Ok(CpReply::Done));
+    assert_eq!(propose.propose(create).await, Ok(CpReply::Exists), "each command has its own reply");
+
+    let value = "x".repeat(300 * 1024);
+    let big = CpCommand::SetSwitch { entry: "big".into(), value };
+    let refused = propose.propose(big).await;
+    assert!(matches!(refused, Err(ProposeError::TooLarge { len, max }) if len > max), "{refused:?}");
+
+    let writers: Vec<_> = (1..33)
+        .map(|n| {
+            let propose = Arc::clone(&propose);
+            tokio::spawn(async move {
+                for k in 0..4 {
+                    let port = base + n * 4 + k;
+                    assert_eq!(propose.propose(register(port)).await, Ok(CpReply::Done));
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let state = state();
+    assert!((base + 4..base + 132).all(|port| has(&state, port)), "concurrent writes all count");
+}

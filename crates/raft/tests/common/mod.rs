@@ -1,0 +1,213 @@
+//! Members in one process: each with its own runtime, so that dropping it is a crash; real tonic on loopback, no TLS.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+
+pub mod conformance;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dyad_naming::cp::{CpChanges, CpCommand, CpReply, CpState};
+use dyad_naming::ports::{CpSink, Propose, ProposeError};
+use dyad_raft::{Dial, Node, RaftConfig, RaftHandle, Role, StartError};
+use dyad_types::{Instance, MemberId, ServiceKey};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tonic::transport::{Channel, Endpoint, Server};
+
+/// Long enough for a loaded machine; nothing waits this long when all is well.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+pub struct Plain;
+
+impl Dial for Plain {
+    fn channel(&self, address: &str) -> Channel {
+        Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect_timeout(Duration::from_millis(300))
+            .tcp_nodelay(true)
+            .connect_lazy()
+    }
+}
+
+pub struct NoSink;
+
+impl CpSink for NoSink {
+    fn applied(&self, _: &CpState, _: &CpChanges) {}
+    fn installed(&self, _: &CpState) {}
+}
+
+pub struct Member {
+    pub id: MemberId,
+    pub node: Node,
+    pub dir: PathBuf,
+    tune: fn(&mut RaftConfig),
+    running: Option<(Runtime, Arc<RaftHandle>)>,
+}
+
+impl Member {
+    pub fn new(id: u64, dir: PathBuf, tune: fn(&mut RaftConfig)) -> Member {
+        let port = free_port();
+        let node =
+            Node { address: format!("member-{port}:8848"), cluster_address: format!("127.0.0.1:{port}") };
+        Member { id: MemberId(id), node, dir, tune, running: None }
+    }
+
+    pub fn try_start(&mut self) -> Result<(), StartError> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut config = RaftConfig::new(self.id, self.node.clone(), self.dir.clone());
+        config.min_free_bytes = 0;
+        (self.tune)(&mut config);
+        let handle = runtime.block_on(RaftHandle::start(config, Arc::new(Plain), Arc::new(NoSink)))?;
+        let address: SocketAddr = self.node.cluster_address.parse().unwrap();
+        let listener = eventually("bind", || TcpListener::bind(address).ok());
+        listener.set_nonblocking(true).unwrap();
+        let service = handle.service();
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+            Server::builder().add_service(service).serve_with_incoming(incoming).await
+        });
+        self.running = Some((runtime, handle));
+        Ok(())
+    }
+
+    /// Starts; a crashed predecessor in this process may hold the store's lock for a moment.
+    pub fn start(&mut self) {
+        let deadline = Instant::now() + LIMIT;
+        while let Err(error) = self.try_start() {
+            assert!(matches!(error, StartError::Locked { .. }), "{error}");
+            assert!(Instant::now() < deadline, "{error}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn crash(&mut self) {
+        let (runtime, handle) = self.running.take().unwrap();
+        drop(handle);
+        runtime.shutdown_background();
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub fn handle(&self) -> &Arc<RaftHandle> {
+        &self.running.as_ref().unwrap().1
+    }
+
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.running.as_ref().unwrap().0.block_on(future)
+    }
+
+    pub fn propose(&self, command: CpCommand) -> Result<CpReply, ProposeError> {
+        self.block_on(self.handle().propose(command))
+    }
+
+    pub fn register(&self, port: u16) {
+        assert_eq!(self.propose(register(port)), Ok(CpReply::Done));
+    }
+
+    pub fn has(&self, port: u16) -> bool {
+        has(&self.handle().state(), port)
+    }
+
+    pub fn role(&self) -> Role {
+        self.handle().status().role
+    }
+
+    pub fn voters(&self) -> Vec<MemberId> {
+        let mut voters: Vec<MemberId> = self.handle().status().voters.iter().map(|v| v.member).collect();
+        voters.sort();
+        voters
+    }
+}
+
+pub struct Cluster {
+    pub members: Vec<Member>,
+    pub dir: TempDir,
+}
+
+impl Cluster {
+    pub fn new(size: u64, tune: fn(&mut RaftConfig)) -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let members = (1..=size).map(|id| Member::new(id * 0x1111, dir.path().join(id.to_string()), tune));
+        let mut members: Vec<Member> = members.collect();
+        for member in &mut members {
+            member.start();
+        }
+        let voters: BTreeMap<MemberId, Node> = members.iter().map(|m| (m.id, m.node.clone())).collect();
+        members[0].block_on(members[0].handle().initialize(voters)).unwrap();
+        let cluster = Cluster { members, dir };
+        cluster.settled();
+        cluster
+    }
+
+    /// All running members know one leader and the cluster's identity, and have recovered.
+    pub fn settled(&self) {
+        eventually("a leader that all follow", || {
+            let leader = self.leader()?;
+            let agreed = self.running().all(|m| {
+                let status = m.handle().status();
+                status.leader == Some(self.members[leader].id) && status.cluster_id.is_some()
+            });
+            agreed.then_some(())
+        });
+        for member in self.running() {
+            assert!(member.block_on(member.handle().wait_recovered(LIMIT)));
+        }
+    }
+
+    pub fn running(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|m| m.is_running())
+    }
+
+    pub fn leader(&self) -> Option<usize> {
+        let leads = |m: &Member| m.is_running() && m.role() == Role::Leader;
+        self.members.iter().position(leads)
+    }
+
+    pub fn a_follower(&self) -> usize {
+        let leader = self.leader();
+        (0..self.members.len()).find(|i| Some(*i) != leader && self.members[*i].is_running()).unwrap()
+    }
+
+    /// All running members hold the same state.
+    pub fn converged(&self) {
+        eventually("equal states", || {
+            let states: Vec<CpState> = self.running().map(|m| m.handle().state()).collect();
+            states.windows(2).all(|pair| pair[0] == pair[1]).then_some(())
+        });
+    }
+}
+
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn service() -> ServiceKey {
+    ServiceKey::new("public", "DEFAULT_GROUP", "orders")
+}
+
+pub fn register(port: u16) -> CpCommand {
+    CpCommand::Register { service: service(), instance: Instance::new("10.0.0.1", port) }
+}
+
+pub fn has(state: &CpState, port: u16) -> bool {
+    let address = Instance::new("10.0.0.1", port).address();
+    state.service(&service()).is_some_and(|s| s.instances().contains_key(&address))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
