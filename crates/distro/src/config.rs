@@ -71,6 +71,8 @@ pub struct Timing {
     pub stash: u64,
     /// A refuting member keeps timed records with a real beat this young (rule 22).
     pub refute_beat: u64,
+    /// Timeouts stay stretched for that long after the last silent member was heard or retired (rule 14).
+    pub stretch_after: u64,
     /// A retired origin that was heard recently is kept that long, for its member to refute (rule 22).
     pub refute_wait: u64,
     /// Everything buffered is dropped for that long after a pause (rule 23).
@@ -118,6 +120,7 @@ impl Default for Timing {
             reassert: 5_000,
             stash: 600_000,
             refute_beat: 15_000,
+            stretch_after: 5_000,
             refute_wait: 5_000,
             drain: 1_000,
             resume: 5_000,

@@ -23,6 +23,9 @@ impl Distro {
     }
 
     fn contest(&mut self, id: KeyId, due: u64) {
+        if self.looking == Some(id) {
+            return;
+        }
         let contest = self.contested.entry(id).or_default();
         if self.contests.contains(&(contest.due, id)) {
             if contest.due <= due {
@@ -40,7 +43,10 @@ impl Distro {
         {
             self.contests.pop_first();
             let Some(mut contest) = self.contested.remove(&id) else { continue };
-            if let Some(after) = self.look(id, &mut contest) {
+            self.looking = Some(id);
+            let after = self.look(id, &mut contest);
+            self.looking = None;
+            if let Some(after) = after {
                 contest.due = self.at + after;
                 self.contested.insert(id, contest);
                 self.contests.insert((contest.due, id));

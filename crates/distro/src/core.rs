@@ -51,9 +51,13 @@ pub struct Distro {
     /// Held records, and how many wait for the cap.
     pub(crate) held: usize,
     pub(crate) cap: Cap,
+    /// Timeouts stay stretched until this active time (rule 14).
+    pub(crate) stretched_until: u64,
     /// Keys with more than one voucher, or a stash: (next look, key), and when each was last re-asserted.
     pub(crate) contests: BTreeSet<(u64, KeyId)>,
     pub(crate) contested: HashMap<KeyId, Contest>,
+    /// The key being looked at: its own records do not contest it anew.
+    pub(crate) looking: Option<KeyId>,
     pub(crate) stash: HashMap<PublicationKey, Stashed>,
     pub(crate) stash_order: VecDeque<(u64, PublicationKey)>,
     pub(crate) relays: Relays,
@@ -147,6 +151,8 @@ impl Distro {
             cap: Cap::default(),
             contests: BTreeSet::new(),
             contested: HashMap::new(),
+            looking: None,
+            stretched_until: 0,
             stash: HashMap::new(),
             stash_order: VecDeque::new(),
             relays: Relays::default(),
@@ -286,13 +292,17 @@ impl Distro {
         if from == self.me || self.is_draining() {
             return;
         }
-        let at = self.at;
+        let (at, heard) = (self.at, self.timing.heard);
         let Some(peer) = self.peers.get_or_add(from) else { return };
         if stream < peer.stream {
             return;
         }
+        let is_back = peer.direct.is_none_or(|since| at.saturating_sub(since) > heard);
         peer.stream = stream;
         peer.direct = Some(at);
+        if is_back {
+            self.greet(from);
+        }
         match message {
             Message::Ping(ping) => self.on_ping(from, ping),
             Message::Delta(delta) => self.on_delta(from, delta),
@@ -390,7 +400,10 @@ impl Distro {
         self.changed(key, id, before);
         if self.peers.is_standalone() {
             self.collect_standalone(id);
-        } else if self.flush_at.is_none() {
+            return position;
+        }
+        self.react(id);
+        if self.flush_at.is_none() {
             let idle = self.at.saturating_sub(self.flushed_at) >= self.timing.flush;
             self.flush_at = Some(self.at + if idle { self.timing.flush_idle } else { self.timing.flush });
         }

@@ -14,6 +14,7 @@ impl Distro {
         self.join_progress();
         self.send_pings();
         self.soften();
+        self.factor();
         self.drop_doomed(None);
         self.run_delayed();
         self.sweep_stash();

@@ -59,6 +59,15 @@ impl Distro {
         }
     }
 
+    /// A ping out of turn to a peer that was silent: after a partition hearing must not lag behind the records.
+    pub(crate) fn greet(&mut self, to: MemberId) {
+        let me = Heartbeat { origin: self.origin(), counter: self.pings, state: self.state };
+        let others = self.peers.iter().filter(|p| p.heard.is_some() && p.id != to);
+        let table = others.map(|p| p.heartbeat()).collect();
+        let ping = Ping { me, table, digest: Some(self.digest()) };
+        self.send(to, Message::Ping(ping));
+    }
+
     pub(crate) fn on_ping(&mut self, from: MemberId, ping: Ping) {
         if ping.me.origin.member != from {
             return;
@@ -441,7 +450,8 @@ impl Distro {
                 self.event(Event::Reset(origin));
                 return true;
             }
-            return log.reset.is_some() && delta.since == log.progress;
+            // A sender that is behind the earlier ones may list what they have already dropped.
+            return log.reset.is_some() && delta.since == log.progress && delta.head >= log.head;
         }
         if log.reset.is_some() {
             if log.pulled.is_some_and(|since| at.saturating_sub(since) < RESET_STALLS) {

@@ -127,13 +127,16 @@ impl Distro {
         }
     }
 
-    /// Rule 14's factor as a fraction: timeouts stretch while a configured member is silent and not retired.
-    fn factor(&self) -> (u64, u64) {
+    /// Rule 14's factor as a fraction: timeouts stretch while a configured member is silent and not retired, and for a
+    /// few seconds more, in which the records of the other side arrive.
+    pub(crate) fn factor(&mut self) -> (u64, u64) {
         let silent = |at: Option<u64>| at.is_none_or(|at| self.at.saturating_sub(at) > self.timing.heard);
         let configured = || self.peers.iter().filter(|p| p.configured);
         let missing =
             configured().any(|p| silent(p.heard) && p.incarnation > 0 && !self.is_retired(p.origin()));
-        if !missing {
+        if missing {
+            self.stretched_until = self.at + self.timing.stretch_after;
+        } else if self.at >= self.stretched_until {
             return (1, 1);
         }
         let heard = 1 + configured().filter(|p| !silent(p.heard)).count();

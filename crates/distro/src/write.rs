@@ -26,12 +26,12 @@ struct Forwarded {
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     forwards: BTreeMap<u64, Forwarded>,
-    /// (request, position that the own copy must reach, deadline).
-    copies: Vec<(u64, Dot, u64)>,
+    /// Accepted elsewhere: the position that the own copy must reach before the client is answered.
+    copies: Vec<(Forwarded, Dot)>,
     /// Accepted here: (own seq that a peer must have, deadline, request), in order.
     acks: VecDeque<(u64, u64, u64)>,
     next: u64,
-    /// Forwarded writes answered before the own copy was there.
+    /// Forwarded writes that were accepted, but did not reach the own copy in time.
     pub(crate) late_copies: u64,
 }
 
@@ -155,7 +155,7 @@ impl Distro {
         match at {
             Some(at) => {
                 let deadline = self.at + self.timing.forward_copy;
-                self.writes.copies.push((forwarded.req, at, deadline));
+                self.writes.copies.push((Forwarded { deadline, ..forwarded }, at));
                 self.run_write_copies();
             }
             None => self.accept_and_reply(forwarded.req, &forwarded.key, forwarded.publication),
@@ -171,14 +171,18 @@ impl Distro {
     pub(crate) fn run_write_copies(&mut self) {
         let mut i = 0;
         while i < self.writes.copies.len() {
-            let (req, position, deadline) = self.writes.copies[i];
-            let reached = self.has_reached(position);
-            if reached || self.at >= deadline {
-                self.writes.copies.swap_remove(i);
-                self.writes.late_copies += u64::from(!reached);
-                self.reply(req, Outcome::Done);
-            } else {
+            let (forwarded, position) = &self.writes.copies[i];
+            let reached = self.has_reached(*position);
+            if !reached && self.at < forwarded.deadline {
                 i += 1;
+                continue;
+            }
+            let (forwarded, _) = self.writes.copies.swap_remove(i);
+            if reached {
+                self.reply(forwarded.req, Outcome::Done);
+            } else {
+                self.writes.late_copies += 1;
+                self.forward_failed(forwarded);
             }
         }
     }
@@ -208,16 +212,21 @@ impl Distro {
             if let Some(peer) = self.peers.get_mut(forwarded.to) {
                 peer.skip = true;
             }
-            self.event(Event::ForwardFailed(forwarded.to));
-            self.accept_and_reply(forwarded.req, &forwarded.key, forwarded.publication);
+            self.forward_failed(forwarded);
         }
+    }
+
+    /// The responsible member did not take the write, or cannot show it here: this member accepts it.
+    fn forward_failed(&mut self, forwarded: Forwarded) {
+        self.event(Event::ForwardFailed(forwarded.to));
+        self.accept_and_reply(forwarded.req, &forwarded.key, forwarded.publication);
     }
 
     /// After a pause every waiting client gets 503 (rule 23).
     pub(crate) fn fail_writes(&mut self) {
         let writes = std::mem::take(&mut self.writes);
         let forwards = writes.forwards.into_values().map(|f| f.req);
-        let copies = writes.copies.into_iter().map(|(req, ..)| req);
+        let copies = writes.copies.into_iter().map(|(f, _)| f.req);
         let acks = writes.acks.into_iter().map(|(.., req)| req);
         for req in forwards.chain(copies).chain(acks) {
             self.reply(req, Outcome::Unavailable);

@@ -10,6 +10,8 @@ use super::world::{Ev, Reply, World};
 
 const BEAT_EVERY: u64 = 5_000;
 const REQUEST_TIMEOUT: u64 = 3_000;
+/// Clients are still for that long before the end, so that nothing is on its way when the members are compared.
+const STOPS_BEFORE: u64 = 2_500;
 /// An unanswered beat or registration is tried at that many members before the client waits.
 const TRIES: u32 = 5;
 /// Weights carry the version of a client's attributes; a weight ends at 10,000.
@@ -59,6 +61,8 @@ pub(super) struct Client {
     /// Of an answered deregistration: the dots that must never be seen again, and where their end is known.
     pub strict: Option<Vec<Dot>>,
     pub knew_end: Vec<Option<u64>>,
+    /// It was deregistered once.
+    pub deregistered: bool,
     /// When a registration was last sent.
     pub last_register: u64,
     /// A member that alone knew the newest attributes died.
@@ -88,6 +92,7 @@ impl Client {
             ended: 0,
             strict: None,
             knew_end: vec![None; members],
+            deregistered: false,
             last_register: 0,
             lost: false,
             unsettled: None,
@@ -107,7 +112,7 @@ impl World {
     pub(super) fn client_turn(&mut self, client: usize, turn: u64) {
         let chaos = self.now < self.plan.chaos.saturating_sub(3_000);
         let c = &mut self.clients[client];
-        if turn != c.turn || c.wish == Wish::Dead {
+        if turn != c.turn || c.wish == Wish::Dead || self.now + STOPS_BEFORE > self.deadline {
             return;
         }
         if let Some((_, op)) = c.open.take() {
@@ -273,6 +278,12 @@ impl World {
 
     fn answered(&mut self, client: usize, node: usize, life: u64) {
         let at = self.unfrozen();
+        let c = &self.clients[client];
+        let seen = self.nodes[node].view.get(&client).map(super::world::version);
+        if c.deregistered && seen != Some(c.answered_version) {
+            // Answered on a registration that was deregistered where this member could not hear it (limit 2).
+            return;
+        }
         let beats = &mut self.clients[client].beats;
         beats.push_back(Answered { at, node, life });
         while beats.len() > 5 {
@@ -291,6 +302,7 @@ impl World {
         let now = self.now;
         let c = &mut self.clients[client];
         c.registered = false;
+        c.deregistered = true;
         c.ended = now;
         c.beats.clear();
         c.strict = (covered && quiet).then_some(dots);
