@@ -399,6 +399,7 @@ impl Distro {
             return;
         }
         self.life.since = self.at;
+        self.life.left = false;
         self.set_state(MemberState::Leaving);
         self.flush();
         self.leave_progress();
@@ -498,7 +499,11 @@ impl Distro {
     pub(crate) fn set_members(&mut self, configured: usize, known: &[MemberId]) {
         self.peers.configure(configured, known, self.at);
         if !self.peers.me_configured {
-            return self.set_state(MemberState::Removed);
+            if self.state != MemberState::Leaving {
+                self.life.left = false;
+                self.set_state(MemberState::Removed);
+            }
+            return;
         }
         if self.state == MemberState::Removed {
             self.life.back_to = Some(MemberState::Alone);

@@ -131,18 +131,20 @@ impl Distro {
         self.store.entries().map(|e| &e.key)
     }
 
-    /// Loses the newest copied record, as a fault of memory or of a program would: the hash check must find it. For
-    /// the simulator.
+    /// Loses the newest copied record of a member that is heard, as a fault of memory or of a program would: the hash
+    /// check must find it. For the simulator.
     #[doc(hidden)]
     pub fn lose_a_copy(&mut self) -> bool {
-        let found = self.store.logs().filter(|(id, log)| *id != self.own && log.is_complete()).find_map(
-            |(id, log)| {
-                let live = |key: &&u32| {
-                    self.store.entry(**key).and_then(|e| e.record(id)).is_some_and(|r| r.state.is_live())
-                };
-                log.by_seq.values().rev().find(live).map(|&key| (id, key))
-            },
-        );
+        let copies = self.store.logs().filter(|(id, log)| {
+            let heard = self.at.saturating_sub(log.heard) <= self.timing.heard;
+            *id != self.own && log.is_complete() && heard && log.superseded.is_none() && log.doomed.is_none()
+        });
+        let found = copies.into_iter().find_map(|(id, log)| {
+            let live = |key: &&u32| {
+                self.store.entry(**key).and_then(|e| e.record(id)).is_some_and(|r| r.state.is_live())
+            };
+            log.by_seq.values().rev().find(live).map(|&key| (id, key))
+        });
         if let Some((log, key)) = found {
             self.drop_record(key, log);
         }

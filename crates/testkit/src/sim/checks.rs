@@ -71,6 +71,7 @@ impl World {
         let n = &self.nodes[node];
         n.is_ready()
             && !n.leaving
+            && n.whole_at <= self.now
             && n.pause_end < beat.at
             && (node == beat.node || self.last_cut[beat.node][node] < beat.at)
             && self.nodes[beat.node].configured

@@ -25,6 +25,8 @@ pub(super) enum Fault {
     Calm,
 }
 
+/// A lost record must be found and mended within that, in ms.
+const REPAIR_WITHIN: u64 = 4_000;
 /// Faults that are never drawn at the same time as a freeze.
 const FREEZE_MARGIN: u64 = 2_600;
 
@@ -274,6 +276,9 @@ impl World {
         self.count("remove");
         self.log(|| format!("m{node} is removed"));
         self.nodes[node].configured = false;
+        for client in &mut self.clients {
+            client.beats.retain(|b| b.node != node);
+        }
         self.commit_members();
         let after = self.rng.range(2_000, 40_000);
         self.at(self.now + after, Ev::Fault(Fault::Add(node)));
@@ -295,6 +300,7 @@ impl World {
             self.count("lost-record");
             self.log(|| format!("m{node} loses a record"));
             self.rebuild_view(node);
+            self.nodes[node].whole_at = self.now + REPAIR_WITHIN;
         }
     }
 

@@ -50,6 +50,8 @@ pub(super) struct Node {
     pub pause_end: u64,
     pub configured: bool,
     pub leaving: bool,
+    /// Until then it may lack a record (fault).
+    pub whole_at: u64,
     pub woken: u64,
     /// What its registry shows, fed by `Changed` only.
     pub view: HashMap<usize, Visible>,
@@ -485,6 +487,7 @@ impl Node {
             pause_end: 0,
             configured: true,
             leaving: false,
+            whole_at: 0,
             woken: 0,
             view: HashMap::new(),
             ready_since: u64::MAX,
