@@ -42,7 +42,7 @@ pub(crate) struct Inner {
     pub(crate) me: Arc<Me>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) admission: Admission,
-    pub(crate) space: Space,
+    pub(crate) space: Arc<Space>,
     pub(crate) fatal: FatalSlot,
     /// Held during a membership change.
     pub(crate) changing: tokio::sync::Mutex<()>,
@@ -154,8 +154,9 @@ impl RaftHandle {
         let opened = blocking(move || open(backend, member, slot, &dir)).await?;
         let Opened { log, snapshots, loaded, cluster_id } = opened;
         let snapshots = Arc::new(snapshots);
-        let machine =
-            StateMachine::new(Arc::clone(&snapshots), loaded, cluster_id, log.clone(), sink, fatal.clone());
+        let space = Arc::new(Space::new(Arc::clone(log.backend()), config.min_free_bytes));
+        let store = (log.clone(), Arc::clone(&space), fatal.clone());
+        let machine = StateMachine::new(Arc::clone(&snapshots), loaded, cluster_id, sink, store);
         let me = Arc::new(Me { id: config.member.0, applied: machine.applied() });
         let peers = Arc::new(Peers::new(dial));
         let factory =
@@ -165,7 +166,7 @@ impl RaftHandle {
         let raft =
             raft.map_err(|e| fatal.get().map_or_else(|| StartError::Raft(e.to_string()), Into::into))?;
         let inner = Arc::new(Inner {
-            space: Space::new(Arc::clone(log.backend()), config.min_free_bytes),
+            space,
             config,
             raft,
             log,

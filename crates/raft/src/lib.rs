@@ -23,8 +23,9 @@ pub use config::{MIN_FREE_BYTES, PROPOSE_DEADLINE, RaftConfig};
 pub use error::{Fatal, StartError};
 pub use handle::RaftHandle;
 pub use join::JoinError;
-pub use log::{FSYNC_BOUNDS_US, FsyncStats};
+pub use log::{FSYNC_BOUNDS_US, FsyncStats, QUEUE_MAX};
 pub use network::{Dial, Service};
+pub use propose::PROPOSALS_MAX;
 pub use status::{Peer, RaftStatus, Recovery, Role};
 pub use types::Node;
 

@@ -20,7 +20,7 @@ use crate::record::COMMAND_MAX;
 use crate::types::{Node, Proposal};
 
 /// Writes under way at once: with the log's queue of 1,024 they cannot fill it.
-pub(crate) const PROPOSALS_MAX: usize = 512;
+pub const PROPOSALS_MAX: usize = 512;
 /// Bytes of commands under way at once.
 const PROPOSAL_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Pause before a write that nobody took is tried again.

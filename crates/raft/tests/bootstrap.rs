@@ -1,4 +1,5 @@
 //! Every case of what a member does at its start.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use dyad_raft::bootstrap::{Decision, Hello, Situation, Wait, decide};
 use dyad_types::MemberId;

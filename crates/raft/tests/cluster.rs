@@ -1,8 +1,10 @@
 //! One and three members: writes, forwards, crashes, joins, snapshots.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Cluster, LIMIT, Member, eventually, register};
@@ -10,7 +12,7 @@ use dyad_naming::cp::CpReply;
 use dyad_naming::ports::{Propose, ProposeError};
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
-use dyad_raft::{Dial, Recovery, Role};
+use dyad_raft::{Dial, MemBackend, Node, RaftConfig, RaftHandle, Recovery, Role};
 use dyad_types::{MemberId, Origin};
 
 #[test]
@@ -274,4 +276,44 @@ fn initializing_twice_changes_nothing() {
     let other = BTreeMap::from([(member.id, member.node.clone()), (MemberId(5), member.node.clone())]);
     member.block_on(member.handle().initialize(other)).unwrap();
     assert_eq!(member.handle().status().voters, before.voters);
+}
+
+#[test]
+fn a_broken_disk_stops_the_member_and_says_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let disk = Arc::new(MemBackend::new());
+        let node = Node { address: "a:8848".into(), cluster_address: "127.0.0.1:1".into() };
+        let config = RaftConfig::new(MemberId(1), node.clone(), dir.path().into());
+        let (dial, sink) = (Arc::new(common::Plain), Arc::new(common::NoSink));
+        let handle = RaftHandle::start_on(disk.clone(), config, dial, sink).await.unwrap();
+        handle.initialize(BTreeMap::from([(MemberId(1), node)])).await.unwrap();
+        assert_eq!(handle.propose(register(1)).await, Ok(CpReply::Done));
+        let mut fatal = handle.on_fatal();
+        disk.fail();
+        assert!(handle.propose(register(2)).await.is_err());
+        let fatal = fatal.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        assert_eq!(fatal.exit_code(), 5);
+        assert!(fatal.to_string().contains("memory: the disk is broken"), "{fatal}");
+        let refused = handle.propose(register(3)).await;
+        assert!(matches!(refused, Err(ProposeError::Storage(_))), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_nearly_full_disk_refuses_writes() {
+    let mut cluster = Cluster::new(1, |_| {});
+    cluster.members[0].register(1);
+    cluster.members[0].crash();
+    cluster.members[0].tune = |config| config.min_free_bytes = u64::MAX;
+    cluster.members[0].start();
+    let member = &cluster.members[0];
+    assert!(member.block_on(member.handle().wait_recovered(LIMIT)));
+    let refused = member.propose(register(2)).unwrap_err();
+    assert!(
+        matches!(&refused, ProposeError::Storage(why) if why.contains("are free on this disk")),
+        "{refused}"
+    );
+    assert!(member.has(1) && !member.has(2), "reads go on");
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::types::{Entry, LogId, Payload, Vote};
 
-/// Decoded entries kept. Replication to a live follower reads here only; beyond it the store is read.
-pub(super) const TAIL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Decoded entries kept, some 40,000 of usual size. Replication to a live follower reads here only; a follower further
+/// behind costs reads of the store.
+pub(super) const TAIL_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What an entry costs besides its command.
 const ENTRY_OVERHEAD: usize = 160;
 

@@ -27,6 +27,7 @@ use cache::Cache;
 pub(crate) use stats::IoStats;
 pub use stats::{FSYNC_BOUNDS_US, FsyncStats};
 use writer::Op;
+pub use writer::QUEUE_MAX;
 
 /// Bytes of entries in one replication message; with one more entry it stays below the 4 MiB message limit.
 const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
@@ -55,6 +56,12 @@ impl LogStore {
 
     pub(crate) fn cached_bytes(&self) -> usize {
         self.cache.read().bytes()
+    }
+
+    /// Leaves in memory only what is nowhere else.
+    #[cfg(test)]
+    pub(crate) fn evict(&self) {
+        self.cache.write().evict(0);
     }
 
     /// Stores a value durably.

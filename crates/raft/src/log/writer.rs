@@ -19,7 +19,7 @@ use crate::error::{Fatal, FatalSlot};
 use crate::types::TypeConfig;
 
 /// Operations that may wait. Proposals are admitted by a semaphore of 512, so that writes alone never fill it.
-pub(super) const QUEUE_MAX: usize = 1024;
+pub const QUEUE_MAX: usize = 1024;
 /// Operations made durable by one sync: bounds how long the first of them waits for the others to be written.
 const BATCH_MAX: usize = 1024;
 /// Keys removed at a time: deleting 5,000 takes 30-130 ms, this many a few, and appends go in between.

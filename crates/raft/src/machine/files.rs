@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::format::{self, Header, ReadError};
 use crate::backend::{MetaKey, sync_dir};
-use crate::error::StartError;
+use crate::error::{Fatal, FatalSlot, StartError};
 use crate::log::LogStore;
 use crate::record::{self, SnapshotRecord};
 use crate::types::{LogId, Snapshot, SnapshotMeta};
@@ -85,6 +85,11 @@ impl SnapshotDir {
 
     pub(crate) fn current(&self) -> Option<Snapshot> {
         self.current.lock().clone()
+    }
+
+    /// openraft stops when a snapshot cannot be written; this says which file it was.
+    pub(crate) fn report(&self, fatal: &FatalSlot, error: &io::Error) {
+        fatal.set(Fatal::Disk { file: self.dir.display().to_string(), cause: error.to_string() });
     }
 
     /// A path for a snapshot that arrives from the leader.

@@ -19,6 +19,7 @@ use crate::backend::MetaKey;
 use crate::error::{Fatal, FatalSlot};
 use crate::log::LogStore;
 use crate::record;
+use crate::space::Space;
 use crate::types::{
     Entry, LogId, Outcome, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
@@ -46,6 +47,7 @@ pub(crate) struct StateMachine {
     snapshots: Arc<SnapshotDir>,
     sink: Arc<dyn CpSink>,
     log: LogStore,
+    space: Arc<Space>,
     fatal: FatalSlot,
 }
 
@@ -55,10 +57,10 @@ impl StateMachine {
         snapshots: Arc<SnapshotDir>,
         loaded: Option<Loaded>,
         cluster_id: Option<u128>,
-        log: LogStore,
         sink: Arc<dyn CpSink>,
-        fatal: FatalSlot,
+        store: (LogStore, Arc<Space>, FatalSlot),
     ) -> StateMachine {
+        let (log, space, fatal) = store;
         let (state, meta) = match loaded {
             Some(loaded) => (loaded.state, loaded.header.meta),
             None => (CpState::default(), SnapshotMeta::default()),
@@ -77,6 +79,7 @@ impl StateMachine {
             snapshots,
             sink,
             log,
+            space,
             fatal,
         }
     }
@@ -141,6 +144,7 @@ impl StateMachine {
             header: Header { cluster_id: state.cluster_id(), meta },
             state,
             snapshots: Arc::clone(&self.snapshots),
+            fatal: self.fatal.clone(),
         }
     }
 
@@ -185,6 +189,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
+    /// On a disk that is nearly full a snapshot can wait, unless a follower needs it.
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        match self.space.check() {
+            Err(why) if !force => {
+                tracing::warn!("no snapshot now: {why}");
+                None
+            }
+            _ => Some(self.builder()),
+        }
+    }
+
     async fn get_snapshot_builder(&mut self) -> Builder {
         self.builder()
     }
@@ -200,7 +215,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             }
         })?;
         self.check_cluster(&loaded.header)?;
-        self.snapshots.publish(&file.path, meta.clone(), loaded.sha256).await?;
+        let published = self.snapshots.publish(&file.path, meta.clone(), loaded.sha256).await;
+        published.inspect_err(|e| self.snapshots.report(&self.fatal, e))?;
         let cluster_id = loaded.state.cluster_id();
         {
             let mut state = self.applied.state.write();
@@ -225,13 +241,15 @@ pub(crate) struct Builder {
     header: Header,
     state: CpState,
     snapshots: Arc<SnapshotDir>,
+    fatal: FatalSlot,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        self.snapshots.build(self.header.clone(), self.state.clone()).await
+        let built = self.snapshots.build(self.header.clone(), self.state.clone()).await;
+        built.inspect_err(|e| self.snapshots.report(&self.fatal, e))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::backend::LogBackend;
 use crate::error::{FatalSlot, StartError};
 use crate::log::LogStore;
 use crate::machine::{SnapshotDir, StateMachine, stored_cluster_id};
+use crate::space::Space;
 use crate::types::{Entry, Payload, Proposal, log_id};
 
 pub(crate) struct NoSink;
@@ -37,14 +38,9 @@ pub(crate) fn open(
     let log = LogStore::open(backend, MEMBER, fatal.clone())?;
     let cluster_id = stored_cluster_id(&log)?;
     let (snapshots, loaded) = SnapshotDir::open(dir.join("snapshots"), log.clone())?;
-    let machine = StateMachine::new(
-        Arc::new(snapshots),
-        loaded,
-        cluster_id,
-        log.clone(),
-        Arc::new(NoSink),
-        fatal.clone(),
-    );
+    let space = Arc::new(Space::new(Arc::clone(log.backend()), 0));
+    let store = (log.clone(), space, fatal.clone());
+    let machine = StateMachine::new(Arc::new(snapshots), loaded, cluster_id, Arc::new(NoSink), store);
     Ok((log, machine, fatal))
 }
 
@@ -55,7 +51,7 @@ pub(crate) fn register(port: u16) -> CpCommand {
 
 /// A command entry of term 1 by leader 7, stamped with its index.
 pub(crate) fn entry(index: u64) -> Entry {
-    let command = Bytes::from(register(index as u16 + 1).encode());
+    let command = Bytes::from(register((index % 60_000) as u16 + 1).encode());
     Entry { log_id: log_id(1, MEMBER, index), payload: Payload::Normal(Proposal { now_ms: index, command }) }
 }
 

@@ -25,6 +25,8 @@ enum Step {
     /// Removes so many from the beginning.
     Purge(u8),
     Vote(u8),
+    /// Forgets what is on the disk: reads merge store and memory.
+    Evict,
     /// Ends the writer in order and opens anew.
     Reopen,
 }
@@ -36,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::Truncate),
         1 => any::<u8>().prop_map(Step::Purge),
         1 => any::<u8>().prop_map(Step::Vote),
+        2 => Just(Step::Evict),
         1 => Just(Step::Reopen),
     ]
 }
@@ -99,6 +102,7 @@ async fn run(steps: Vec<Step>, open: &dyn Fn() -> Result<Arc<dyn LogBackend>, St
                 log.save_vote(&vote).await.unwrap();
                 model.vote = Some(vote);
             }
+            Step::Evict => log.evict(),
             Step::Reopen => {
                 log.stop().await;
                 drop(log);
@@ -107,6 +111,9 @@ async fn run(steps: Vec<Step>, open: &dyn Fn() -> Result<Arc<dyn LogBackend>, St
         }
         let entries = log.try_get_log_entries(..).await.unwrap();
         assert_eq!(entries, model.entries.values().cloned().collect::<Vec<_>>());
+        let (from, to) = (model.next() / 3, model.next() / 3 * 2 + 1);
+        let part = log.try_get_log_entries(from..to).await.unwrap();
+        assert_eq!(part, model.entries.range(from..to).map(|(_, e)| e.clone()).collect::<Vec<_>>());
         assert_eq!(log.read_vote().await.unwrap(), model.vote);
         let state = super::state(&log).await;
         assert_eq!(state, (model.purged, model.next().checked_sub(1)));

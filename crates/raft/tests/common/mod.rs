@@ -1,5 +1,6 @@
 //! Members in one process: each with its own runtime, so that dropping it is a crash; real tonic on loopback, no TLS.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod conformance;
 
@@ -43,7 +44,7 @@ pub struct Member {
     pub id: MemberId,
     pub node: Node,
     pub dir: PathBuf,
-    tune: fn(&mut RaftConfig),
+    pub tune: fn(&mut RaftConfig),
     running: Option<(Runtime, Arc<RaftHandle>)>,
 }
 
