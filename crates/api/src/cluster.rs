@@ -24,7 +24,9 @@ const LEADER_DUE_MS: u64 = 15_000;
 
 /// `GET /v1/ns/raft/leader`, in the form of Nacos 1.4: JSON inside a JSON string.
 pub(crate) fn leader(app: &Arc<AppState>, _: &Params) -> Step {
-    let Some(leader) = app.propose.leader() else { return Step::Done(Err(ApiError::NoLeader)) };
+    let Some(leader) = leader_of(app, &app.members.members()) else {
+        return Step::Done(Err(ApiError::NoLeader));
+    };
     let peer = json!({
         "heartbeatDueMs": HEARTBEAT_DUE_MS,
         "ip": leader.address,
@@ -39,7 +41,7 @@ pub(crate) fn leader(app: &Arc<AppState>, _: &Params) -> Step {
 /// `GET /v1/core/cluster/nodes`; `keyword` is a prefix of the address.
 pub(crate) fn nodes(app: &Arc<AppState>, params: &Params) -> Step {
     let members = app.members.members();
-    let leader = app.propose.leader();
+    let leader = leader_of(app, &members);
     let raft = raft_group(leader.as_ref(), &members);
     let keyword = params.get(Key::Keyword).unwrap_or_default();
     let asked = members.iter().filter(|member| member.address.starts_with(keyword));
@@ -72,6 +74,15 @@ fn node(member: &MemberView, raft: &Value, wall_ms: u64) -> Value {
         },
         "grpcReportEnabled": false,
     })
+}
+
+/// The leader under the address that the member table has for it: the raft membership may hold an older one.
+fn leader_of(app: &AppState, members: &[MemberView]) -> Option<Leader> {
+    let mut leader = app.propose.leader()?;
+    if let Some(member) = members.iter().find(|member| member.id == Some(leader.member)) {
+        leader.address.clone_from(&member.address);
+    }
+    Some(leader)
 }
 
 fn raft_group(leader: Option<&Leader>, members: &[MemberView]) -> Value {

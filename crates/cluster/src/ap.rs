@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,6 +57,9 @@ pub struct Ap {
     wake: Notify,
     /// The state as `admit` reads it: without the lock inside the watch.
     admits: AtomicU8,
+    /// False until the CP half has caught up, or was given up on: a restarted member must not answer without the
+    /// persistent instances that it acknowledged.
+    open: AtomicBool,
     state: watch::Sender<MemberState>,
     left: watch::Sender<bool>,
 }
@@ -83,6 +86,7 @@ impl Ap {
             dropped: AtomicU64::new(0),
             armed: AtomicU64::new(u64::MAX),
             wake: Notify::new(),
+            open: AtomicBool::new(false),
             admits: AtomicU8::new(admits(distro_state)),
             state,
             left: watch::channel(false).0,
@@ -99,6 +103,16 @@ impl Ap {
 
     pub fn state(&self) -> MemberState {
         *self.state.borrow()
+    }
+
+    /// Naming requests may be answered from now on, as far as the CP half goes.
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// Does this member answer all naming requests? Readiness.
+    pub fn is_ready(&self) -> bool {
+        self.open.load(Ordering::Acquire) && self.admits.load(Ordering::Acquire) == ADMITS_ALL
     }
 
     pub fn subscribe(&self) -> watch::Receiver<MemberState> {
@@ -309,6 +323,9 @@ impl Ephemeral for Ap {
             let mut core = self.core.lock();
             let actions = core.distro.on_timeout(now);
             self.carry_out(&mut core, actions, None);
+        }
+        if !self.open.load(Ordering::Acquire) {
+            return Err(EphemeralError::Starting);
         }
         match self.admits.load(Ordering::Acquire) {
             ADMITS_ALL => Ok(()),

@@ -17,13 +17,17 @@ pub const LINES_PER_SECOND: u32 = 20;
 const KINDS_MAX: usize = 64;
 const WINDOW_MS: u64 = 1_000;
 
+/// What libraries say about themselves, unless the level names them.
+const LIBRARIES: &str = "openraft=warn,sled=warn,h2=warn,hyper=warn,tonic=warn,rustls=warn";
+
 /// Installs the process's log writer.
 ///
 /// # Errors
 /// A level that the filter does not read (the settings' check is stricter), or a second call.
 pub fn init(format: LogFormat, level: &str) -> Result<(), Failure> {
     let failed = |why: String| Failure::new(Exit::Settings, format!("setting log_level: {why}"));
-    let filter = EnvFilter::try_new(level).map_err(|error| failed(error.to_string()))?;
+    let filter =
+        EnvFilter::try_new(format!("{LIBRARIES},{level}")).map_err(|error| failed(error.to_string()))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {
         LogFormat::Text => lines.with_ansi(false).try_init(),

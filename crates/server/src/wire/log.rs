@@ -33,13 +33,17 @@ pub(crate) fn event(lines: &Lines, event: &Event) {
         Event::Recovered(key) => line("recovered", &|| tracing::info!("beats again: {key} is healthy")),
         Event::Expired(key) => line("expired", &|| tracing::info!("no beat in time: {key} is removed")),
         Event::Adopted(key) => line("adopted", &|| tracing::debug!("this member times {key} from now on")),
-        Event::HandedOver { key, to } => line("handed over", &|| tracing::debug!("{to} times {key} from now on")),
+        Event::HandedOver { key, to } => {
+            line("handed over", &|| tracing::debug!("{to} times {key} from now on"))
+        }
         Event::TookNewer(key) => line("newer", &|| tracing::debug!("took a newer registration of {key}")),
         Event::Claimed { from, records } => {
             line("claimed", &|| tracing::info!("{from} leaves: took over {records} of its records"));
         }
         Event::Retired { origin, records } => {
-            line("retired", &|| tracing::info!("origin {origin} is retired; {records} records of it were left"));
+            line("retired", &|| {
+                tracing::info!("origin {origin} is retired; {records} records of it were left")
+            });
         }
         Event::Refuted { kept, stashed } => line("refuted", &|| {
             tracing::warn!(
@@ -49,7 +53,9 @@ pub(crate) fn event(lines: &Lines, event: &Event) {
         }),
         Event::Reset(origin) => line("reset", &|| tracing::info!("the copy of {origin} is fetched anew")),
         Event::HashMismatch(origin) => {
-            line("hash", &|| tracing::warn!("the copy of {origin} differs from its owner's log; fetching it anew"));
+            line("hash", &|| {
+                tracing::warn!("the copy of {origin} differs from its owner's log; fetching it anew")
+            });
         }
         Event::Paused(ms) => line("paused", &|| tracing::warn!("this process was stopped for {ms} ms")),
         Event::RemovalsDelayed(waiting) => line("delayed", &|| {
@@ -58,6 +64,8 @@ pub(crate) fn event(lines: &Lines, event: &Event) {
         Event::ForwardFailed(member) => {
             line("forward", &|| tracing::debug!("{member} did not take a write in time; accepted it here"));
         }
-        Event::RelayFailed(key) => line("relay", &|| tracing::debug!("the beat of {key} was not taken; timing it here")),
+        Event::RelayFailed(key) => {
+            line("relay", &|| tracing::debug!("the beat of {key} was not taken; timing it here"))
+        }
     }
 }

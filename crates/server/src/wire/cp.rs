@@ -1,0 +1,95 @@
+//! What an applied raft entry sets in motion: the registry, the Distro core, the probe schedule.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use dyad_cluster::Ap;
+use dyad_distro::Input;
+use dyad_naming::cp::{CpChanges, CpState};
+use dyad_naming::ports::CpSink;
+use dyad_naming::{Registry, Switches};
+use parking_lot::Mutex;
+
+use super::clock::monotonic;
+use super::log;
+use super::probes::Probes;
+use crate::telemetry::Lines;
+
+/// Told of every applied entry, on raft's apply path.
+pub(crate) struct Sink {
+    registry: Arc<Registry>,
+    probes: Arc<Probes>,
+    lines: Arc<Lines>,
+    expire_instance: bool,
+    switches: Arc<ArcSwap<Switches>>,
+    /// Set once the Distro core exists; what was applied before is given to it then.
+    ap: OnceLock<Arc<Ap>>,
+    state: Mutex<CpState>,
+}
+
+impl Sink {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        probes: Arc<Probes>,
+        lines: Arc<Lines>,
+        expire_instance: bool,
+    ) -> Arc<Sink> {
+        Arc::new(Sink {
+            registry,
+            probes,
+            lines,
+            expire_instance,
+            switches: Arc::default(),
+            ap: OnceLock::new(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Connects the Distro core. Called once, during start-up.
+    pub(crate) fn connect(&self, ap: Arc<Ap>) {
+        let state = self.state.lock();
+        // A second call cannot happen; the first core would simply stay.
+        let _ = self.ap.set(ap);
+        self.tell(&state, true, true);
+    }
+
+    /// The present switches, for the front end.
+    pub(crate) fn switches(&self) -> Arc<ArcSwap<Switches>> {
+        self.switches.clone()
+    }
+
+    fn tell(&self, state: &CpState, switches: bool, retired: bool) {
+        if switches {
+            self.switches.store(state.switches().clone());
+        }
+        let Some(ap) = self.ap.get() else { return };
+        if switches {
+            let health_check = state.switches().health_check_enabled;
+            ap.input(Input::Switches { health_check, expire_instance: self.expire_instance });
+        }
+        if retired {
+            ap.input(Input::Retired(state.retired().collect()));
+        }
+    }
+}
+
+impl CpSink for Sink {
+    fn applied(&self, state: &CpState, changes: &CpChanges) {
+        let mut kept = self.state.lock();
+        *kept = state.clone();
+        let now = monotonic();
+        let seen = self.registry.apply_cp(state, changes, now);
+        self.probes.apply(state, changes, now);
+        log::changes(&self.lines, &seen);
+        self.tell(state, changes.switches, changes.retired);
+    }
+
+    fn installed(&self, state: &CpState) {
+        let mut kept = self.state.lock();
+        *kept = state.clone();
+        let now = monotonic();
+        self.registry.install_cp(state, now);
+        self.probes.install(state, now);
+        self.tell(state, true, true);
+    }
+}

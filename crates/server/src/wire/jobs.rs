@@ -1,0 +1,82 @@
+//! Background work: timers of the core, probes, the sweep of what is empty, the member list's changes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dyad_distro::Input;
+use dyad_naming::ports::Propose;
+use dyad_types::MemberId;
+
+use super::Parts;
+use super::clock::monotonic;
+
+/// How often empty services and overrides are looked for (`ExpiredMetadataCleaner`).
+const SWEEP: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Starts all of it; each task ends with `parts.stop`.
+pub(crate) fn spawn(parts: &Arc<Parts>) {
+    let stop = || parts.stop.clone();
+    parts.tasks.spawn(parts.ap.clone().run_timers(stop()));
+    parts.tasks.spawn(parts.probes.clone().run(parts.raft.clone(), stop()));
+    parts.tasks.spawn(every(SWEEP, parts.clone(), sweep));
+    parts.tasks.spawn(every(SECOND, parts.clone(), |parts| parts.lines.tick(monotonic())));
+    parts.tasks.spawn(every(SECOND, parts.clone(), probers));
+    if parts.directory.is_some() {
+        parts.tasks.spawn(follow_directory(parts.clone()));
+    }
+}
+
+async fn every(period: Duration, parts: Arc<Parts>, work: impl Fn(&Arc<Parts>)) {
+    let mut tick = tokio::time::interval(period);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => work(&parts),
+            () = parts.stop.cancelled() => return,
+        }
+    }
+}
+
+/// Drops what is empty here. What the CP state holds in vain is removed by a command that only the leader proposes.
+fn sweep(parts: &Arc<Parts>) {
+    let sweep = parts.registry.sweep(monotonic());
+    for service in &sweep.gone {
+        parts
+            .lines
+            .line("service gone", monotonic(), || tracing::info!("service {service} gone: empty for 60 s"));
+    }
+    let leads = parts.raft.leader().is_some_and(|leader| leader.member == parts.me);
+    if let (true, Some(command)) = (leads, sweep.command()) {
+        let raft = parts.raft.clone();
+        parts.tasks.spawn(async move {
+            if let Err(error) = raft.propose(command).await {
+                tracing::debug!(%error, "expired records were not removed; the next sweep tries again");
+            }
+        });
+    }
+}
+
+/// Tells the probe schedule who else probes, and which addresses are never dialed.
+fn probers(parts: &Arc<Parts>) {
+    let live: Vec<MemberId> = parts.ap.inspect(|core, _| {
+        let peers = core.status().peers;
+        peers.iter().filter(|p| p.configured && p.state.times() && !p.down).map(|p| p.member).collect()
+    });
+    let cluster: Vec<SocketAddr> = parts.cluster.into_iter().collect();
+    parts.probes.set_members(&live, &cluster, monotonic());
+}
+
+/// Gives the core the members' identities as they become known or change.
+async fn follow_directory(parts: Arc<Parts>) {
+    let Some(directory) = parts.directory.clone() else { return };
+    let mut changed = directory.subscribe();
+    loop {
+        let configured = directory.entries().len();
+        parts.ap.input(Input::Members { configured, known: directory.known() });
+        tokio::select! {
+            change = changed.changed() => if change.is_err() { return },
+            () = parts.stop.cancelled() => return,
+        }
+    }
+}

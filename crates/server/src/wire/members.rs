@@ -1,0 +1,179 @@
+//! The cluster as this member sees it: for the front end, and for `dyad cluster status`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dyad_distro::MemberState;
+use dyad_naming::ports::{MemberView, Members, Propose};
+use dyad_raft::RaftStatus;
+use dyad_types::MemberId;
+use serde_json::json;
+
+use super::Parts;
+use crate::admin::AdminRequest;
+use crate::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, PeerStatus};
+
+/// The member table as the front end shows it.
+pub(crate) struct View(pub(crate) Arc<Parts>);
+
+impl Members for View {
+    fn members(&self) -> Vec<MemberView> {
+        let parts = &self.0;
+        let leader = parts.raft.leader().map(|leader| leader.member);
+        let status = parts.ap.inspect(|core, _| core.status());
+        let rows = rows(parts);
+        let view = |row: Row| {
+            let me = row.id == Some(parts.me);
+            let state = match row.id {
+                Some(_) if me => nacos_state(status.state, false, Some(0)),
+                Some(id) => match status.peers.iter().find(|p| p.member == id) {
+                    Some(peer) => nacos_state(peer.state, peer.down, peer.heard_ago),
+                    None => "DOWN",
+                },
+                None => "DOWN",
+            };
+            MemberView {
+                id: row.id,
+                address: row.address,
+                raft_port: row.cluster_port,
+                state,
+                me,
+                leader: row.id.is_some() && row.id == leader,
+            }
+        };
+        rows.into_iter().map(view).collect()
+    }
+
+    fn ready(&self) -> bool {
+        self.0.ap.is_ready()
+    }
+}
+
+/// Nacos's words (`NodeState`) for a member of which a sign of life is `heard_ago` milliseconds old.
+fn nacos_state(state: MemberState, down: bool, heard_ago: Option<u64>) -> &'static str {
+    /// Not heard for longer than this: the member is no longer responsible for anything.
+    const SUSPICIOUS_MS: u64 = 3_000;
+    match heard_ago {
+        _ if down => "DOWN",
+        None => "DOWN",
+        Some(ms) if ms > SUSPICIOUS_MS => "SUSPICIOUS",
+        Some(_) if state.serves() => "UP",
+        Some(_) => "STARTING",
+    }
+}
+
+/// One line of the member table: a configured address, and who answers there.
+struct Row {
+    id: Option<MemberId>,
+    address: String,
+    cluster_port: u16,
+}
+
+fn rows(parts: &Parts) -> Vec<Row> {
+    let Some(directory) = &parts.directory else {
+        return vec![Row {
+            id: Some(parts.me),
+            address: own_address(parts),
+            cluster_port: parts.cluster.map_or(0, |address| address.port()),
+        }];
+    };
+    let found = directory.found();
+    let row = |entry: &dyad_cluster::Entry| Row {
+        id: found.get(&entry.address).map(|found| found.member),
+        address: entry.address.clone(),
+        cluster_port: entry
+            .cluster_address
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse().ok())
+            .unwrap_or(0),
+    };
+    directory.entries().iter().map(row).collect()
+}
+
+/// The address that a standalone member shows: as advertised, else as opened.
+pub(crate) fn own_address(parts: &Parts) -> String {
+    match &parts.settings.advertise {
+        Some(own) => own.http(),
+        None => parts.http.to_string(),
+    }
+}
+
+/// Answers a command of the admin socket.
+pub(crate) fn answer(parts: &Arc<Parts>, request: AdminRequest) -> serde_json::Value {
+    match request {
+        AdminRequest::Status => serde_json::to_value(cluster_status(parts))
+            .unwrap_or_else(|error| json!({ "error": error.to_string() })),
+    }
+}
+
+fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
+    let raft = parts.raft.status();
+    let core = parts.ap.inspect(|core, _| core.status());
+    let retired: BTreeMap<MemberId, u64> = core.retired.iter().map(|o| (o.member, o.incarnation)).collect();
+    let members = rows(parts).into_iter().map(|row| member_status(parts, &core, &raft, row)).collect();
+    let peers = core.peers.iter().filter(|p| p.configured).map(|p| PeerStatus {
+        id: p.member.to_string(),
+        behind: p.behind,
+        digest_equal: p.digest_equal,
+        answer_age_ms: p.answered_ago,
+    });
+    let peers: Vec<PeerStatus> = peers.collect();
+    let origins = core.logs.iter().map(|log| OriginStatus {
+        member: log.origin.member.to_string(),
+        incarnation: log.origin.incarnation,
+        seq: log.seq,
+        records: log.live,
+        retired: retired.get(&log.origin.member).is_some_and(|&upto| log.origin.incarnation <= upto),
+    });
+    ClusterStatus {
+        me: parts.me.to_string(),
+        members,
+        distro: DistroStatus {
+            own: core.logs.iter().filter(|log| log.own).map(|log| log.live).sum(),
+            digest_equal: peers.iter().all(|peer| peer.digest_equal),
+            peers,
+            origins: origins.collect(),
+        },
+        raft: json!({
+            "cluster_id": raft.cluster_id.map(|id| format!("{id:032x}")),
+            "snapshot": raft.snapshot,
+            "purged": raft.purged,
+            "voters": raft.voters.iter().map(|v| v.member.to_string()).collect::<Vec<_>>(),
+            "lifetime_conflicts": parts.registry.counts().lifetime_conflicts,
+        }),
+    }
+}
+
+fn member_status(parts: &Parts, core: &dyad_distro::Status, raft: &RaftStatus, row: Row) -> MemberStatus {
+    let Some(id) = row.id else {
+        return MemberStatus { address: row.address, state: "UNKNOWN".into(), ..MemberStatus::default() };
+    };
+    let me = id == parts.me;
+    let peer = core.peers.iter().find(|p| p.member == id);
+    let state = match peer {
+        _ if me => core.state.name(),
+        Some(peer) if peer.down => "DOWN",
+        Some(peer) => peer.state.name(),
+        None => "UNKNOWN",
+    };
+    let voter = raft.voters.iter().any(|voter| voter.member == id);
+    let role = match raft.leader {
+        Some(leader) if leader == id => "leader",
+        _ if me => raft.role.word(),
+        _ if voter => "follower",
+        _ if raft.learners.iter().any(|learner| learner.member == id) => "learner",
+        _ => "",
+    };
+    MemberStatus {
+        id: id.to_string(),
+        address: row.address,
+        state: state.to_owned(),
+        incarnation: if me { Some(core.incarnation) } else { peer.map(|p| p.incarnation) },
+        role: role.to_owned(),
+        term: me.then_some(raft.term),
+        last: me.then_some(raft.last_log).flatten(),
+        committed: me.then_some(raft.committed).flatten(),
+        applied: me.then_some(raft.applied).flatten(),
+        voter,
+    }
+}

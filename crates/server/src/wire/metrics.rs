@@ -1,0 +1,156 @@
+//! Metrics that are read from the parts when Prometheus asks: raft, Distro, registry.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dyad_naming::ports::Propose;
+use dyad_raft::{FSYNC_BOUNDS_US, FsyncStats};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::Parts;
+
+pub(crate) fn register(registry: &mut Registry, parts: Arc<Parts>) {
+    registry.register_collector(Box::new(Collected(parts)));
+}
+
+struct Collected(Arc<Parts>);
+
+impl fmt::Debug for Collected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Collected")
+    }
+}
+
+impl Collector for Collected {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(&mut encoder);
+        self.raft(&mut out)?;
+        self.distro(&mut out)?;
+        self.registry(&mut out)
+    }
+}
+
+struct Out<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Out<'_, '_> {
+    fn gauge(&mut self, name: &str, help: &str, value: i64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: &AtomicU64) -> fmt::Result {
+        let counter = ConstCounter::new(value.load(Ordering::Relaxed));
+        counter.encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
+    }
+
+    fn family(&mut self, name: &str, help: &str, values: Vec<(String, i64)>) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (member, value) in values {
+            let labels = [("member", member)];
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+}
+
+fn index(value: Option<u64>) -> i64 {
+    value.map_or(-1, |value| value as i64)
+}
+
+impl Collected {
+    fn raft(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let raft = self.0.raft.status();
+        let leads = self.0.raft.leader().is_some_and(|leader| leader.member == self.0.me);
+        out.gauge("raft_term", "Term of the raft log", raft.term as i64)?;
+        out.gauge("raft_is_leader", "1 while this member leads", leads.into())?;
+        out.gauge("raft_has_leader", "1 while a leader is known", raft.leader.is_some().into())?;
+        out.gauge("raft_last_index", "Index of the last log entry, -1 without one", index(raft.last_log))?;
+        out.gauge("raft_committed_index", "Index known to be on a majority", index(raft.committed))?;
+        out.gauge("raft_applied_index", "Index applied here", index(raft.applied))?;
+        out.gauge("raft_snapshot_index", "Index that the last snapshot covers", index(raft.snapshot))?;
+        out.gauge("raft_voters", "Voters of the membership", raft.voters.len() as i64)?;
+        out.gauge("raft_proposals", "Writes under way", raft.proposals as i64)?;
+        out.gauge("raft_proposals_limit", "Writes that may be under way", dyad_raft::PROPOSALS_MAX as i64)?;
+        out.gauge("raft_queue_depth", "Operations waiting for the log's writer", raft.queue as i64)?;
+        out.gauge("raft_queue_limit", "Operations that may wait", dyad_raft::QUEUE_MAX as i64)?;
+        out.gauge("raft_tail_bytes", "Bytes of log entries in memory", raft.tail_bytes as i64)?;
+        fsync(out, &raft.fsync)
+    }
+
+    fn distro(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let core = self.0.ap.inspect(|core, _| core.status());
+        let (pending, limit) = self.0.ap.pending();
+        let of = |value: &dyn Fn(&dyad_distro::PeerStatus) -> i64| {
+            core.peers.iter().filter(|p| p.configured).map(|p| (p.member.to_string(), value(p))).collect()
+        };
+        out.family(
+            "distro_lag_records",
+            "Records of the own log that the peer lacks",
+            of(&|p| p.behind as i64),
+        )?;
+        out.family(
+            "distro_digest_equal",
+            "1 when the peer's last digest equals the present one",
+            of(&|p| p.digest_equal.into()),
+        )?;
+        out.family("distro_peer_up", "1 while the peer is heard", of(&|p| (!p.down).into()))?;
+        let counters = &self.0.counters;
+        out.counter(
+            "distro_digest_mismatches",
+            "Copies found to differ from their owner's log",
+            &counters.hash_mismatches,
+        )?;
+        out.counter("distro_expired", "Instances removed for missed beats", &counters.expired)?;
+        out.counter("distro_adopted", "Records that this member began to time", &counters.adopted)?;
+        out.counter("distro_handed_over", "Records that another member took over", &counters.handed_over)?;
+        out.counter("distro_retired", "Origins retired", &counters.retired)?;
+        out.counter("distro_refuted", "Times that this member was retired and came back", &counters.refuted)?;
+        out.counter("distro_resets", "Copies fetched anew", &counters.resets)?;
+        out.gauge("distro_incarnation", "Incarnation of this member", core.incarnation as i64)?;
+        out.gauge("distro_held", "Instances that this member times", core.held as i64)?;
+        out.gauge("distro_delayed_evictions", "Removals that the cap delays", core.delayed_removals as i64)?;
+        out.gauge("self_preservation", "1 while removals are delayed", (core.delayed_removals > 0).into())?;
+        out.gauge("distro_requests_waiting", "Requests waiting for a peer", pending as i64)?;
+        out.gauge("distro_requests_limit", "Requests that may wait", limit as i64)?;
+        out.gauge(
+            "distro_dropped_messages",
+            "Messages dropped at full or missing queues",
+            self.0.ap.dropped() as i64,
+        )
+    }
+
+    fn registry(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let counts = self.0.registry.counts();
+        out.gauge("naming_services", "Known services", counts.services as i64)?;
+        out.gauge("naming_ephemeral_instances", "Ephemeral instances", counts.ephemeral_instances as i64)?;
+        out.gauge("naming_persistent_instances", "Persistent instances", counts.persistent_instances as i64)?;
+        out.gauge(
+            "naming_lifetime_conflicts",
+            "Services with instances of both lifetimes",
+            counts.lifetime_conflicts as i64,
+        )?;
+        out.gauge(
+            "naming_probed_instances",
+            "Persistent instances that this member probes",
+            self.0.probes.probed() as i64,
+        )
+    }
+}
+
+fn fsync(out: &mut Out<'_, '_>, stats: &FsyncStats) -> fmt::Result {
+    let mut histogram = out.0.encode_descriptor(
+        "raft_fsync_seconds",
+        "Duration of one flush and fdatasync of the log",
+        None,
+        MetricType::Histogram,
+    )?;
+    let bounds = FSYNC_BOUNDS_US.iter().map(|&us| us as f64 / 1e6).chain([f64::MAX]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(stats.counts).collect();
+    histogram.encode_histogram::<[(&str, &str); 0]>(stats.sum_seconds, stats.count(), &buckets, None)
+}

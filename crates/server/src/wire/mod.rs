@@ -1,0 +1,282 @@
+//! Puts the parts of a server together, runs them until a signal or a fatal error, and takes them apart in order.
+
+mod bootstrap;
+mod clock;
+mod cp;
+mod host;
+mod jobs;
+mod log;
+mod members;
+mod metrics;
+mod probes;
+mod stop;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dyad_api::{AppState, Bounds, HttpMetrics, IdSource};
+use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
+use dyad_distro::{Config, Distro, MemberState};
+use dyad_naming::Registry;
+use dyad_raft::{RaftConfig, RaftHandle};
+use dyad_types::MemberId;
+use prometheus_client::registry::Registry as Prometheus;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::AdminSocket;
+use crate::datadir::DataDir;
+use crate::exit::{Exit, Failure};
+use crate::identity::Identity;
+use crate::settings::Settings;
+use crate::telemetry::{Lines, ReadyLine};
+
+/// A member whose CP half does not catch up (no quorum) serves what it has after this long: naming reads and ephemeral
+/// writes never depend on a leader for good.
+const RECOVERY_WAIT: Duration = Duration::from_secs(5);
+
+/// The parts of a running server that its tasks share.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) me: MemberId,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) raft: Arc<RaftHandle>,
+    pub(crate) ap: Arc<Ap>,
+    /// `None` standalone.
+    pub(crate) directory: Option<Arc<Directory>>,
+    pub(crate) probes: Arc<probes::Probes>,
+    pub(crate) sink: Arc<cp::Sink>,
+    pub(crate) lines: Arc<Lines>,
+    pub(crate) counters: Arc<host::Counters>,
+    /// The HTTP port that was opened.
+    pub(crate) http: SocketAddr,
+    pub(crate) cluster: Option<SocketAddr>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Runs a server until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What ends the process, with its exit code.
+pub async fn run(settings: Settings) -> Result<(), Failure> {
+    let data = DataDir::open(&settings.data_dir)?;
+    let mut identity = Identity::load_or_create(data.path())?;
+    // Ports first: a port in use must not cost an incarnation.
+    let http = listen(SocketAddr::new(settings.bind, settings.port), "HTTP", "port").await?;
+    let cluster = match &settings.cluster_token {
+        Some(_) => Some(listen(any(settings.cluster_port), "members", "cluster_port").await?),
+        None => None,
+    };
+    identity.advance()?;
+    tracing::info!(origin = %identity.origin(), version = env!("CARGO_PKG_VERSION"), "starting");
+    let (parts, fatal) = assemble(settings, &data, identity, &http, cluster).await?;
+    let admin = AdminSocket::open(&data)?;
+    let status = parts.clone();
+    let handler = Arc::new(move |request| members::answer(&status, request));
+    parts.tasks.spawn(admin.serve(handler, parts.stop.clone()));
+    jobs::spawn(&parts);
+    let quit = CancellationToken::new();
+    let serving = tokio::spawn(dyad_api::serve(
+        http,
+        Arc::new(app_state(&parts)),
+        limits(&parts.settings),
+        quit.clone().cancelled_owned(),
+    ));
+    let announced = tokio::spawn(announce(parts.clone()));
+    let why = tokio::select! {
+        signal = stop::signal() => Ok(signal?),
+        failure = fatal.wait() => Err(failure),
+    };
+    announced.abort();
+    match why {
+        Ok(signal) => {
+            stop::graceful(&parts, signal, quit, serving).await;
+            Ok(())
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn assemble(
+    settings: Settings,
+    data: &DataDir,
+    identity: Identity,
+    http: &TcpListener,
+    cluster: Option<TcpListener>,
+) -> Result<(Arc<Parts>, host::Fatal), Failure> {
+    let me = identity.member();
+    let incarnation = identity.incarnation();
+    let lines = Arc::new(Lines::default());
+    let registry = Arc::new(Registry::default());
+    let probes = probes::Probes::new(me);
+    let sink = cp::Sink::new(registry.clone(), probes.clone(), lines.clone(), settings.expire_instance);
+    let link = match &settings.cluster_token {
+        Some(token) => Some(Link::new(&settings, token.expose(), me)?),
+        None => None,
+    };
+    let raft = start_raft(&settings, data, me, link.as_ref(), &sink).await?;
+    let configured = settings.members.len().max(1);
+    let config = match configured {
+        1 => Config::standalone(me, incarnation),
+        n => Config::cluster(me, incarnation, n, vec![me]),
+    };
+    let counters = Arc::new(host::Counters::default());
+    let (host, fatal) = host::Host::new(identity, lines.clone(), counters.clone(), raft.clone());
+    let ap = Ap::new(me, Distro::new(config, clock::monotonic()), registry.clone(), host);
+    sink.connect(ap.clone());
+    let local =
+        |listener: &TcpListener| listener.local_addr().map_err(|e| Failure::new(Exit::InUse, e.to_string()));
+    let parts = Arc::new(Parts {
+        me,
+        registry,
+        raft,
+        ap,
+        directory: link.as_ref().map(|link| link.directory.clone()),
+        probes,
+        sink,
+        lines,
+        counters,
+        http: local(http)?,
+        cluster: cluster.as_ref().map(local).transpose()?,
+        settings,
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    if let (Some(link), Some(listener)) = (link, cluster) {
+        spawn_cluster(&parts, &link, listener, incarnation);
+    }
+    Ok((parts, fatal))
+}
+
+/// What a member needs to talk to others.
+struct Link {
+    tls: ClusterTls,
+    dialer: Dialer,
+    directory: Arc<Directory>,
+}
+
+impl Link {
+    fn new(settings: &Settings, token: &[u8], me: MemberId) -> Result<Link, Failure> {
+        let bad = |error: String| Failure::new(Exit::Settings, error);
+        let tls = ClusterTls::from_token(token).map_err(|e| bad(e.to_string()))?;
+        let dialer = Dialer::new(tls.clone());
+        let entries = settings
+            .members
+            .iter()
+            .map(|m| Entry { address: m.http(), cluster_address: m.cluster() })
+            .collect();
+        let directory = Directory::new(me, rand::random(), entries, &dialer)
+            .map_err(|error| bad(format!("setting members: {error}")))?;
+        Ok(Link { tls, dialer, directory: Arc::new(directory) })
+    }
+}
+
+async fn start_raft(
+    settings: &Settings,
+    data: &DataDir,
+    me: MemberId,
+    link: Option<&Link>,
+    sink: &Arc<cp::Sink>,
+) -> Result<Arc<RaftHandle>, Failure> {
+    let mut config = RaftConfig::new(me, bootstrap::own_node(settings), data.path().to_owned());
+    config.min_free_bytes = settings.min_free_disk;
+    config.wall_clock = clock::wall_ms;
+    let dial: Arc<dyn dyad_raft::Dial> = match link {
+        Some(link) => Arc::new(host::RaftDial(link.dialer.clone())),
+        None => Arc::new(host::NoDial),
+    };
+    let raft = RaftHandle::start(config, dial, sink.clone()).await;
+    let raft = raft.map_err(|error| host::failure(error.exit_code(), error.to_string()))?;
+    if settings.standalone() {
+        bootstrap::standalone(&raft, me, settings).await?;
+    }
+    Ok(raft)
+}
+
+fn spawn_cluster(parts: &Arc<Parts>, link: &Link, listener: TcpListener, incarnation: u64) {
+    let directory = link.directory.clone();
+    if let Some(own) = &parts.settings.advertise {
+        directory.set_own(&own.http(), incarnation);
+    }
+    let identity = Arc::new(host::RaftIdentity(parts.raft.clone()));
+    let service = ClusterService::new(directory.clone(), parts.ap.clone(), identity);
+    let (tls, stop) = (link.tls.clone(), parts.stop.clone());
+    let routes = tonic::service::Routes::new(parts.raft.service());
+    parts.tasks.spawn(async move {
+        if let Err(error) = service.serve(listener, &tls, routes, stop.cancelled_owned()).await {
+            tracing::error!(%error, "the cluster port stopped");
+        }
+    });
+    for at in 0..directory.entries().len() {
+        parts.tasks.spawn(gossip::run_peer(directory.clone(), parts.ap.clone(), at, parts.stop.clone()));
+    }
+    parts.tasks.spawn(bootstrap::run(parts.clone(), directory));
+}
+
+/// Opens the registry for requests when this member's copy of both halves is warm, and says so.
+async fn announce(parts: Arc<Parts>) {
+    if !parts.raft.wait_recovered(RECOVERY_WAIT).await {
+        tracing::warn!("no raft leader yet: serving the last known persistent instances");
+    }
+    parts.ap.open();
+    let mut state = parts.ap.subscribe();
+    let warm = |state: &MemberState| matches!(state, MemberState::Ready | MemberState::Alone);
+    if state.wait_for(warm).await.is_err() {
+        return;
+    }
+    let cluster = parts.cluster.map(|address| address.to_string());
+    ReadyLine { ready: true, http: parts.http.to_string(), cluster: cluster.clone() }.print();
+    tracing::info!(http = %parts.http, cluster = cluster.as_deref().unwrap_or("none"), "ready");
+}
+
+fn app_state(parts: &Arc<Parts>) -> AppState {
+    let mut prometheus = Prometheus::with_prefix("dyad");
+    let http_metrics = HttpMetrics::register(&mut prometheus);
+    metrics::register(&mut prometheus, parts.clone());
+    AppState {
+        registry: parts.registry.clone(),
+        ephemeral: parts.ap.clone(),
+        propose: parts.raft.clone(),
+        members: Arc::new(members::View(parts.clone())),
+        switches: parts.sink.switches(),
+        clock: Arc::new(clock::ProcessClock),
+        ids: IdSource::new(parts.me.0),
+        bounds: bounds(&parts.settings),
+        http_metrics,
+        prometheus: Arc::new(prometheus),
+    }
+}
+
+fn limits(settings: &Settings) -> dyad_api::Limits {
+    let from = &settings.limits;
+    dyad_api::Limits {
+        body: from.body,
+        naming_body: from.form,
+        head: from.headers,
+        head_read: from.header_read,
+        body_read: from.body_read,
+        connections: from.connections,
+        ..dyad_api::Limits::default()
+    }
+}
+
+fn bounds(settings: &Settings) -> Bounds {
+    let from = &settings.limits;
+    Bounds {
+        instances: from.instances,
+        services: from.services,
+        per_service: from.instances_per_service,
+        page: from.page,
+    }
+}
+
+fn any(port: u16) -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], port))
+}
+
+async fn listen(address: SocketAddr, what: &str, setting: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| Failure::listen(what, &address.to_string(), setting, &e))
+}

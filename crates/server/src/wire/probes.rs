@@ -1,0 +1,109 @@
+//! Runs the probe schedule of `naming::probe`: dials, reports, proposes what changed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dyad_naming::cp::{CpChanges, CpState};
+use dyad_naming::ports::Propose;
+use dyad_naming::probe::{self, DIAL_TIMEOUT_MS, Outcome, Probe, ProbePlan};
+use dyad_types::{MemberId, Millis};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::clock::monotonic;
+
+/// Results waiting to be taken in: more than the dials that can be under way (200 a second for 500 ms each).
+const RESULTS_MAX: usize = 512;
+/// Results taken in at once, so that many flips make one raft entry.
+const BATCH_MAX: usize = 256;
+/// The longest sleep without a look at the schedule.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The schedule and its wake-up.
+#[derive(Debug)]
+pub(crate) struct Probes {
+    plan: Mutex<ProbePlan>,
+    changed: Notify,
+}
+
+impl Probes {
+    pub(crate) fn new(me: MemberId) -> Arc<Probes> {
+        Arc::new(Probes { plan: Mutex::new(ProbePlan::new(me)), changed: Notify::new() })
+    }
+
+    pub(crate) fn apply(&self, state: &CpState, changes: &CpChanges, now: Millis) {
+        self.plan.lock().apply(state, changes, now);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn install(&self, state: &CpState, now: Millis) {
+        self.plan.lock().install(state, now);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn set_members(&self, live: &[MemberId], cluster: &[SocketAddr], now: Millis) {
+        self.plan.lock().set_members(live, cluster, now);
+        self.changed.notify_one();
+    }
+
+    /// Instances that this member probes now.
+    pub(crate) fn probed(&self) -> usize {
+        self.plan.lock().probed()
+    }
+
+    /// Probes until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, propose: Arc<dyn Propose>, stop: CancellationToken) {
+        let (results, mut done) = mpsc::channel(RESULTS_MAX);
+        loop {
+            let now = monotonic();
+            let (due, next) = {
+                let mut plan = self.plan.lock();
+                (plan.due(now), plan.next_timeout())
+            };
+            for probe in due {
+                tokio::spawn(dial(probe, results.clone()));
+            }
+            let wait = next.map_or(IDLE, |at| Duration::from_millis(at.since(now)).min(IDLE));
+            let mut batch = Vec::new();
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.changed.notified() => {}
+                _ = done.recv_many(&mut batch, BATCH_MAX) => self.finish(batch, &propose),
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn finish(&self, batch: Vec<(Probe, Outcome)>, propose: &Arc<dyn Propose>) {
+        let now = monotonic();
+        let changes = {
+            let mut plan = self.plan.lock();
+            batch.into_iter().flat_map(|(probe, outcome)| plan.finish(&probe.address, outcome, now)).collect()
+        };
+        for command in probe::commands(changes) {
+            let propose = propose.clone();
+            tokio::spawn(async move {
+                // The schedule says it again while the state has not taken it over.
+                if let Err(error) = propose.propose(command).await {
+                    tracing::debug!(%error, "a probed health was not written; it is tried again");
+                }
+            });
+        }
+    }
+}
+
+async fn dial(probe: Probe, results: mpsc::Sender<(Probe, Outcome)>) {
+    let start = monotonic();
+    let connect = TcpStream::connect(probe.socket);
+    let outcome = match tokio::time::timeout(Duration::from_millis(DIAL_TIMEOUT_MS), connect).await {
+        Ok(Ok(_stream)) => Outcome::Connected(monotonic().since(start)),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Outcome::Refused,
+        Ok(Err(_)) => Outcome::Failed,
+        Err(_) => Outcome::TimedOut,
+    };
+    // The receiver only goes when the server stops.
+    let _ = results.send((probe, outcome)).await;
+}
