@@ -123,7 +123,7 @@ impl Distro {
         };
         let takes = others.iter().any(|r| live(r) && self.store.log(r.log).origin.member == to);
         let fresh = entry.record(own).is_some_and(|r| r.state == RecState::Live);
-        if !takes && !(fresh && others.iter().any(live)) {
+        if !(takes || fresh && others.iter().any(live)) {
             return;
         }
         let known = entry.record(own).and_then(Known::of);

@@ -6,7 +6,7 @@ use crate::api::{Action, Event, MemberState};
 use crate::core::{CoverRound, Distro, New};
 use crate::message::Message;
 use crate::relay::Known;
-use crate::store::{KeyId, LogId, RecState, covers};
+use crate::store::{Entry, KeyId, LogId, RecState, Record, covers};
 
 impl Distro {
     /// What is due every ping interval.
@@ -386,12 +386,13 @@ impl Distro {
     /// The member is silent, and each record of the log is ended or claimed by a member that is heard.
     fn is_left_over(&self, id: LogId) -> bool {
         let log = self.store.log(id);
-        self.at.saturating_sub(log.heard) > self.timing.heard
-            && log.by_seq.values().all(|&key| {
-                self.store
-                    .entry(key)
-                    .is_none_or(|e| e.visible().all(|r| r.log != id) || e.visible().any(|r| r.log != id))
-            })
+        let heard = |log: LogId| self.at.saturating_sub(self.store.log(log).heard) <= self.timing.heard;
+        let claims =
+            |r: &Record| r.log != id && r.state == RecState::Live && (r.log == self.own || heard(r.log));
+        let is_left = |e: &Entry| {
+            e.visible().all(|r| r.log != id || r.state == RecState::Unhealthy) || e.visible().any(claims)
+        };
+        !heard(id) && log.by_seq.values().all(|&key| self.store.entry(key).is_none_or(is_left))
     }
 
     pub(crate) fn leave(&mut self) {
@@ -471,13 +472,14 @@ impl Distro {
     fn claim(&mut self, key: KeyId, log: LogId) -> bool {
         let Some(entry) = self.store.entry(key) else { return false };
         let Some(record) = entry.visible().find(|r| r.log == log && r.state.is_live()) else { return false };
-        if entry.slot.is_some()
-            || !entry.key.client.is_beat()
-            || self.responsible(&entry.key.client) != self.me
-        {
+        if !entry.key.client.is_beat() || self.responsible(&entry.key.client) != self.me {
             return false;
         }
         let (state, now) = (record.state, self.now);
+        if entry.slot.is_some() {
+            // Held here too: the leaver's is the fresher one if it is healthy and this one is not.
+            return state == RecState::Live && self.refresh(key, now);
+        }
         let Some(Known { publication, dot, reg }) = entry.newest().and_then(Known::of) else { return false };
         self.hold(key, now);
         let publication = Some(publication);

@@ -111,7 +111,7 @@ impl Distro {
     }
 
     /// Notes a beat of a held, uncovered record. False when it is not held.
-    fn refresh(&mut self, id: KeyId, beat: Millis) -> bool {
+    pub(crate) fn refresh(&mut self, id: KeyId, beat: Millis) -> bool {
         let own = self.own;
         let Some(entry) = self.store.entry(id) else { return false };
         let (Some(slot), Some(record)) = (&entry.slot, entry.record(own)) else { return false };

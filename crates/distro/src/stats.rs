@@ -4,6 +4,7 @@ use dyad_types::{Dot, MemberId, Origin, PublicationKey};
 
 use crate::api::MemberState;
 use crate::core::Distro;
+use crate::message::LogDigest;
 
 /// The core's state for operators.
 #[derive(Clone, Debug)]
@@ -98,14 +99,7 @@ impl Distro {
             answered_ago: ago(p.direct),
             down: ago(p.heard).is_none_or(|ms| ms > self.timing.down),
             behind: seq.saturating_sub(p.acked),
-            digest_equal: p.digest.as_ref().is_some_and(|theirs| {
-                theirs.logs.len() == mine.logs.len()
-                    && theirs.logs.iter().all(|l| {
-                        mine.logs
-                            .iter()
-                            .any(|m| (m.origin, m.seq, m.live, m.hash) == (l.origin, l.seq, l.live, l.hash))
-                    })
-            }),
+            digest_equal: p.digest.as_ref().is_some_and(|theirs| same(&theirs.logs, &mine.logs)),
         };
         self.peers.iter().map(status).collect()
     }
@@ -119,6 +113,12 @@ impl Distro {
     pub fn vouched(&self, key: &PublicationKey) -> Vec<Dot> {
         let entry = self.store.find(key).and_then(|id| self.store.entry(id));
         entry.map_or(Vec::new(), |e| e.visible().map(|r| r.dot).collect())
+    }
+
+    /// Registrations of a key that this member could still give to others: vouched for, or stashed (rule 16).
+    pub fn remembered(&self, key: &PublicationKey) -> Vec<Dot> {
+        let stashed = self.stash.get(key).map(|s| s.dot);
+        self.vouched(key).into_iter().chain(stashed).collect()
     }
 
     /// True when any log here has a deregistration of the dot.
@@ -150,4 +150,13 @@ impl Distro {
         }
         found.is_some()
     }
+}
+
+/// The same logs at the same positions with the same records. A log that is still empty need not be known.
+fn same(theirs: &[LogDigest], mine: &[LogDigest]) -> bool {
+    let written = |logs: &[LogDigest]| logs.iter().filter(|l| l.seq > 0).count();
+    let equal = |l: &LogDigest| {
+        mine.iter().any(|m| (m.origin, m.seq, m.live, m.hash) == (l.origin, l.seq, l.live, l.hash))
+    };
+    written(theirs) == written(mine) && theirs.iter().filter(|l| l.seq > 0).all(equal)
 }

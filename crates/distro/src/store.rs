@@ -371,7 +371,8 @@ impl Store {
         self.take(id, record.log);
         if record.state == RecState::Yield {
             let to = record.rare.as_ref().map_or(Dot::default(), |r| r.to);
-            if self.log_id(to.origin).is_some_and(|log| self.log(log).seq >= to.seq) {
+            if self.log_id(to.origin).map(|id| self.log(id)).is_some_and(|log| log.seq >= to.seq && !log.soft)
+            {
                 record.state = RecState::Settled;
             } else {
                 self.yields.entry(to.origin).or_default().push((to.seq, id));

@@ -122,6 +122,8 @@ impl Distro {
         log.heard = log.heard.max(at);
         if log.soft && self.at.saturating_sub(log.heard) <= self.timing.soft_unhealthy {
             self.set_soft(id, false);
+            let Log { origin, seq, .. } = *self.store.log(id);
+            self.settle_yields(origin, seq);
         }
     }
 
@@ -510,7 +512,10 @@ impl Distro {
     fn reached(&mut self, id: LogId) {
         let Log { origin, seq, .. } = *self.store.log(id);
         self.drop_doomed(Some(origin.member));
-        self.settle_yields(origin, seq);
+        if !self.store.log(id).soft {
+            // A Yield to an origin that is not heard here yet counts on: the one that gave the record up has heard it.
+            self.settle_yields(origin, seq);
+        }
         self.run_write_copies();
     }
 

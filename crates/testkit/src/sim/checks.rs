@@ -186,7 +186,7 @@ impl World {
     pub(super) fn mark_losses(&mut self, node: usize) {
         for client in 0..self.clients.len() {
             let key = self.clients[client].key.clone();
-            let dots = |i: usize| self.nodes[i].core.as_ref().map_or(Vec::new(), |c| c.vouched(&key));
+            let dots = |i: usize| self.nodes[i].core.as_ref().map_or(Vec::new(), |c| c.remembered(&key));
             let mine = dots(node);
             let others = || (0..self.nodes.len()).filter(|&i| i != node);
             let lost = mine.iter().any(|dot| !others().any(|i| dots(i).contains(dot)));

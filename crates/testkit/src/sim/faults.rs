@@ -300,7 +300,9 @@ impl World {
             self.count("lost-record");
             self.log(|| format!("m{node} loses a record"));
             self.rebuild_view(node);
-            self.nodes[node].whole_at = self.now + REPAIR_WITHIN;
+            // Others may load from the damaged copy meanwhile.
+            let whole_at = self.now + REPAIR_WITHIN;
+            self.nodes.iter_mut().for_each(|n| n.whole_at = whole_at);
         }
     }
 
