@@ -93,3 +93,17 @@ fn system_clock() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the defaults of the first two, acknowledged writes are lost or missed after a crash of all members.
+    #[test]
+    fn what_safety_rests_on() {
+        let config = RaftConfig::new(MemberId(1), Node::default(), PathBuf::new()).openraft().unwrap();
+        assert_eq!(config.enable_leader_restore, Some(false));
+        assert_eq!(config.allow_log_reversion, Some(false));
+        assert_eq!(config.enable_pre_vote, Some(true));
+    }
+}

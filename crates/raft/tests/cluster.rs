@@ -56,8 +56,7 @@ fn writes_go_through_any_member() {
     let cluster = Cluster::new(3, |_| {});
     for (n, member) in cluster.members.iter().enumerate() {
         let handle = member.handle().clone();
-        let state = handle.clone();
-        member.block_on(common::conformance::check(handle, move || state.state(), n as u16 * 1000 + 1));
+        member.block_on(common::conformance::check(handle, |h| h.state(), n as u16 * 1000 + 1));
     }
     cluster.converged();
     let leader = cluster.members[cluster.leader().unwrap()].id;
@@ -70,8 +69,7 @@ fn writes_go_through_any_member() {
 fn writes_through_a_sole_member() {
     let cluster = Cluster::new(1, |_| {});
     let member = &cluster.members[0];
-    let (handle, state) = (member.handle().clone(), member.handle().clone());
-    member.block_on(common::conformance::check(handle, move || state.state(), 1));
+    member.block_on(common::conformance::check(member.handle().clone(), |h| h.state(), 1));
 }
 
 #[test]

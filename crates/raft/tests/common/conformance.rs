@@ -10,17 +10,17 @@ use dyad_types::ServiceKey;
 use super::{has, register, service};
 
 /// `state` is the applied state of the member that `propose` belongs to; `base` keeps runs apart.
-pub async fn check<P: Propose>(propose: Arc<P>, state: impl Fn() -> CpState, base: u16) {
+pub async fn check<P: Propose>(propose: Arc<P>, state: fn(&P) -> CpState, base: u16) {
     assert!(propose.leader().is_some(), "a leader is known");
 
     assert_eq!(propose.propose(register(base)).await, Ok(CpReply::Done));
-    assert!(has(&state(), base), "a write is answered after it is applied here");
+    assert!(has(&state(&propose), base), "a write is answered after it is applied here");
     assert_eq!(propose.propose(register(base)).await, Ok(CpReply::Done), "again changes nothing");
 
     let address = Instance::new("10.0.0.1", base).address();
     let deregister = CpCommand::Deregister { service: service(), address };
     assert_eq!(propose.propose(deregister.clone()).await, Ok(CpReply::Done));
-    assert!(!has(&state(), base), "a removal too is applied here");
+    assert!(!has(&state(&propose), base), "a removal too is applied here");
     assert_eq!(propose.propose(deregister).await, Ok(CpReply::NotFound), "a refusal is a reply");
 
     let key = ServiceKey::new("public", "DEFAULT_GROUP", &format!("created-{base}"));
@@ -40,6 +40,7 @@ pub async fn check<P: Propose>(propose: Arc<P>, state: impl Fn() -> CpState, bas
                 for k in 0..4 {
                     let port = base + n * 4 + k;
                     assert_eq!(propose.propose(register(port)).await, Ok(CpReply::Done));
+                    assert!(has(&state(&propose), port), "every write is applied here when it is answered");
                 }
             })
         })
@@ -47,6 +48,6 @@ pub async fn check<P: Propose>(propose: Arc<P>, state: impl Fn() -> CpState, bas
     for writer in writers {
         writer.await.unwrap();
     }
-    let state = state();
+    let state = state(&propose);
     assert!((base + 4..base + 132).all(|port| has(&state, port)), "concurrent writes all count");
 }
