@@ -42,18 +42,19 @@ impl Plan {
 /// Runs all phases. The report says whether each promise was kept.
 ///
 /// # Errors
-/// The members cannot be started or controlled: there is nothing to judge.
+/// There is no fleet to begin with.
 pub async fn run(plan: &Plan) -> Result<Report> {
     let mut fleet = plan.fleet().await?;
-    let result = async {
+    let mut report = Report::default();
+    let played = async {
         let mut scene = scene::Scene::set(&mut fleet).await?;
-        let phases = phases::play(&mut scene, plan.only.as_deref()).await;
+        let played = phases::play(&mut scene, plan.only.as_deref(), &mut report.phases).await;
         scene.end().await;
-        phases
+        played
     }
     .await;
-    let report = result.map(|phases| Report { phases });
-    let good = report.as_ref().is_ok_and(Report::passed);
+    report.stopped = played.err().map(|error| format!("{error:#}"));
+    let good = report.passed();
     if !good {
         for at in 0..fleet.members.len() {
             eprintln!("--- the end of the log of member {}:\n{}", at + 1, fleet.log(at).await);
@@ -61,5 +62,5 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         eprintln!("--- logs and data: {}", fleet.place());
     }
     fleet.close(plan.keep && !good).await;
-    report
+    Ok(report)
 }

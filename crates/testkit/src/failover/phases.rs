@@ -18,10 +18,10 @@ const GONE_POLL: Duration = Duration::from_millis(250);
 
 const KILLED: Asked = Asked { survivors: true, majority: true, orderly: false };
 
-/// All phases in their order, or those whose name contains `only`.
-pub(super) async fn play(scene: &mut Scene<'_>, only: Option<&str>) -> Result<Vec<Phase>> {
+/// All phases in their order, or those whose name contains `only`; they are added to `phases` one by one, so that an
+/// error leaves those that were played.
+pub(super) async fn play(scene: &mut Scene<'_>, only: Option<&str>, phases: &mut Vec<Phase>) -> Result<()> {
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
-    let mut phases = Vec::new();
     let mut done = |phase: Phase| {
         eprintln!("{}: {:.0} s, {} promises broken", phase.name, phase.seconds, phase.broken.len());
         phases.push(phase);
@@ -48,7 +48,7 @@ pub(super) async fn play(scene: &mut Scene<'_>, only: Option<&str>) -> Result<Ve
     if wanted("rolling") {
         done(rolling(scene).await?);
     }
-    Ok(phases)
+    Ok(())
 }
 
 /// One member is killed, stays away, comes back.

@@ -194,15 +194,18 @@ impl Phase {
 }
 
 /// The figures of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub phases: Vec<Phase>,
+    /// Why no more phases were played: the members could not be started or controlled.
+    pub stopped: Option<String>,
 }
 
 impl Report {
     /// True if each phase is valid and each promise was kept.
     pub fn passed(&self) -> bool {
-        !self.phases.is_empty()
+        self.stopped.is_none()
+            && !self.phases.is_empty()
             && self.phases.iter().all(|phase| phase.invalid.is_none() && phase.broken.is_empty())
     }
 
@@ -235,6 +238,9 @@ impl Report {
             for what in phase.broken.iter().chain(&phase.invalid) {
                 text += &format!("BROKEN {}: {what}\n", phase.name);
             }
+        }
+        if let Some(why) = &self.stopped {
+            text += &format!("STOPPED: {why}\n");
         }
         text += if self.passed() { "PASS\n" } else { "FAIL\n" };
         text
@@ -325,7 +331,7 @@ mod tests {
         let mut phase = Phase::new("x");
         phase.judge(&Tally::default(), Instant::now(), None, Asked::default());
         assert!(phase.invalid.is_some());
-        assert!(!Report { phases: vec![phase] }.passed());
-        assert!(!Report { phases: Vec::new() }.passed());
+        assert!(!Report { phases: vec![phase], stopped: None }.passed());
+        assert!(!Report::default().passed());
     }
 }

@@ -180,7 +180,7 @@ impl Fleet {
                 );
             }
             if self.started[at].elapsed() > READY_MAX {
-                anyhow::bail!("member {} is not ready after {READY_MAX:?}:\n{}", at + 1, self.log(at).await);
+                anyhow::bail!("member {} is not ready after {READY_MAX:?}", at + 1);
             }
             tokio::time::sleep_until((looked + POLL).into()).await;
             looked = Instant::now();
