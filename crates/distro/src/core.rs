@@ -177,12 +177,7 @@ impl Distro {
             Input::Message { from, stream, message } => self.message(from, stream, message),
             Input::Members { configured, known } => self.set_members(configured, &known),
             Input::Retired(origins) => origins.into_iter().for_each(|origin| self.retire(origin)),
-            Input::StreamDown(peer) => {
-                if let Some(peer) = self.peers.get_mut(peer) {
-                    peer.in_flight = None;
-                    peer.resetting = None;
-                }
-            }
+            Input::StreamDown(peer) => self.stream_down(peer),
             Input::Leave => self.leave(),
             Input::Switches { health_check, expire_instance } => {
                 self.health_check = health_check;

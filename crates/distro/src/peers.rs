@@ -31,6 +31,9 @@ pub(crate) struct Peer {
     /// Active time of the delta in flight, and how often it was sent.
     pub(crate) in_flight: Option<(u64, u32)>,
     pub(crate) digest: Option<Digest>,
+    /// Its last digest showed all that this member had at the one before (`mark`).
+    pub(crate) in_step: bool,
+    pub(crate) mark: Vec<Dot>,
     /// Skipped for forwards until its next ping (distro.md 3).
     pub(crate) skip: bool,
     pub(crate) echo: Option<Vec<Dot>>,
@@ -54,6 +57,8 @@ impl Peer {
             resetting: None,
             in_flight: None,
             digest: None,
+            in_step: false,
+            mark: Vec::new(),
             skip: false,
             echo: None,
             leave_acked: false,

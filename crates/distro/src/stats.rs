@@ -4,7 +4,6 @@ use dyad_types::{Dot, MemberId, Origin, PublicationKey};
 
 use crate::api::MemberState;
 use crate::core::Distro;
-use crate::message::LogDigest;
 
 /// The core's state for operators.
 #[derive(Clone, Debug)]
@@ -54,7 +53,7 @@ pub struct PeerStatus {
     pub down: bool,
     /// Records of the own log that its copy lacks.
     pub behind: u64,
-    /// Its last digest equals the present one here.
+    /// Its last digest has all that this member had one digest earlier, and the same records at equal positions.
     pub digest_equal: bool,
 }
 
@@ -87,7 +86,6 @@ impl Distro {
     }
 
     fn peer_status(&self) -> Vec<PeerStatus> {
-        let mine = self.digest();
         let seq = self.own_seq();
         let ago = |at: Option<u64>| at.map(|at| self.at.saturating_sub(at));
         let status = |p: &crate::peers::Peer| PeerStatus {
@@ -99,7 +97,7 @@ impl Distro {
             answered_ago: ago(p.direct),
             down: ago(p.heard).is_none_or(|ms| ms > self.timing.down),
             behind: seq.saturating_sub(p.acked),
-            digest_equal: p.digest.as_ref().is_some_and(|theirs| same(&theirs.logs, &mine.logs)),
+            digest_equal: p.in_step,
         };
         self.peers.iter().map(status).collect()
     }
@@ -150,13 +148,4 @@ impl Distro {
         }
         found.is_some()
     }
-}
-
-/// The same logs at the same positions with the same records. A log that is still empty need not be known.
-fn same(theirs: &[LogDigest], mine: &[LogDigest]) -> bool {
-    let written = |logs: &[LogDigest]| logs.iter().filter(|l| l.seq > 0).count();
-    let equal = |l: &LogDigest| {
-        mine.iter().any(|m| (m.origin, m.seq, m.live, m.hash) == (l.origin, l.seq, l.live, l.hash))
-    };
-    written(theirs) == written(mine) && theirs.iter().filter(|l| l.seq > 0).all(equal)
 }

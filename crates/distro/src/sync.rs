@@ -139,7 +139,10 @@ impl Distro {
         self.help(from, &digest);
         let vector = digest.logs.iter().map(|l| Dot { origin: l.origin, seq: l.seq }).collect();
         self.cover_round_digest(from, vector);
+        let mine = self.digest();
         if let Some(peer) = self.peers.get_mut(from) {
+            peer.in_step = in_step(&peer.mark, &mine.logs, &digest.logs);
+            peer.mark = mine.logs.iter().map(|l| Dot { origin: l.origin, seq: l.seq }).collect();
             peer.digest = Some(digest);
         }
     }
@@ -591,4 +594,20 @@ fn differs(a: &Digest, b: &Digest) -> bool {
 
 fn retry_after(first: u64, most: u64, tries: u32) -> u64 {
     first.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(most)
+}
+
+/// The peer has all that this member had at its former digest (`mark`), and where both are at one position they hold the
+/// same records. On a quiet cluster that is equality; under load it allows for what is under way.
+fn in_step(mark: &[Dot], mine: &[LogDigest], theirs: &[LogDigest]) -> bool {
+    let find = |logs: &[LogDigest], origin| logs.iter().find(|l| l.origin == origin).copied();
+    let reached = |dot: &Dot| {
+        dot.seq == 0
+            || find(mine, dot.origin).is_none()
+            || find(theirs, dot.origin).is_some_and(|their| their.seq >= dot.seq)
+    };
+    let agrees = |their: &LogDigest| {
+        find(mine, their.origin)
+            .is_none_or(|own| own.seq != their.seq || (own.live, own.hash) == (their.live, their.hash))
+    };
+    mark.iter().all(reached) && theirs.iter().all(agrees)
 }

@@ -77,8 +77,11 @@ impl Distro {
 
     fn accept_and_reply(&mut self, req: u64, key: &PublicationKey, publication: Option<Arc<Publication>>) {
         let at = self.accept(key, publication, &[]);
+        // Nobody within reach who could acknowledge: waiting would protect nothing.
         let waits = self.peers.iter().any(|p| {
-            p.configured && p.heard.is_some_and(|heard| self.at.saturating_sub(heard) <= self.timing.heard)
+            p.configured
+                && !p.skip
+                && p.heard.is_some_and(|heard| self.at.saturating_sub(heard) <= self.timing.heard)
         });
         if !waits || self.writes.len() >= self.limits.waiting {
             return self.reply(req, Outcome::Done);
@@ -220,6 +223,21 @@ impl Distro {
     fn forward_failed(&mut self, forwarded: Forwarded) {
         self.event(Event::ForwardFailed(forwarded.to));
         self.accept_and_reply(forwarded.req, &forwarded.key, forwarded.publication);
+    }
+
+    /// The stream to a peer broke: what was in flight is sent again after its next ping; until then a forward to it would
+    /// only wait.
+    pub(crate) fn stream_down(&mut self, id: MemberId) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        peer.in_flight = None;
+        peer.resetting = None;
+        peer.skip = true;
+        let lost: Vec<u64> =
+            self.writes.forwards.iter().filter(|(_, f)| f.to == id).map(|(&req, _)| req).collect();
+        for req in lost {
+            let Some(forwarded) = self.writes.forwards.remove(&req) else { continue };
+            self.forward_failed(forwarded);
+        }
     }
 
     /// After a pause every waiting client gets 503 (rule 23).

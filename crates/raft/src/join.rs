@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dyad_naming::cp::CpCommand;
 use dyad_proto::raft as pb;
-use dyad_types::{MemberId, Origin};
 use openraft::{ChangeMembers, Precondition};
 
 use crate::handle::{Inner, RaftHandle};
@@ -35,7 +33,8 @@ fn refused(why: impl Into<String>) -> JoinError {
 
 impl RaftHandle {
     /// Asks the member behind a cluster address to make this member a voter; it passes the request on to the leader.
-    /// An old voter of the same advertised address that does not answer is removed in the same change, and retired.
+    /// An old voter of the same advertised address that does not answer is removed in the same change. Its Distro log is
+    /// retired later, by the members' cores, when its clients have had the time to be taken over (distro rule 25).
     /// Asking again when already a voter changes nothing.
     ///
     /// # Errors
@@ -114,12 +113,6 @@ impl Inner {
         added
             .map_err(|_| refused(format!("it has not caught up within {CATCH_UP_LIMIT:?}")))?
             .map_err(|e| refused(e.to_string()))?;
-        // Retired before it leaves the membership: should this leader die in between, the next join still finds it.
-        for old in &replaced {
-            let origin = Origin { member: MemberId(*old), incarnation: u64::MAX };
-            let retired = self.propose(CpCommand::Retire { origin }).await;
-            retired.map_err(|e| refused(format!("member {old:016x} could not be retired: {e}")))?;
-        }
         let membership = self.membership();
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
         let (old_voters, old_learners): (BTreeSet<u64>, BTreeSet<u64>) =
