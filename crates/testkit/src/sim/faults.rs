@@ -26,7 +26,7 @@ pub(super) enum Fault {
 }
 
 /// A lost record must be found and mended within that, in ms.
-const REPAIR_WITHIN: u64 = 4_000;
+const REPAIR_WITHIN: u64 = 8_000;
 /// Faults that are never drawn at the same time as a freeze.
 const FREEZE_MARGIN: u64 = 2_600;
 

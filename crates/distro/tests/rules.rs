@@ -1,0 +1,358 @@
+//! The rules, one group at a time, on two or three cores that are wired by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dyad_distro::{
+    Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome,
+};
+use dyad_types::instance::{KEY_BEAT_TIMEOUT, KEY_DELETE_TIMEOUT};
+use dyad_types::{ClientId, Instance, MemberId, Millis, Origin, Publication, PublicationKey, ServiceKey};
+
+fn key(n: u16) -> PublicationKey {
+    PublicationKey { service: ServiceKey::new("", "", "svc"), client: ClientId::beat("10.0.0.1", n) }
+}
+
+fn publication(n: u16, weight: f64) -> Arc<Publication> {
+    Publication::one(Instance { weight, ..Instance::new("10.0.0.1", n) })
+}
+
+/// Cores on one clock, with links that can be taken away. Frames take 1 ms.
+struct Net {
+    now: Millis,
+    cores: BTreeMap<u64, Distro>,
+    wire: Vec<(Millis, MemberId, MemberId, Message)>,
+    cut: Vec<(u64, u64)>,
+    events: Vec<(u64, Event)>,
+    replies: Vec<(u64, Outcome)>,
+    proposed: Vec<Origin>,
+    left: Vec<u64>,
+}
+
+impl Net {
+    fn new(members: u64) -> Net {
+        let known: Vec<MemberId> = (1..=members).map(MemberId).collect();
+        let core =
+            |id| Distro::new(Config::cluster(MemberId(id), 1, known.len(), known.clone()), CLOCK_START);
+        Net {
+            now: CLOCK_START,
+            cores: (1..=members).map(|id| (id, core(id))).collect(),
+            wire: vec![],
+            cut: vec![],
+            events: vec![],
+            replies: vec![],
+            proposed: vec![],
+            left: vec![],
+        }
+    }
+
+    fn ready(members: u64) -> Net {
+        let mut net = Net::new(members);
+        net.run(3_000);
+        assert!(net.cores.values().all(|c| c.state() == MemberState::Ready));
+        net
+    }
+
+    fn act(&mut self, id: u64, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Send { to, message } if !self.cut.contains(&(id, to.0)) => {
+                    self.wire.push((self.now + 1, MemberId(id), to, message));
+                }
+                Action::Event(event) => self.events.push((id, event)),
+                Action::Reply { req, outcome } => self.replies.push((req, outcome)),
+                Action::ProposeRetire(origin) => self.proposed.push(origin),
+                Action::Left => self.left.push(id),
+                _ => {}
+            }
+        }
+    }
+
+    fn input(&mut self, id: u64, input: Input) {
+        let actions = self.cores.get_mut(&id).unwrap().handle(input, self.now);
+        self.act(id, actions);
+    }
+
+    fn register(&mut self, id: u64, n: u16, weight: f64) {
+        self.input(id, Input::Register { req: 1, key: key(n), publication: publication(n, weight) });
+    }
+
+    fn beat(&mut self, id: u64, n: u16) -> BeatOutcome {
+        let (outcome, actions) = self.cores.get_mut(&id).unwrap().beat(&key(n), self.now);
+        self.act(id, actions);
+        outcome
+    }
+
+    fn run(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while self.now < end {
+            self.now = self.now + 1;
+            let (due, rest): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.wire).into_iter().partition(|w| w.0 <= self.now);
+            self.wire = rest;
+            for (_, from, to, message) in due {
+                if self.cores.contains_key(&to.0) {
+                    self.input(to.0, Input::Message { from, stream: 1, message });
+                }
+            }
+            for id in self.cores.keys().copied().collect::<Vec<_>>() {
+                if self.cores[&id].next_timeout().is_some_and(|at| at <= self.now) {
+                    let actions = self.cores.get_mut(&id).unwrap().on_timeout(self.now);
+                    self.act(id, actions);
+                }
+            }
+        }
+    }
+
+    /// (visible, healthy, weight) of a key at every member.
+    fn view(&self, n: u16) -> Vec<Option<(bool, f64)>> {
+        let seen = |c: &Distro| c.visible(&key(n)).map(|v| (v.healthy, v.publication.instances()[0].weight));
+        self.cores.values().map(seen).collect()
+    }
+
+    fn holders(&self, n: u16) -> Vec<u64> {
+        self.cores.iter().filter(|(_, c)| c.holds(&key(n))).map(|(&id, _)| id).collect()
+    }
+
+    fn owner(&self, n: u16) -> u64 {
+        self.cores[&1].responsible(&key(n).client).0
+    }
+}
+
+#[test]
+fn standalone_is_ready_at_once_and_forgets_what_is_gone() {
+    let mut core = Distro::new(Config::standalone(MemberId(1), 1), CLOCK_START);
+    assert_eq!(core.state(), MemberState::Ready);
+    assert_eq!(core.beat(&key(1), CLOCK_START).0, BeatOutcome::Unknown);
+    let actions =
+        core.handle(Input::Register { req: 9, key: key(1), publication: publication(1, 1.0) }, CLOCK_START);
+    assert!(actions.iter().any(|a| matches!(a, Action::Reply { req: 9, outcome: Outcome::Done })));
+    assert!(core.visible(&key(1)).unwrap().slot.is_some());
+    core.handle(Input::Deregister { req: 10, key: key(1) }, CLOCK_START);
+    assert!(core.visible(&key(1)).is_none());
+    assert_eq!((core.status().keys, core.status().held), (0, 0));
+}
+
+/// Rule 14, with Nacos's times and those of an instance's metadata.
+#[test]
+fn timeouts_are_exact() {
+    let table = [
+        (&[][..], Some(15_000), 30_000),
+        (&[(KEY_BEAT_TIMEOUT, "3000"), (KEY_DELETE_TIMEOUT, "9000")][..], Some(3_000), 9_000),
+        (&[(KEY_DELETE_TIMEOUT, "4000")][..], None, 4_000),
+    ];
+    for (metadata, unhealthy, removed) in table {
+        let mut core = Distro::new(Config::standalone(MemberId(1), 1), CLOCK_START);
+        let metadata = metadata.iter().copied().collect();
+        let publication = Publication::one(Instance { metadata, ..Instance::new("10.0.0.1", 1) });
+        core.handle(Input::Register { req: 1, key: key(1), publication }, CLOCK_START);
+        let (mut sick, mut gone) = (None, None);
+        for ms in 1..=removed + 500 {
+            core.on_timeout(CLOCK_START + ms);
+            match core.visible(&key(1)) {
+                Some(v) if !v.healthy => sick = sick.or(Some(ms)),
+                None => gone = gone.or(Some(ms)),
+                Some(_) => {}
+            }
+        }
+        assert_eq!((sick, gone), (unhealthy, Some(removed)));
+    }
+}
+
+#[test]
+fn a_beat_in_the_slot_moves_the_deadline_and_an_unhealthy_slot_is_closed() {
+    let mut core = Distro::new(Config::standalone(MemberId(1), 1), CLOCK_START);
+    core.handle(Input::Register { req: 1, key: key(1), publication: publication(1, 1.0) }, CLOCK_START);
+    let slot = core.visible(&key(1)).unwrap().slot.unwrap();
+    let run = |core: &mut Distro, from: u64, to: u64| {
+        (from..=to).step_by(100).for_each(|ms| drop(core.on_timeout(CLOCK_START + ms)));
+    };
+    run(&mut core, 100, 10_000);
+    assert!(slot.beat(CLOCK_START + 10_000));
+    run(&mut core, 10_100, 24_900);
+    assert!(core.visible(&key(1)).unwrap().healthy);
+    run(&mut core, 25_000, 25_000);
+    assert!(!core.visible(&key(1)).unwrap().healthy);
+    assert!(!slot.beat(CLOCK_START + 25_000), "the core must decide about an unhealthy record");
+    assert_eq!(core.beat(&key(1), CLOCK_START + 25_100).0, BeatOutcome::Known);
+    assert!(core.visible(&key(1)).unwrap().healthy);
+}
+
+/// Rule 23.
+#[test]
+fn a_pause_moves_the_deadlines_and_drops_what_was_buffered() {
+    let mut core = Distro::new(Config::standalone(MemberId(1), 1), CLOCK_START);
+    core.handle(Input::Register { req: 1, key: key(1), publication: publication(1, 1.0) }, CLOCK_START);
+    let after = CLOCK_START + 100_000;
+    assert!(!core.gate().is_open(after));
+    assert_eq!(core.beat(&key(1), after).0, BeatOutcome::Unavailable);
+    assert!(core.visible(&key(1)).unwrap().healthy);
+    for ms in (0..=16_000).step_by(500) {
+        core.on_timeout(after + ms);
+        assert_eq!(core.visible(&key(1)).unwrap().healthy, ms < 15_000, "{ms} ms after the pause");
+        assert_eq!(core.gate().is_open(after + ms), ms >= 1_000, "{ms} ms after the pause");
+    }
+}
+
+/// Rules 8 and 10 to 12.
+#[test]
+fn writes_go_to_the_responsible_member_and_beats_follow() {
+    let mut net = Net::ready(3);
+    let owner = net.owner(1);
+    let other = 1 + owner % 3;
+    net.register(other, 1, 2.0);
+    net.run(50);
+    assert_eq!(net.replies, [(1, Outcome::Done)]);
+    assert_eq!((net.view(1), net.holders(1)), (vec![Some((true, 2.0)); 3], vec![owner]));
+    for _ in 0..5 {
+        net.run(10_000);
+        assert_eq!(net.beat(other, 1), BeatOutcome::Known);
+    }
+    assert_eq!((net.view(1), net.holders(1)), (vec![Some((true, 2.0)); 3], vec![owner]));
+}
+
+/// Rule 11: an answered beat is held by somebody, even when the responsible member does not answer.
+#[test]
+fn a_relay_without_an_answer_ends_in_adoption() {
+    let mut net = Net::ready(3);
+    let owner = net.owner(1);
+    let other = 1 + owner % 3;
+    net.register(owner, 1, 1.0);
+    net.run(100);
+    net.cut = vec![(other, owner)];
+    assert_eq!(net.beat(other, 1), BeatOutcome::Known);
+    net.run(1_500);
+    let mut holders = vec![owner, other];
+    holders.sort_unstable();
+    assert_eq!(net.holders(1), holders);
+    net.cut.clear();
+    net.run(5_000);
+    assert_eq!(net.holders(1), [owner], "the responsible member took it over (rule 13)");
+    assert!(net.events.iter().any(|(id, e)| *id == other && matches!(e, Event::HandedOver { .. })));
+}
+
+/// Rules 2, 5 and 9: a deregistration ends every copy of the registration, wherever it was adopted.
+#[test]
+fn a_deregistration_covers_copies_on_the_other_side_of_a_cut() {
+    let mut net = Net::ready(3);
+    let owner = net.owner(1);
+    net.register(owner, 1, 1.0);
+    net.run(100);
+    let far = 1 + owner % 3;
+    net.cut = (1..=3).filter(|&m| m != far).flat_map(|m| [(m, far), (far, m)]).collect();
+    net.run(4_000);
+    assert_eq!(net.beat(far, 1), BeatOutcome::Known);
+    net.input(owner, Input::Deregister { req: 2, key: key(1) });
+    net.run(3_000);
+    assert_eq!(net.holders(1), [far]);
+    net.cut.clear();
+    net.run(3_000);
+    assert_eq!((net.view(1), net.holders(1)), (vec![None; 3], vec![]));
+}
+
+/// Rules 6 and 15: the newest registration wins by age, not by lamport.
+#[test]
+fn the_newest_registration_wins_after_a_heal() {
+    let mut net = Net::ready(3);
+    let owner = net.owner(1);
+    let far = 1 + owner % 3;
+    net.register(owner, 1, 1.0);
+    net.run(100);
+    net.cut = (1..=3).filter(|&m| m != far).flat_map(|m| [(m, far), (far, m)]).collect();
+    net.run(4_000);
+    net.register(far, 1, 2.0);
+    net.run(1_000);
+    for n in 100..120 {
+        net.register(owner, n, 1.0);
+    }
+    net.run(100);
+    assert_eq!(net.beat(owner, 1), BeatOutcome::Known);
+    net.cut.clear();
+    net.run(8_000);
+    assert_eq!((net.view(1), net.holders(1)), (vec![Some((true, 2.0)); 3], vec![owner]));
+}
+
+/// Rules 22, 24 and 25.
+#[test]
+fn a_silent_member_is_softly_unhealthy_then_retired_and_a_live_one_refutes() {
+    let mut net = Net::ready(3);
+    let owner = net.owner(1);
+    net.register(owner, 1, 1.0);
+    net.run(100);
+    net.cut = (1..=3).filter(|&m| m != owner).flat_map(|m| [(m, owner), (owner, m)]).collect();
+    net.run(14_000);
+    net.beat(owner, 1);
+    net.run(3_000);
+    let seen: Vec<u64> =
+        net.cores.iter().filter(|(_, c)| c.visible(&key(1)).unwrap().healthy).map(|(&id, _)| id).collect();
+    assert_eq!(seen, [owner]);
+    net.run(12_000);
+    assert_eq!(net.proposed, []);
+    net.run(3_000);
+    let origin = Origin { member: MemberId(owner), incarnation: 1 };
+    assert!(net.proposed.iter().all(|&o| o == origin) && !net.proposed.is_empty());
+    for id in 1..=3 {
+        if id == owner {
+            net.beat(owner, 1);
+        }
+        net.input(id, Input::Retired(vec![origin]));
+    }
+    net.cut.clear();
+    net.run(3_000);
+    assert_eq!(net.cores[&owner].status().incarnation, 2);
+    assert_eq!(net.view(1), vec![Some((true, 1.0)); 3]);
+}
+
+/// Rule 20.
+#[test]
+fn a_member_alone_does_not_become_ready() {
+    let mut net = Net::new(3);
+    net.cores.retain(|&id, _| id == 1);
+    net.run(9_000);
+    assert_eq!(net.cores[&1].state(), MemberState::Joining);
+    assert_eq!(net.beat(1, 1), BeatOutcome::Unavailable);
+    net.run(2_000);
+    assert_eq!(net.cores[&1].state(), MemberState::Alone);
+    net.register(1, 1, 1.0);
+    assert_eq!(net.replies, [(1, Outcome::Done)]);
+}
+
+/// distro.md 4, Leaving.
+#[test]
+fn a_leaving_member_is_relieved_of_its_records() {
+    let mut net = Net::ready(3);
+    let owner = net.owner(1);
+    net.register(owner, 1, 1.0);
+    net.run(100);
+    net.input(owner, Input::Leave);
+    net.run(100);
+    assert_eq!(net.left, [owner]);
+    net.cores.remove(&owner);
+    assert_eq!((net.view(1), net.holders(1).len()), (vec![Some((true, 1.0)); 2], 1));
+}
+
+/// Rule 26.
+#[test]
+fn removals_are_capped_and_the_oldest_go_first() {
+    let mut config = Config::standalone(MemberId(1), 1);
+    config.limits.cap_least = 3;
+    let mut core = Distro::new(config, CLOCK_START);
+    for n in 0..10u16 {
+        let at = CLOCK_START + u64::from(n) * 10;
+        core.handle(Input::Register { req: 1, key: key(n), publication: publication(n, 1.0) }, at);
+    }
+    let mut gone = vec![];
+    for ms in (500..260_000).step_by(500) {
+        for action in core.on_timeout(CLOCK_START + ms) {
+            if let Action::Event(Event::Expired(key)) = action {
+                gone.push((ms, key));
+            }
+        }
+    }
+    let order: Vec<PublicationKey> = gone.iter().map(|(_, key)| key.clone()).collect();
+    assert_eq!(order, (0..10).map(key).collect::<Vec<_>>());
+    assert!(
+        gone.iter()
+            .all(|(at, _)| gone.iter().filter(|(b, _)| (at..&(at + 60_000)).contains(&b)).count() <= 3)
+    );
+}
