@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::Check;
-use super::shim::{Disk, Shim, now_ns};
+use super::shim::{Disk, Shim};
 use super::writers::{Acked, WRITERS, Writers, missing, too_early};
 use crate::fleet::{Fleet, MEMBERS, POLL};
 use crate::load::EPHEMERAL_TIMEOUT;
@@ -51,23 +51,22 @@ async fn blocked(
     acknowledged: &mut Vec<Acked>,
 ) -> Result<Check> {
     let mut check = Check::new(&format!("fdatasync blocked on {}", list(which)));
-    let writers = Writers::start(&fleet.members, label, true, WRITERS);
-    let flows = writers.until(1, GO_ON).await;
+    let earlier = Writers::start(&fleet.members, label, true, WRITERS);
+    let flows = earlier.until(1, GO_ON).await;
     check.promise(flows, || "no writes before".into());
     which.iter().try_for_each(|&at| shim.set(at, Disk::Blocked))?;
     tokio::time::sleep(SETTLED).await;
+    // What a majority had promised before may still be acknowledged; only writes that are sent now tell.
+    acknowledged.extend(earlier.stop().await.0);
+    let writers = Writers::start(&fleet.members, &format!("{label}-late"), true, WRITERS);
     let ephemeral = Writers::start(&fleet.members, &format!("{label}-e"), false, EPHEMERAL_WRITERS);
-    let before = now_ns();
     tokio::time::sleep(WATCHED).await;
-    let until = now_ns();
+    let meanwhile = writers.count();
     let (taken, refused) = ephemeral.stop().await;
     shim.set_all(Disk::Good)?;
-    let after = writers.count();
-    let goes_on = writers.until(after + 1, GO_ON).await;
+    let goes_on = writers.until(meanwhile + 1, GO_ON).await;
     check.promise(goes_on, || format!("no writes within {GO_ON:?} after the disks were good again"));
-    let (acked, _) = writers.stop().await;
-    let meanwhile =
-        acked.iter().filter(|write| before <= write.acknowledged && write.acknowledged < until).count();
+    acknowledged.extend(writers.stop().await.0);
     check.figures.push(format!(
         "{meanwhile} persistent and {} ephemeral writes acknowledged in {WATCHED:?}, {refused} ephemeral refused",
         taken.len()
@@ -76,7 +75,6 @@ async fn blocked(
         format!("{meanwhile} writes were acknowledged without a majority's disks")
     });
     check.promise(refused == 0 && !taken.is_empty(), || "ephemeral writes did not go on".into());
-    acknowledged.extend(acked);
     Ok(check)
 }
 

@@ -16,6 +16,8 @@ use crate::nacos::{self, Instance, Listing};
 pub(super) const WRITERS: usize = 32;
 /// Disks that must have promised a write.
 const MAJORITY: usize = MEMBERS / 2 + 1;
+/// Instances in one service, well below the server's limit; further ones go to `NAME.1`, `NAME.2`, …
+const PER_SERVICE: usize = 2500;
 /// After a refused write.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Longest wait for a cluster to take writes.
@@ -87,7 +89,11 @@ async fn write(members: Vec<Arc<Member>>, service: String, persistent: bool, sha
         let n = shared.next.fetch_add(1, Ordering::Relaxed);
         let ip = format!("10.3.{}.{}", n / 250 % 250, n % 250 + 1);
         let port = u16::try_from(1000 + n / 62_500).unwrap_or(u16::MAX);
-        let instance = Instance { service: service.clone(), ip, port, persistent };
+        let service = match n / PER_SERVICE {
+            0 => service.clone(),
+            more => format!("{service}.{more}"),
+        };
+        let instance = Instance { service, ip, port, persistent };
         let sent = now_ns();
         let answer = members[n % members.len()].http.call(&instance.register(), PERSISTENT_TIMEOUT).await;
         let acknowledged = now_ns();
