@@ -368,7 +368,8 @@ impl Distro {
         }
         let own = self.own_seq();
         let Some(peer) = self.peers.get_mut(from) else { return };
-        peer.in_flight = None;
+        let before = (peer.acked, peer.resetting);
+        let in_flight = peer.in_flight.take();
         if reset {
             peer.resetting = Some(seq);
         } else {
@@ -376,6 +377,10 @@ impl Distro {
             peer.acked = peer.acked.max(seq);
         }
         let more = peer.resetting.is_some() || peer.acked < own;
+        if more && before == (peer.acked, peer.resetting) {
+            // No progress: what was sent stays in flight until its retry is due.
+            peer.in_flight = in_flight;
+        }
         self.write_acked(seq);
         if more && self.flush_at.is_none() {
             self.push(from);
@@ -395,7 +400,8 @@ impl Distro {
         }
         let heard = self.at.saturating_sub(delta.silence);
         let Some(id) = self.log_for(origin, heard) else { return };
-        if self.accepts(id, &delta) {
+        let accepted = self.accepts(id, &delta);
+        if accepted {
             self.apply(id, delta);
         }
         let log = self.store.log(id);
@@ -403,7 +409,8 @@ impl Distro {
         if from == origin.member {
             let seq = if reset { log.progress } else { log.seq.max(log.progress) };
             self.send(from, Message::DeltaAck { origin, seq, reset });
-        } else if !log.is_complete() {
+        } else if accepted && !log.is_complete() {
+            // Only after progress: an answer that brings nothing must not ask again at once.
             let since = log.progress;
             self.send(from, Message::Pull { origin, since, reset });
         }

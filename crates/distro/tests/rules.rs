@@ -1,4 +1,5 @@
 //! The rules, one group at a time, on two or three cores that are wired by hand.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -14,6 +14,8 @@ use super::{Run, Violation};
 
 /// Frames and requests kept for a paused member; a socket buffer would not hold more.
 const BACKLOG_MAX: usize = 4_000;
+/// A run has some 20,000 events; more than this is a loop of messages.
+const EVENTS_MAX: u64 = 400_000;
 /// Between two looks at the invariants, in ms.
 pub(super) const CHECK_EVERY: u64 = 500;
 
@@ -150,6 +152,10 @@ impl World {
             }
             self.now = at;
             self.run.events += 1;
+            if self.run.events > EVENTS_MAX {
+                self.violate("I7", "the members talk without end".to_string());
+                break;
+            }
             let Some(event) = self.slab[slot].take() else { continue };
             self.free.push(slot);
             self.dispatch(event);
