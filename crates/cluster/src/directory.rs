@@ -33,7 +33,7 @@ pub struct Entry {
 pub struct Found {
     pub member: MemberId,
     pub incarnation: u64,
-    /// The raft cluster that the member belongs to, if any.
+    /// The raft cluster that the member belongs to, if any; 0 = one whose identity it does not know yet.
     pub cluster_id: Option<u128>,
     /// The member list of that member, sorted.
     pub members: Vec<String>,

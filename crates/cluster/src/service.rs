@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dyad_naming::ports::BoxFuture;
 use dyad_proto::cluster::cluster_server::{Cluster, ClusterServer};
 use dyad_proto::cluster::{Frame, GossipEnd, HelloReply, HelloRequest};
 use dyad_types::MemberId;
@@ -37,9 +38,10 @@ pub struct ClusterService {
     streams: Arc<AtomicU64>,
 }
 
-/// The raft cluster that this member belongs to, for Hello.
+/// The raft cluster that this member belongs to, for Hello. `Some(0)`: one whose identity it does not know yet. That is
+/// not the same as none: a member without a cluster may found one.
 pub trait ClusterIdentity: Send + Sync + std::fmt::Debug + 'static {
-    fn cluster_id(&self) -> Option<u128>;
+    fn cluster_id(&self) -> BoxFuture<'_, Option<u128>>;
 }
 
 impl ClusterService {
@@ -80,7 +82,8 @@ impl ClusterService {
 #[tonic::async_trait]
 impl Cluster for ClusterService {
     async fn hello(&self, _request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
-        let cluster_id = self.cluster_id.cluster_id().map(|id| id.to_be_bytes().to_vec()).unwrap_or_default();
+        let cluster_id = self.cluster_id.cluster_id().await;
+        let cluster_id = cluster_id.map(|id| id.to_be_bytes().to_vec()).unwrap_or_default();
         Ok(Response::new(HelloReply {
             member: self.directory.me().0,
             nonce: self.directory.nonce(),

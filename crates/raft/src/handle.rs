@@ -135,7 +135,8 @@ impl RaftHandle {
         sink: Arc<dyn CpSink>,
     ) -> Result<Arc<RaftHandle>, StartError> {
         let path = config.data_dir.join("raft");
-        let backend = blocking(move || SledBackend::open(&path)).await?;
+        let at = path.clone();
+        let backend = blocking(&at, move || SledBackend::open(&path)).await?;
         RaftHandle::start_on(Arc::new(backend), config, dial, sink).await
     }
 
@@ -151,7 +152,7 @@ impl RaftHandle {
     ) -> Result<Arc<RaftHandle>, StartError> {
         let fatal = FatalSlot::new();
         let (slot, member, dir) = (fatal.clone(), config.member.0, config.data_dir.join("snapshots"));
-        let opened = blocking(move || open(backend, member, slot, &dir)).await?;
+        let opened = blocking(&config.data_dir, move || open(backend, member, slot, &dir)).await?;
         let Opened { log, snapshots, loaded, cluster_id } = opened;
         let snapshots = Arc::new(snapshots);
         let space = Arc::new(Space::new(Arc::clone(log.backend()), config.min_free_bytes));
@@ -341,8 +342,14 @@ fn open(
     Ok(Opened { log, snapshots, loaded, cluster_id })
 }
 
+/// Runs start-up work off the runtime. sled panics on some torn files instead of saying so: that is a corrupt store too.
 async fn blocking<T: Send + 'static>(
+    file: &Path,
     work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
 ) -> Result<T, StartError> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| StartError::Raft(e.to_string()))?
+    tokio::task::spawn_blocking(work).await.map_err(|error| StartError::Corrupt {
+        file: file.display().to_string(),
+        at: "opening".to_owned(),
+        cause: error.to_string(),
+    })?
 }

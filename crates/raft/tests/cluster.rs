@@ -13,7 +13,7 @@ use dyad_naming::ports::{Propose, ProposeError};
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
 use dyad_raft::{Dial, MemBackend, Node, RaftConfig, RaftHandle, Recovery, Role};
-use dyad_types::{MemberId, Origin};
+use dyad_types::MemberId;
 
 #[test]
 fn one_member_keeps_what_it_acknowledged() {
@@ -150,8 +150,7 @@ fn an_emptied_disk_joins_under_a_new_id() {
             let voters = member.voters();
             (voters.len() == 3 && voters.contains(&MemberId(0xabcd)) && !voters.contains(&old)).then_some(())
         });
-        let retired: Vec<Origin> = member.handle().state().retired().collect();
-        assert_eq!(retired, [Origin { member: old, incarnation: u64::MAX }]);
+        assert_eq!(member.handle().state().retired().count(), 0, "that is the Distro cores' to decide");
     }
     fresh.register(2);
     // Asking again changes nothing.

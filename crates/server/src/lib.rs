@@ -8,6 +8,7 @@ pub mod datadir;
 pub mod exit;
 pub mod health;
 pub mod identity;
+pub mod panics;
 pub mod settings;
 pub mod status;
 pub mod telemetry;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dyad_cluster::{ClusterIdentity, Dialer};
 use dyad_distro::Event;
 use dyad_naming::cp::CpCommand;
-use dyad_naming::ports::Propose;
+use dyad_naming::ports::{BoxFuture, Propose};
 use dyad_naming::registry::InstanceChange;
 use dyad_raft::RaftHandle;
 use dyad_types::{Millis, Origin};
@@ -184,7 +184,7 @@ fn nowhere() -> Channel {
 pub(crate) struct RaftIdentity(pub(crate) Arc<RaftHandle>);
 
 impl ClusterIdentity for RaftIdentity {
-    fn cluster_id(&self) -> Option<u128> {
-        self.0.status().cluster_id
+    fn cluster_id(&self) -> BoxFuture<'_, Option<u128>> {
+        Box::pin(self.0.cluster_id())
     }
 }

@@ -30,6 +30,7 @@ use crate::admin::AdminSocket;
 use crate::datadir::DataDir;
 use crate::exit::{Exit, Failure};
 use crate::identity::Identity;
+use crate::panics::Opening;
 use crate::settings::Settings;
 use crate::telemetry::{Lines, ReadyLine};
 
@@ -188,7 +189,9 @@ async fn start_raft(
         Some(link) => Arc::new(host::RaftDial(link.dialer.clone())),
         None => Arc::new(host::NoDial),
     };
+    let opening = Opening::begin();
     let raft = RaftHandle::start(config, dial, sink.clone()).await;
+    drop(opening);
     let raft = raft.map_err(|error| host::failure(error.exit_code(), error.to_string()))?;
     if settings.standalone() {
         bootstrap::standalone(&raft, me, settings).await?;
