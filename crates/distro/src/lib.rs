@@ -2,7 +2,7 @@
 //! randomness; time is an argument, effects are returned as [`Action`]s.
 //!
 //! Each member writes one log per incarnation (an *origin*) and copies the logs of the others. A copy is a prefix of its
-//! owner's log; what a query sees is a function of all logs. Rule numbers in comments are those of ARCHITECTURE.md.
+//! owner's log; what a query sees is a function of all logs. Rule numbers in comments are those of docs/distro.md.
 //!
 //! The caller's clock should start at [`CLOCK_START`] or later, and every input goes through one [`Distro`] in order.
 

@@ -271,7 +271,8 @@ impl Distro {
         let visible = entry.newest().and_then(Known::of);
         let best = [visible, given].into_iter().flatten().max_by_key(|k| k.reg);
         let Some(known) = best else { return false };
-        let timeout = known.publication.instances().first().map_or(0, |i| i.delete_timeout_ms());
+        // An old beat (of a stash, rule 16) is for a holder; it makes nobody one.
+        let timeout = known.publication.instances().first().map_or(0, |i| i.beat_timeout_ms());
         if self.at.saturating_sub(self.clock.active(beat)) >= timeout {
             return false;
         }
