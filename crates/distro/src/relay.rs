@@ -273,7 +273,7 @@ impl Distro {
         let Some(known) = best else { return false };
         // An old beat (of a stash, rule 16) is for a holder; it makes nobody one.
         let timeout = known.publication.instances().first().map_or(0, |i| i.beat_timeout_ms());
-        if self.at.saturating_sub(self.clock.active(beat)) >= timeout {
+        if self.now.since(beat) >= timeout {
             return false;
         }
         self.adopt(id, known, beat);

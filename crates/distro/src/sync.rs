@@ -400,6 +400,10 @@ impl Distro {
         }
         let heard = self.at.saturating_sub(delta.silence);
         let Some(id) = self.log_for(origin, heard) else { return };
+        if !self.state.serves() {
+            // While loading, the member that heard the origin last is right; later, heartbeats tell.
+            self.heard_of(id, heard);
+        }
         let accepted = self.accepts(id, &delta);
         if accepted {
             self.apply(id, delta);
