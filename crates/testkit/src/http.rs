@@ -18,6 +18,8 @@ const IDLE_MAX: usize = 256;
 /// A connection that ends within this time after a request was sent ended because nobody was there to read it; later
 /// than that, the request may have been at work.
 const UNREAD: Duration = Duration::from_millis(10);
+/// The same behind a proxy that first accepts and then looks for somebody to take the connection.
+const UNREAD_PROXIED: Duration = Duration::from_millis(500);
 
 /// A request, ready to be sent to any member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,12 +88,18 @@ pub enum Failed {
 pub struct Pool {
     address: SocketAddr,
     host: String,
+    unread: Duration,
     idle: Mutex<Vec<Conn>>,
 }
 
 impl Pool {
     pub fn new(address: SocketAddr) -> Pool {
-        Pool { address, host: address.to_string(), idle: Mutex::new(Vec::new()) }
+        Pool { address, host: address.to_string(), unread: UNREAD, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// A server whose port is a proxy's.
+    pub fn proxied(address: SocketAddr) -> Pool {
+        Pool { unread: UNREAD_PROXIED, ..Pool::new(address) }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -114,7 +122,7 @@ impl Pool {
     async fn exchange(&self, request: &Request) -> Result<Answer, Failed> {
         let bytes = request.to_bytes(&self.host);
         if let Some(mut conn) = self.kept() {
-            match conn.exchange(&bytes).await {
+            match conn.exchange(&bytes, self.unread).await {
                 Err(Failed::Unheard) => {}
                 result => return self.keep(conn, result),
             }
@@ -122,7 +130,7 @@ impl Pool {
         let stream = TcpStream::connect(self.address).await.map_err(|_| Failed::Refused)?;
         stream.set_nodelay(true).map_err(|_| Failed::Broken)?;
         let mut conn = Conn { stream, buffer: Vec::with_capacity(16 * 1024) };
-        let result = conn.exchange(&bytes).await;
+        let result = conn.exchange(&bytes, self.unread).await;
         self.keep(conn, result)
     }
 
@@ -155,12 +163,12 @@ struct Conn {
 
 impl Conn {
     /// One request and its answer; true if the connection can be used again.
-    async fn exchange(&mut self, request: &[u8]) -> Result<(Answer, bool), Failed> {
+    async fn exchange(&mut self, request: &[u8], unread: Duration) -> Result<(Answer, bool), Failed> {
         self.buffer.clear();
         let began = Instant::now();
         let result = self.exchange_once(request).await;
         match result {
-            Err(Failed::Broken) if self.buffer.is_empty() && began.elapsed() < UNREAD => Err(Failed::Unheard),
+            Err(Failed::Broken) if self.buffer.is_empty() && began.elapsed() < unread => Err(Failed::Unheard),
             result => result,
         }
     }

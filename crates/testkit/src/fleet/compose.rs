@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
@@ -13,6 +14,8 @@ use super::{MEMBERS, tail};
 const PROJECT: &str = "compose";
 /// Host ports of the members.
 const PORTS: [u16; MEMBERS] = [8848, 8858, 8868];
+/// Seconds of a day.
+const DAY: f64 = 86_400.0;
 /// Seconds that `docker stop` waits before it kills.
 const STOP_SECONDS: &str = "30";
 /// Lines of a log that a message repeats.
@@ -54,6 +57,15 @@ impl Compose {
         let mut arguments = vec!["start"];
         arguments.extend(names.iter().map(String::as_str));
         docker(&arguments).await.map(drop)
+    }
+
+    /// Time since the container's process was started.
+    pub(super) async fn running_for(&self, at: usize) -> Result<Duration> {
+        let output = docker(&["inspect", "--format", "{{.State.StartedAt}}", &name(at)]).await?;
+        let text = String::from_utf8_lossy(&output);
+        let started = since_midnight(text.trim()).with_context(|| format!("started at {text:?}"))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() % DAY;
+        Ok(Duration::from_secs_f64((now - started).rem_euclid(DAY)))
     }
 
     pub(super) async fn kill(&self, which: &[usize]) -> Result<()> {
@@ -112,6 +124,13 @@ impl Compose {
     }
 }
 
+/// Seconds of the day in `2026-01-02T03:04:05.678901234Z`.
+fn since_midnight(text: &str) -> Option<f64> {
+    let (_, time) = text.split_once('T')?;
+    let mut parts = time.strip_suffix('Z')?.split(':').map(|part| part.parse::<f64>().ok());
+    Some(parts.next()?? * 3600.0 + parts.next()?? * 60.0 + parts.next()??)
+}
+
 fn service(at: usize) -> String {
     format!("dyad-{}", at + 1)
 }
@@ -137,4 +156,15 @@ async fn run(mut command: Command) -> Result<Vec<u8>> {
         bail!("{:?}: {}", command.as_std(), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(output.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_of_day() {
+        assert_eq!(since_midnight("2026-01-02T01:02:03.5Z"), Some(3723.5));
+        assert_eq!([since_midnight(""), since_midnight("2026-01-02T01:02Z")], [None, None]);
+    }
 }

@@ -65,8 +65,8 @@ impl Moment {
 }
 
 impl Member {
-    fn new(index: usize, address: std::net::SocketAddr) -> Arc<Member> {
-        Arc::new(Member { index, http: Pool::new(address), life: AtomicU64::new(0) })
+    fn new(index: usize, http: Pool) -> Arc<Member> {
+        Arc::new(Member { index, http, life: AtomicU64::new(0) })
     }
 
     pub fn moment(&self) -> Moment {
@@ -114,7 +114,8 @@ impl Fleet {
     /// No free ports, no token, no directory.
     pub fn loopback(options: Options) -> anyhow::Result<Fleet> {
         let host = Loopback::new(options)?;
-        let members = host.addresses().into_iter().enumerate().map(|(at, address)| Member::new(at, address));
+        let pools = host.addresses().into_iter().map(Pool::new);
+        let members = pools.enumerate().map(|(at, pool)| Member::new(at, pool));
         Ok(Fleet {
             members: members.collect(),
             host: Host::Loopback(host),
@@ -128,7 +129,8 @@ impl Fleet {
     /// Docker does not run or the file is refused.
     pub async fn compose(file: PathBuf) -> anyhow::Result<Fleet> {
         let host = Compose::new(file).await?;
-        let members = host.addresses().into_iter().enumerate().map(|(at, address)| Member::new(at, address));
+        let pools = host.addresses().into_iter().map(Pool::proxied);
+        let members = pools.enumerate().map(|(at, pool)| Member::new(at, pool));
         Ok(Fleet {
             members: members.collect(),
             host: Host::Compose(host),
@@ -157,9 +159,16 @@ impl Fleet {
             self.started[at] = Instant::now();
         }
         match &mut self.host {
-            Host::Loopback(loopback) => which.iter().try_for_each(|&at| loopback.start(at)),
-            Host::Compose(compose) => compose.start(which).await,
+            Host::Loopback(loopback) => which.iter().try_for_each(|&at| loopback.start(at))?,
+            Host::Compose(compose) => {
+                compose.start(which).await?;
+                // What docker needs to set a container up is not the member's time.
+                for &at in which {
+                    self.started[at] = Instant::now() - compose.running_for(at).await?;
+                }
+            }
         }
+        Ok(())
     }
 
     /// Waits until a started member is ready: the time since its start.
