@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-
 use super::clients::{Answered, Wish};
 use super::world::{World, version};
 
@@ -40,7 +39,8 @@ impl World {
         for client in &mut self.clients {
             let holders =
                 self.nodes.iter().filter_map(|n| n.core.as_ref()).filter(|c| c.holds(&client.key)).count();
-            client.unsettled = if holders == 1 { None } else { client.unsettled.or(Some((self.now, holders))) };
+            client.unsettled =
+                if holders == 1 { None } else { client.unsettled.or(Some((self.now, holders))) };
         }
     }
 
@@ -92,8 +92,10 @@ impl World {
                 Some(visible) if visible.healthy => {}
                 other => {
                     let what = if other.is_some() { "unhealthy" } else { "missing" };
-                    let detail =
-                        format!("c{client} is {what} at m{node}, m{} answered its beat at {}", beat.node, beat.at);
+                    let detail = format!(
+                        "c{client} is {what} at m{node}, m{} answered its beat at {}",
+                        beat.node, beat.at
+                    );
                     return self.violate("H1", detail);
                 }
             }
@@ -137,7 +139,9 @@ impl World {
 
     /// H5: what was gone for a dead client does not come back. Not judged where a cut keeps part of the truth away.
     fn check_dead(&mut self, client: usize) {
-        if self.plan.cut || self.plan.mass_death > 0 || self.now.saturating_sub(self.clients[client].ended) < DEAD_AFTER
+        if self.plan.cut
+            || self.plan.mass_death > 0
+            || self.now.saturating_sub(self.clients[client].ended) < DEAD_AFTER
         {
             return;
         }
@@ -195,7 +199,10 @@ impl World {
             }
             if let Some(strict) = &self.clients[client].strict {
                 let knows = |i: usize| {
-                    self.nodes[i].core.as_ref().is_some_and(|c| strict.iter().all(|&d| c.is_deregistered(&key, d)))
+                    self.nodes[i]
+                        .core
+                        .as_ref()
+                        .is_some_and(|c| strict.iter().all(|&d| c.is_deregistered(&key, d)))
                 };
                 if !others().any(knows) {
                     self.clients[client].strict = None;
@@ -240,8 +247,11 @@ impl World {
             let Some(core) = &n.core else { continue };
             let seen = n.view.get(&client);
             let direct = core.visible(&key);
-            if seen.map(|v| (version(v), v.healthy, v.rank)) != direct.as_ref().map(|v| (version(v), v.healthy, v.rank)) {
-                return self.violate("I1", format!("m{node}: the changes told of c{client} are not its view"));
+            if seen.map(|v| (version(v), v.healthy, v.rank))
+                != direct.as_ref().map(|v| (version(v), v.healthy, v.rank))
+            {
+                return self
+                    .violate("I1", format!("m{node}: the changes told of c{client} are not its view"));
             }
             let problem = match seen {
                 None if alive => Some(("I1", "missing".to_string())),
@@ -270,8 +280,12 @@ impl World {
         for node in 0..self.nodes.len() {
             let Some(core) = &self.nodes[node].core else { continue };
             let status = core.status();
-            let logs: BTreeMap<_, _> =
-                status.logs.iter().filter(|l| l.seq > 0).map(|l| (l.origin, (l.seq, l.live, l.hash))).collect();
+            let logs: BTreeMap<_, _> = status
+                .logs
+                .iter()
+                .filter(|l| l.seq > 0)
+                .map(|l| (l.origin, (l.seq, l.live, l.hash)))
+                .collect();
             match &first {
                 None => first = Some(logs),
                 Some(other) if *other != logs => {

@@ -223,11 +223,14 @@ impl World {
                 }
                 let (outcome, actions) = core.beat(&key, now);
                 self.actions(node, actions);
-                self.respond(req, match outcome {
-                    BeatOutcome::Known => Reply::Ok,
-                    BeatOutcome::Unknown => Reply::Unknown,
-                    BeatOutcome::Unavailable => Reply::Unavailable,
-                });
+                self.respond(
+                    req,
+                    match outcome {
+                        BeatOutcome::Known => Reply::Ok,
+                        BeatOutcome::Unknown => Reply::Unknown,
+                        BeatOutcome::Unavailable => Reply::Unavailable,
+                    },
+                );
             }
         }
     }
@@ -295,10 +298,12 @@ impl World {
         self.count("deregister");
         let key = self.clients[client].key.clone();
         let quiet = self.now.saturating_sub(self.clients[client].last_register) > 6_000;
-        let mut dots: Vec<Dot> = self.nodes.iter().flat_map(|n| n.core.iter()).flat_map(|c| c.vouched(&key)).collect();
+        let mut dots: Vec<Dot> =
+            self.nodes.iter().flat_map(|n| n.core.iter()).flat_map(|c| c.vouched(&key)).collect();
         dots.sort_unstable();
         dots.dedup();
-        let covered = self.nodes[node].core.as_ref().is_some_and(|c| dots.iter().all(|&d| c.is_deregistered(&key, d)));
+        let covered =
+            self.nodes[node].core.as_ref().is_some_and(|c| dots.iter().all(|&d| c.is_deregistered(&key, d)));
         let now = self.now;
         let c = &mut self.clients[client];
         c.registered = false;

@@ -242,7 +242,8 @@ impl World {
         let mut cuts = Vec::new();
         for from in 0..members {
             for to in 0..members {
-                let apart = if pair { (from, to) == (a, b) || (from, to) == (b, a) } else { side[from] != side[to] };
+                let apart =
+                    if pair { (from, to) == (a, b) || (from, to) == (b, a) } else { side[from] != side[to] };
                 let kept = one_way && if pair { (from, to) == (b, a) } else { side[to] };
                 if from != to && apart && !kept {
                     cuts.push((from, to));

@@ -94,9 +94,9 @@ impl Profile {
     /// The counters that must not stay at 0 over a run of this profile.
     pub fn coverage(self) -> Vec<&'static str> {
         let plan = self.plan();
-        let mut names = vec!["adoption", "register", "deregister", "change", "death", "unhealthy", "expired"];
+        let mut names = vec!["register", "deregister", "change", "death", "unhealthy", "expired"];
         if plan.noise {
-            names.extend(["delay", "duplicate"]);
+            names.extend(["delay", "duplicate", "adoption"]);
         }
         if plan.kill {
             names.extend(["kill", "restart", "lost-disk", "leave", "claim", "retirement", "hand-over"]);
@@ -139,6 +139,8 @@ impl FromStr for Profile {
 
     fn from_str(text: &str) -> Result<Profile, String> {
         let found = PROFILES.into_iter().find(|p| p.name() == text);
-        found.ok_or_else(|| format!("'{text}' is not a profile; there are {}", PROFILES.map(Profile::name).join(", ")))
+        found.ok_or_else(|| {
+            format!("'{text}' is not a profile; there are {}", PROFILES.map(Profile::name).join(", "))
+        })
     }
 }

@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use dyad_distro::{Action, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome, Visible};
+use dyad_distro::{
+    Action, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome, Visible,
+};
 use dyad_types::{ClientId, MemberId, Millis, Origin};
 
 use super::clients::{Client, Op};
@@ -202,7 +204,9 @@ impl World {
     fn dispatch(&mut self, event: Ev) {
         match event {
             Ev::Client { client, turn } => self.client_turn(client, turn),
-            Ev::Response { client, req, node, life, reply } => self.client_reply(client, req, node, life, reply),
+            Ev::Response { client, req, node, life, reply } => {
+                self.client_reply(client, req, node, life, reply)
+            }
             Ev::Fault(fault) => self.fault(fault),
             Ev::Check => {
                 self.raft_tick();
@@ -283,8 +287,7 @@ impl World {
         self.nodes[node].view.clear();
         self.nodes[node].backlog.clear();
         self.nodes[node].life += 1;
-        let open: Vec<u64> =
-            self.requests.iter().filter(|(_, r)| r.1 == node).map(|(&req, _)| req).collect();
+        let open: Vec<u64> = self.requests.iter().filter(|(_, r)| r.1 == node).map(|(&req, _)| req).collect();
         let mut open = open;
         open.sort_unstable();
         for req in open {
@@ -341,7 +344,9 @@ impl World {
             Action::Changed { key, visible } => {
                 let Some(&client) = self.by_client.get(&key.client) else { return };
                 self.log(|| match &visible {
-                    Some(v) => format!("m{node} view c{client} = v{} healthy {} {:?}", version(v), v.healthy, v.rank),
+                    Some(v) => {
+                        format!("m{node} view c{client} = v{} healthy {} {:?}", version(v), v.healthy, v.rank)
+                    }
                     None => format!("m{node} view c{client} = nothing"),
                 });
                 match visible {
@@ -522,7 +527,15 @@ fn brief(message: &Message) -> String {
                 .iter()
                 .map(|r| format!("{}@{} {}", r.key.client, r.seq, state_name(&r.state)))
                 .collect();
-            format!("delta {} {}..{}/{} reset {} [{}]", d.origin, d.since, d.to, d.head, d.reset, data.join(", "))
+            format!(
+                "delta {} {}..{}/{} reset {} [{}]",
+                d.origin,
+                d.since,
+                d.to,
+                d.head,
+                d.reset,
+                data.join(", ")
+            )
         }
         Message::Relay(r) => {
             let beats: Vec<String> = r
@@ -539,7 +552,9 @@ fn brief(message: &Message) -> String {
 fn state_name(state: &dyad_distro::message::DatumState) -> String {
     use dyad_distro::message::DatumState;
     match state {
-        DatumState::Live { value, healthy } => format!("live {} healthy {healthy} age {}", value.dot, value.age),
+        DatumState::Live { value, healthy } => {
+            format!("live {} healthy {healthy} age {}", value.dot, value.age)
+        }
         DatumState::Gone => "gone".into(),
         DatumState::Yield { to, .. } => format!("yield to {to}"),
     }
