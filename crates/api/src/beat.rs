@@ -12,7 +12,7 @@ use dyad_naming::Switches;
 use dyad_naming::ports::BeatOutcome;
 use dyad_types::check::{self, Input};
 use dyad_types::instance::{BEAT_INTERVAL_MS, KEY_BEAT_INTERVAL, WEIGHT_MAX, clamp_weight, duration_key};
-use dyad_types::key::DEFAULT_CLUSTER;
+use dyad_types::key::{DEFAULT_CLUSTER, cluster_name};
 use dyad_types::{ClientId, Instance, InstanceIdKind, Lifetime, PublicationKey};
 
 use crate::delegate::{Write, delegate};
@@ -97,7 +97,7 @@ fn read_beat(text: &str, cluster: Option<&str>) -> Result<Instance, ApiError> {
         return Err(ApiError::Weight);
     }
     let mut instance = Instance::new(&beat.ip, check::parse_port(&port)?);
-    instance.cluster = cluster.into();
+    instance.cluster = cluster_name(cluster);
     instance.weight = clamp_weight(beat.weight);
     instance.metadata = beat.metadata;
     Ok(instance)

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use dyad_naming::java::{parse_boolean, parse_int};
 use dyad_types::check::{self, Input};
 use dyad_types::instance::{WEIGHT_MAX, clamp_weight};
-use dyad_types::key::{DEFAULT_CLUSTER, DEFAULT_GROUP, grouped, split_grouped};
+use dyad_types::key::{DEFAULT_CLUSTER, DEFAULT_GROUP, cluster_name, grouped, split_grouped};
 use dyad_types::{Instance, InstanceIdKind, Lifetime, Metadata, ServiceKey};
 
 use crate::error::ApiError;
@@ -103,10 +103,7 @@ pub(crate) fn read_instance(
         instance.weight = parse_weight(weight)?;
     }
     instance.enabled = params.either(Key::Enabled, Key::Enable).is_none_or(parse_boolean);
-    let cluster = params.either(Key::ClusterName, Key::Cluster).unwrap_or(DEFAULT_CLUSTER);
-    if cluster != DEFAULT_CLUSTER {
-        instance.cluster = cluster.into();
-    }
+    instance.cluster = cluster_name(params.either(Key::ClusterName, Key::Cluster).unwrap_or(DEFAULT_CLUSTER));
     instance.metadata = metadata;
     instance.id = InstanceIdKind::Simple;
     let ephemeral = params.get(Key::Ephemeral).map_or(ephemeral_by_default, parse_boolean);

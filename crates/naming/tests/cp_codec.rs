@@ -21,7 +21,7 @@ fn samples() -> Vec<CpCommand> {
         healthy: false,
         enabled: false,
         metadata: metadata.clone(),
-        id: InstanceIdKind::Custom("17".into()),
+        id: InstanceIdKind::Custom("17".to_owned().into()),
         ..Instance::new("10.0.0.1", 8080)
     };
     let address = instance.address();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::key::{Address, DEFAULT_CLUSTER};
+use crate::key::{Address, DEFAULT_CLUSTER, cluster_name};
 use crate::metadata::Metadata;
 
 /// Milliseconds between two beats of an HTTP client, unless its metadata says otherwise.
@@ -33,8 +33,8 @@ pub enum InstanceIdKind {
     Simple,
     /// The same, of an instance that a beat registered: `instanceIdGenerator` is not shown.
     Beat,
-    /// Generated at registration, e.g. by `snowflake`.
-    Custom(Arc<str>),
+    /// Generated at registration, e.g. by `snowflake`. A thin pointer: it is rare, and every instance has room for it.
+    Custom(Arc<String>),
 }
 
 /// One instance. `healthy` is what the client said at registration; the present health is the registry's.
@@ -57,7 +57,7 @@ impl Instance {
         Instance {
             ip: Arc::from(ip),
             port,
-            cluster: Arc::from(DEFAULT_CLUSTER),
+            cluster: cluster_name(DEFAULT_CLUSTER),
             weight: 1.0,
             healthy: true,
             enabled: true,

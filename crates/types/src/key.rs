@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Separates group and service in a grouped name (`NamingUtils.getGroupedName`).
 const GROUP_SEPARATOR: &str = "@@";
@@ -13,6 +13,12 @@ pub const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
 pub const DEFAULT_NAMESPACE: &str = "public";
 /// The cluster of an instance that names none (`UtilsAndCommons.DEFAULT_CLUSTER_NAME`).
 pub const DEFAULT_CLUSTER: &str = "DEFAULT";
+
+/// A cluster's name for storing: nearly all instances are in the default cluster and share its one allocation.
+pub fn cluster_name(name: &str) -> Arc<str> {
+    static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(DEFAULT_CLUSTER));
+    if name == DEFAULT_CLUSTER { DEFAULT.clone() } else { Arc::from(name) }
+}
 
 /// A namespace id. `''` and `public` are one namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::instance::{Instance, InstanceIdKind, clamp_weight};
+use crate::key::cluster_name;
 use crate::metadata::Metadata;
 
 /// A publication with its encoded form. Equality is equality of the bytes.
@@ -181,7 +182,7 @@ impl TryFrom<InstanceRecord> for Instance {
         Ok(Instance {
             ip: record.ip.into(),
             port,
-            cluster: record.cluster.into(),
+            cluster: cluster_name(&record.cluster),
             weight: clamp_weight(record.weight),
             healthy: !record.unhealthy,
             enabled: !record.disabled,
@@ -194,6 +195,12 @@ impl TryFrom<InstanceRecord> for Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Hundreds of thousands are held: with its two counts one must fit into the allocator's class of 128 bytes.
+    #[test]
+    fn a_shared_publication_is_small() {
+        assert!(size_of::<Publication>() + 2 * size_of::<usize>() <= 128, "{}", size_of::<Publication>());
+    }
 
     #[test]
     fn decoding_gives_back_what_was_encoded() {

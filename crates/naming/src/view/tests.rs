@@ -51,7 +51,7 @@ fn the_id_and_its_generator_are_shown_by_kind_and_metadata() {
         (InstanceIdKind::None, Default::default(), false, Some("\"simple\"")),
         (InstanceIdKind::Beat, Default::default(), true, None),
         (
-            InstanceIdKind::Custom("7#DEFAULT#g@@s".into()),
+            InstanceIdKind::Custom("7#DEFAULT#g@@s".to_owned().into()),
             generator("snowflake"),
             true,
             Some("\"snowflake\""),
