@@ -78,7 +78,7 @@ fn recorded_exchanges_get_the_same_answers() {
     assert!(wrong.is_empty(), "{} of {seen} lines:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Requests as 1.x clients send them: Java 1.2.1 (recorded: all in the query, an empty form body, the beat in the body, a
+/// Requests as 1.x clients send them: Java 1.2.1 (modelled on recorded calls: all in the query, an empty form body, the beat in the body, a
 /// beat before its registration), Python 0.1.x (the beat in the query, numbers as text), Go 1.x (all in the body).
 #[test]
 fn requests_of_1_x_clients_are_understood() {

@@ -11,7 +11,7 @@ use dyad_proto::cluster::cluster_client::ClusterClient;
 use dyad_proto::cluster::{HelloReply, HelloRequest};
 use dyad_types::MemberId;
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tonic::transport::Channel;
 
 use crate::dial::Dialer;
@@ -48,6 +48,8 @@ pub struct Directory {
     entries: Vec<Entry>,
     channels: Vec<Channel>,
     found: RwLock<BTreeMap<String, Found>>,
+    /// Per entry: its member asked who we are, so it is there now.
+    greeted: Vec<Notify>,
     /// Bumped whenever an answer changed.
     changed: watch::Sender<u64>,
 }
@@ -63,7 +65,9 @@ impl Directory {
     ) -> Result<Directory, tonic::transport::Error> {
         let channels =
             entries.iter().map(|e| dialer.channel(&e.cluster_address)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Directory { me, nonce, entries, channels, found: RwLock::default(), changed: watch::channel(0).0 })
+        let greeted = entries.iter().map(|_| Notify::new()).collect();
+        let changed = watch::channel(0).0;
+        Ok(Directory { me, nonce, entries, channels, found: RwLock::default(), greeted, changed })
     }
 
     pub fn me(&self) -> MemberId {
@@ -122,6 +126,18 @@ impl Directory {
     pub fn set_own(&self, address: &str, incarnation: u64) {
         let members = self.sorted_addresses();
         self.note(address, Found { member: self.me, incarnation, cluster_id: None, members, me: true });
+    }
+
+    /// The member of this address asked who we are: whoever waits to ask it need not wait longer.
+    pub(crate) fn greeted(&self, address: &str) {
+        if let Some(at) = self.entries.iter().position(|entry| entry.address == address) {
+            self.greeted[at].notify_one();
+        }
+    }
+
+    /// Completes when the member of entry `at` asks who we are.
+    pub(crate) async fn greeting(&self, at: usize) {
+        self.greeted[at].notified().await;
     }
 
     /// Asks entry `at` who it is.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_distro::{Message, codec};
+use dyad_distro::{Input, Message, codec};
 use dyad_proto::cluster::Frame;
 use dyad_proto::cluster::cluster_client::ClusterClient;
 use dyad_types::MemberId;
@@ -39,13 +39,17 @@ pub async fn run_peer(directory: Arc<Directory>, ap: Arc<Ap>, at: usize, stop: C
             Ok(found) => {
                 retry = RETRY_MIN;
                 refusal = None;
+                ap.input(Input::Answered(found.member));
                 stream(&directory, &ap, at, found.member, &stop).await;
                 ap.peer_down(found.member);
                 pause(&stop, RETRY_MIN).await;
             }
             Err(status) => {
                 note_refusal(&directory.entries()[at].address, &status, &mut refusal);
-                pause(&stop, retry).await;
+                tokio::select! {
+                    () = pause(&stop, retry) => {}
+                    () = directory.greeting(at) => {}
+                }
                 retry = (retry * 2).min(RETRY_MAX);
             }
         }
@@ -100,8 +104,11 @@ async fn stream(directory: &Directory, ap: &Ap, at: usize, member: MemberId, sto
             }
             _ = ask.tick() => {
                 // An address can change hands (an emptied disk, a re-used container address).
-                if let Ok(found) = directory.hello(at).await && found.member != member {
-                    return;
+                match directory.hello(at).await {
+                    Ok(found) if found.member != member => return,
+                    Ok(_) => ap.input(Input::Answered(member)),
+                    // The stream itself shows whether the peer is there.
+                    Err(_) => {}
                 }
             }
             () = stop.cancelled() => return,

@@ -18,7 +18,7 @@ use crate::ap::Ap;
 use crate::directory::Directory;
 use crate::tls::ClusterTls;
 
-/// A gossip stream without a frame for this long is closed (distro-rules 23); pings come each 500 ms.
+/// A gossip stream without a frame for this long is closed (rule 23); pings come each 500 ms.
 pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(3);
 /// The largest frame: a delta of 1 MiB with its envelope, and room.
 pub(crate) const FRAME_MAX: usize = 4 * 1024 * 1024;
@@ -53,7 +53,8 @@ impl ClusterService {
         ClusterService { directory, ap, cluster_id, streams: Arc::default() }
     }
 
-    /// Serves the cluster port until `shutdown` ends. `raft` holds the raft service.
+    /// Serves the cluster port until `shutdown` ends, then at once no longer: peers keep their streams open for as long
+    /// as they can, and by then they have been told that this member leaves. `raft` holds the raft service.
     ///
     /// # Errors
     /// When the TLS configuration is refused or accepting fails for good.
@@ -64,7 +65,7 @@ impl ClusterService {
         raft: Routes,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), tonic::transport::Error> {
-        tonic::transport::Server::builder()
+        let server = tonic::transport::Server::builder()
             .tls_config(tls.server().timeout(HANDSHAKE_TIMEOUT))?
             .tcp_nodelay(true)
             .max_concurrent_streams(STREAMS_MAX)
@@ -74,14 +75,18 @@ impl ClusterService {
             .initial_connection_window_size(8 * 1024 * 1024)
             .add_routes(raft)
             .add_service(ClusterServer::new(self).max_decoding_message_size(FRAME_MAX))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
-            .await
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::select! {
+            result = server => result,
+            () = shutdown => Ok(()),
+        }
     }
 }
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
-    async fn hello(&self, _request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
+    async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
+        self.directory.greeted(&request.get_ref().address);
         let cluster_id = self.cluster_id.cluster_id().await;
         let cluster_id = cluster_id.map(|id| id.to_be_bytes().to_vec()).unwrap_or_default();
         Ok(Response::new(HelloReply {

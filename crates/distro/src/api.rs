@@ -21,6 +21,9 @@ pub enum Input {
     Members { configured: usize, known: Vec<MemberId> },
     /// Retirements of the applied raft state: every incarnation of the member up to the given one.
     Retired(Vec<Origin>),
+    /// The peer answered the shell's question who it is. A member that loads waits for such a peer's frames too: it may
+    /// hold what the others, starting as well, have not.
+    Answered(MemberId),
     /// The stream to a peer broke: what was in flight is sent again after the next ping.
     StreamDown(MemberId),
     /// SIGTERM: peers claim the records, then [`Action::Left`].

@@ -177,6 +177,12 @@ impl Distro {
             Input::Message { from, stream, message } => self.message(from, stream, message),
             Input::Members { configured, known } => self.set_members(configured, &known),
             Input::Retired(origins) => origins.into_iter().for_each(|origin| self.retire(origin)),
+            Input::Answered(peer) => {
+                let at = self.at;
+                if let Some(peer) = self.peers.get_mut(peer) {
+                    peer.answered = Some(at);
+                }
+            }
             Input::StreamDown(peer) => self.stream_down(peer),
             Input::Leave => self.leave(),
             Input::Switches { health_check, expire_instance } => {

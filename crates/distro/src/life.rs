@@ -90,8 +90,8 @@ impl Distro {
         }
     }
 
-    /// Every peer heard in the last 3 s has answered, what it had then is here, and one of them serves, or all of us
-    /// are starting and we are a majority.
+    /// Every peer heard in the last 3 s, by its frames or by an answer outside them, has echoed, what it had then is here,
+    /// and one of them serves, or all of us are starting and we are a majority.
     fn is_loaded(&self) -> bool {
         if self.peers.is_standalone() {
             return true;
@@ -104,7 +104,9 @@ impl Distro {
             .peers
             .iter()
             .filter(|p| p.configured)
-            .filter(|p| p.direct.is_some_and(|at| self.at.saturating_sub(at) <= self.timing.heard))
+            .filter(|p| {
+                p.direct.max(p.answered).is_some_and(|at| self.at.saturating_sub(at) <= self.timing.heard)
+            })
             .collect();
         let is_here =
             |dot: &Dot| self.is_retired(dot.origin) || dot.origin == self.origin() || self.has_reached(*dot);
@@ -381,7 +383,7 @@ impl Distro {
         }
     }
 
-    // ---- leaving (distro.md 4) ----
+    // ---- leaving (docs/distro.md) ----
 
     /// The member is silent, and each record of the log is ended or claimed by a member that is heard.
     fn is_left_over(&self, id: LogId) -> bool {

@@ -23,6 +23,8 @@ pub(crate) struct Peer {
     pub(crate) heard: Option<u64>,
     /// Active time of its last own frame.
     pub(crate) direct: Option<u64>,
+    /// Active time at which it last answered a question outside the stream: it is alive, its frames will come.
+    pub(crate) answered: Option<u64>,
     pub(crate) stream: u64,
     /// Its copy of the own log.
     pub(crate) acked: u64,
@@ -34,7 +36,7 @@ pub(crate) struct Peer {
     /// Its last digest showed all that this member had at the one before (`mark`).
     pub(crate) in_step: bool,
     pub(crate) mark: Vec<Dot>,
-    /// Skipped for forwards until its next ping (distro.md 3).
+    /// Skipped for forwards until its next ping (docs/distro.md).
     pub(crate) skip: bool,
     pub(crate) echo: Option<Vec<Dot>>,
     pub(crate) leave_acked: bool,
@@ -52,6 +54,7 @@ impl Peer {
             state: MemberState::Joining,
             heard: None,
             direct: None,
+            answered: None,
             stream: 0,
             acked: 0,
             resetting: None,

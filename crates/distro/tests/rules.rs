@@ -318,7 +318,7 @@ fn a_member_alone_does_not_become_ready() {
     assert_eq!(net.replies, [(1, Outcome::Done)]);
 }
 
-/// distro.md 4, Leaving.
+/// docs/distro.md, Leaving.
 #[test]
 fn a_leaving_member_is_relieved_of_its_records() {
     let mut net = Net::ready(3);

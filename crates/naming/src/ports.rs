@@ -51,7 +51,7 @@ pub trait CpSink: Send + Sync + 'static {
 
 /// The AP half as the front ends see it. Works without a raft leader.
 pub trait Ephemeral: Send + Sync + 'static {
-    /// Registers or replaces the client's publication. Answered by distro-rules 8.
+    /// Registers or replaces the client's publication. Answered by rule 8 of docs/distro.md.
     fn register(
         &self,
         key: PublicationKey,

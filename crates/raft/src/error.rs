@@ -22,7 +22,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The process's exit code (architecture: 3 in use, 4 corrupt, 5 disk error).
+    /// The process's exit code (3 in use, 4 corrupt, 5 disk error).
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Locked { .. } => 3,

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Su
 
 use crate::settings::{Row, TABLE};
 
-/// A service registry and configuration center that speaks Nacos.
+/// A service registry that speaks Nacos.
 #[derive(Debug, Parser)]
 #[command(name = "dyad", version, propagate_version = false, arg_required_else_help = true)]
 pub struct Cli {

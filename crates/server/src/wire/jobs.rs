@@ -14,6 +14,8 @@ use super::clock::monotonic;
 /// How often empty services and overrides are looked for (`ExpiredMetadataCleaner`).
 const SWEEP: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
+/// How often the members' names are looked up for the probes, in ms.
+const RESOLVE_MS: u64 = 10_000;
 
 /// Starts all of it; each task ends with `parts.stop`.
 pub(crate) fn spawn(parts: &Arc<Parts>) {
@@ -22,7 +24,7 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
     parts.tasks.spawn(parts.probes.clone().run(parts.raft.clone(), stop()));
     parts.tasks.spawn(every(SWEEP, parts.clone(), sweep));
     parts.tasks.spawn(every(SECOND, parts.clone(), |parts| parts.lines.tick(monotonic())));
-    parts.tasks.spawn(every(SECOND, parts.clone(), probers));
+    parts.tasks.spawn(probers(parts.clone()));
     if parts.directory.is_some() {
         parts.tasks.spawn(follow_directory(parts.clone()));
     }
@@ -57,14 +59,39 @@ fn sweep(parts: &Arc<Parts>) {
     }
 }
 
-/// Tells the probe schedule who else probes, and which addresses are never dialed.
-fn probers(parts: &Arc<Parts>) {
-    let live: Vec<MemberId> = parts.ap.inspect(|core, _| {
-        let peers = core.status().peers;
-        peers.iter().filter(|p| p.configured && p.state.times() && !p.down).map(|p| p.member).collect()
-    });
-    let cluster: Vec<SocketAddr> = parts.cluster.into_iter().collect();
-    parts.probes.set_members(&live, &cluster, monotonic());
+/// Tells the probe schedule, once a second, who else probes and which addresses are never dialed: the members' cluster
+/// ports, by the addresses that their names have now.
+async fn probers(parts: Arc<Parts>) {
+    let mut tick = tokio::time::interval(SECOND);
+    let mut cluster: Vec<SocketAddr> = Vec::new();
+    let mut resolved = None;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = parts.stop.cancelled() => return,
+        }
+        let now = monotonic();
+        if resolved.is_none_or(|at| now.since(at) >= RESOLVE_MS) {
+            cluster = cluster_sockets(&parts).await;
+            resolved = Some(now);
+        }
+        let live: Vec<MemberId> = parts.ap.inspect(|core, _| {
+            let peers = core.status().peers;
+            peers.iter().filter(|p| p.configured && p.state.times() && !p.down).map(|p| p.member).collect()
+        });
+        parts.probes.set_members(&live, &cluster, now);
+    }
+}
+
+async fn cluster_sockets(parts: &Parts) -> Vec<SocketAddr> {
+    let mut sockets: Vec<SocketAddr> = parts.cluster.into_iter().collect();
+    for entry in parts.directory.iter().flat_map(|directory| directory.entries()) {
+        // A name that does not resolve now cannot be dialed by it either.
+        if let Ok(found) = tokio::net::lookup_host(&entry.cluster_address).await {
+            sockets.extend(found);
+        }
+    }
+    sockets
 }
 
 /// Gives the core the members' identities as they become known or change.

@@ -96,7 +96,7 @@ impl Collected {
         )?;
         out.family(
             "distro_digest_equal",
-            "1 when the peer's last digest equals the present one",
+            "1 when the peer is in step: it has what this member had one digest ago, and the same records",
             of(&|p| p.digest_equal.into()),
         )?;
         out.family("distro_peer_up", "1 while the peer is heard", of(&|p| (!p.down).into()))?;

@@ -16,7 +16,7 @@ pub use rng::Rng;
 /// An invariant that did not hold.
 #[derive(Clone, Debug)]
 pub struct Violation {
-    /// H1, I2, … as in ARCHITECTURE.md.
+    /// H1, I2, … as in docs/reliability.md.
     pub invariant: &'static str,
     /// Simulated milliseconds.
     pub at: u64,
