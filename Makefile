@@ -78,7 +78,7 @@ target/shim/shim.so: tests/shim/shim.c
 # One static binary and nothing else. The classic builder does, and is everywhere.
 image: $(COMPOSE_DIR)/.env
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST) -p dyad
-	cp $(STATIC) $(COMPOSE_DIR)/dyad
+	strip -o $(COMPOSE_DIR)/dyad $(STATIC)
 	DOCKER_BUILDKIT=0 docker build --tag dyad:local $(COMPOSE_DIR)
 
 # The cluster's secret: made once, readable by its owner only, never in the repository.
