@@ -10,11 +10,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
+/// The platform that this runs on: packages of other platforms need not have been downloaded.
+fn host() -> String {
+    let out = Command::new("rustc").arg("-vV").output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+}
+
 /// Package name → names of all packages that it reaches through normal dependencies.
 fn reach() -> BTreeMap<String, BTreeSet<String>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let out = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(["metadata", "--format-version", "1", "--filter-platform", &host()])
         .current_dir(root())
         .output()
         .unwrap();
@@ -26,9 +33,11 @@ fn reach() -> BTreeMap<String, BTreeSet<String>> {
         names.insert(package["id"].as_str().unwrap().into(), package["name"].as_str().unwrap().into());
     }
     for node in meta["resolve"]["nodes"].as_array().unwrap() {
-        let normal = node["deps"].as_array().unwrap().iter().filter(|dep| {
-            dep["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null())
-        });
+        let normal = node["deps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|dep| dep["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null()));
         edges.insert(
             node["id"].as_str().unwrap().into(),
             normal.map(|dep| dep["pkg"].as_str().unwrap().to_owned()).collect(),

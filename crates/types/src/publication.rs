@@ -40,8 +40,10 @@ impl Publication {
     }
 
     pub fn batch(instances: Vec<Instance>) -> Arc<Publication> {
-        let record =
-            PublicationRecord { instances: instances.iter().map(InstanceRecord::from).collect(), batch: true };
+        let record = PublicationRecord {
+            instances: instances.iter().map(InstanceRecord::from).collect(),
+            batch: true,
+        };
         Arc::new(Publication {
             instances: Instances::Batch(instances.into_boxed_slice()),
             bytes: record.encode_to_vec().into(),
