@@ -232,7 +232,7 @@ impl World {
         let members = self.nodes.len();
         let one_way = self.rng.chance(400);
         self.count(if one_way { "one-way" } else { "cut" });
-        let number = self.rng.next();
+        let number = self.rng.next_u64();
         let mut side = vec![false; members];
         let pair = self.rng.chance(300);
         let (a, b) = (self.rng.below(members), self.rng.below(members));

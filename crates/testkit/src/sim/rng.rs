@@ -16,7 +16,7 @@ impl Rng {
         Rng([next(), next(), next(), next()])
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         let s = &mut self.0;
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
         let t = s[1] << 17;
@@ -31,7 +31,7 @@ impl Rng {
 
     /// A number in low..high.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low).max(1)
+        low + self.next_u64() % (high - low).max(1)
     }
 
     pub fn below(&mut self, n: usize) -> usize {
@@ -40,6 +40,6 @@ impl Rng {
 
     /// True in `per_mille` of 1,000 cases.
     pub fn chance(&mut self, per_mille: u64) -> bool {
-        self.next() % 1_000 < per_mille
+        self.next_u64() % 1_000 < per_mille
     }
 }

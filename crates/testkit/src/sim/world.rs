@@ -219,12 +219,12 @@ impl World {
                     self.wake(node);
                 }
             }
-            Ev::Net { to, .. } => self.to_node(to, event),
-            Ev::Request { node, .. } => self.to_node(node, event),
+            Ev::Net { to, .. } => self.deliver_to(to, event),
+            Ev::Request { node, .. } => self.deliver_to(node, event),
         }
     }
 
-    fn to_node(&mut self, to: usize, event: Ev) {
+    fn deliver_to(&mut self, to: usize, event: Ev) {
         let node = &mut self.nodes[to];
         if node.core.is_none() {
             if let Ev::Request { client, req, .. } = event {
@@ -240,10 +240,10 @@ impl World {
             return;
         }
         match event {
-            Ev::Net { from, from_id, to, stream, message } => {
-                if self.nodes[from].id == from_id || stream > 0 {
-                    self.input(to, Input::Message { from: from_id, stream, message: *message });
-                }
+            Ev::Net { from, from_id, to, stream, message }
+                if self.nodes[from].id == from_id || stream > 0 =>
+            {
+                self.input(to, Input::Message { from: from_id, stream, message: *message });
             }
             Ev::Request { client, req, node, op } => self.request(client, req, node, op),
             _ => {}
