@@ -1,3 +1,5 @@
+//! Tests of the commands, apply, limits and the snapshot of the CP state.
+
 use dyad_types::{Address, Instance, Metadata};
 
 use super::*;

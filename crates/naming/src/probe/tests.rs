@@ -1,3 +1,5 @@
+//! Tests of the probe schedule: who probes what, when, and what a result changes.
+
 use dyad_types::Instance;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the registry: merging, lifetimes, limits, the sweep.
+
 use dyad_types::{ClientId, Instance, MemberId, Metadata};
 
 use super::*;

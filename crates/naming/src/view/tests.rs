@@ -1,3 +1,5 @@
+//! Tests of the views: selection, protection, and the JSON as recorded answers have it.
+
 use dyad_types::InstanceIdKind;
 
 use super::*;
