@@ -5,7 +5,7 @@ use dyad_types::{Dot, Millis, PublicationKey, placement};
 use crate::api::Event;
 use crate::core::{Contest, Distro, New, Stashed};
 use crate::relay::{Known, Pending, Purpose};
-use crate::store::{KeyId, RecState, Record};
+use crate::store::{KeyId, LogId, RecState, Record};
 
 impl Distro {
     /// Looks at a key again after a record of it came or went.
@@ -160,12 +160,35 @@ impl Distro {
         }
     }
 
+    /// Rule 16 for a copy: a retired log is dropped here, and with it the only record here of the newest registration. The
+    /// members that retired it may never have seen that record and show an older one. Nothing comes back by it: the beat
+    /// is unknown here, so it counts as old and makes nobody a holder (rule 12), and a covered dot is never given.
+    pub(crate) fn stash_copy(&mut self, id: KeyId, log: LogId) {
+        let Some(entry) = self.store.entry(id).filter(|e| e.key.client.is_beat() && e.slot.is_none()) else {
+            return;
+        };
+        let Some(newest) = entry.newest().filter(|r| r.log == log) else { return };
+        let elsewhere = entry.visible().any(|r| r.log != log && r.dot == newest.dot);
+        let stashed = self.stash.get(&entry.key).is_some_and(|s| s.reg >= newest.reg);
+        if elsewhere || stashed {
+            return;
+        }
+        let (key, known) = (entry.key.clone(), Known::of(newest));
+        if let Some(known) = known {
+            self.keep_aside(key, known, Millis(0));
+        }
+    }
+
     pub(crate) fn stash_record(&mut self, id: KeyId, record: &Record) {
         let Some(entry) = self.store.entry(id) else { return };
         let (Some(slot), Some(known)) = (&entry.slot, Known::of(record)) else { return };
+        let (key, last) = (entry.key.clone(), slot.last());
+        self.keep_aside(key, known, last);
+    }
+
+    fn keep_aside(&mut self, key: PublicationKey, known: Known, last: Millis) {
         let Known { publication, dot, reg } = known;
-        let key = entry.key.clone();
-        let stashed = Stashed { publication, dot, reg, last: slot.last(), at: self.at, sent: None };
+        let stashed = Stashed { publication, dot, reg, last, at: self.at, sent: None };
         while self.stash_order.len() >= self.limits.stash
             && let Some((_, oldest)) = self.stash_order.pop_front()
         {
@@ -173,6 +196,17 @@ impl Distro {
         }
         self.stash.insert(key.clone(), stashed);
         self.stash_order.push_back((self.at, key));
+    }
+
+    /// Rule 16 when the holder is this member itself: what it kept aside, if that is newer than `known` and not ended.
+    pub(crate) fn or_stashed(&mut self, id: KeyId, known: Known) -> Known {
+        let Some(entry) = self.store.entry(id) else { return known };
+        let newer = |s: &Stashed| s.reg > known.reg && !entry.is_covered(s.dot);
+        if !self.stash.get(&entry.key).is_some_and(newer) {
+            return known;
+        }
+        let stashed = self.stash.remove(&entry.key);
+        stashed.map_or(known, |s| Known { publication: s.publication, dot: s.dot, reg: s.reg })
     }
 
     pub(crate) fn forget_stash(&mut self, key: &PublicationKey) {

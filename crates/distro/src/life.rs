@@ -27,6 +27,15 @@ impl Distro {
 
     /// Rule 24: records of an origin that was not heard for 15 s count as unhealthy here.
     fn soften(&mut self) {
+        let quiet: Vec<LogId> = self
+            .store
+            .logs()
+            .filter(|(id, log)| *id != self.own && self.at.saturating_sub(log.heard) > self.timing.heard)
+            .map(|(id, _)| id)
+            .collect();
+        for &id in &quiet {
+            self.store.log_mut(id).quiet = true;
+        }
         let silent: Vec<LogId> = self
             .store
             .logs()
@@ -197,9 +206,12 @@ impl Distro {
     /// A retired log whose member was heard here not long ago is that of a member that comes out of a partition and is
     /// about to refute: its records stay in view until the next incarnation's log is here, for a few seconds at most.
     fn doom(&mut self, id: LogId) {
-        let until = self.at + self.timing.refute_wait;
+        let (at, wait) = (self.at, self.timing.refute_wait);
+        let until = at + wait;
         let log = self.store.log_mut(id);
-        if log.soft || log.superseded.is_some() || log.left {
+        // The ping that tells of the next incarnation may come with the retirement, and before that incarnation's log.
+        let long_superseded = log.superseded.is_some_and(|since| at.saturating_sub(since) >= wait);
+        if log.soft || long_superseded || log.left {
             self.drop_log(id);
         } else if log.doomed.is_none() {
             log.doomed = Some(until);
@@ -223,6 +235,7 @@ impl Distro {
         let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
         self.event(Event::Retired { origin, records: keys.len() });
         for key in keys {
+            self.stash_copy(key, id);
             let Some(entry) = self.store.entry(key) else { continue };
             let Some(record) = entry.record(id) else { continue };
             let others = || entry.records.iter().filter(|r| r.log != id);
@@ -482,7 +495,8 @@ impl Distro {
             // Held here too: the leaver's is the fresher one if it is healthy and this one is not.
             return state == RecState::Live && self.refresh(key, now);
         }
-        let Some(Known { publication, dot, reg }) = entry.newest().and_then(Known::of) else { return false };
+        let Some(known) = entry.newest().and_then(Known::of) else { return false };
+        let Known { publication, dot, reg } = self.or_stashed(key, known);
         self.hold(key, now);
         let publication = Some(publication);
         self.append(key, New { state, publication, dot: Some(dot), reg, ..New::default() });

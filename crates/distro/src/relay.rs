@@ -146,6 +146,7 @@ impl Distro {
 
     /// Times the record from now on; the dot stays (rule 1).
     pub(crate) fn adopt(&mut self, id: KeyId, known: Known, last: Millis) -> Dot {
+        let known = self.or_stashed(id, known);
         if let Some(key) = self.key(id) {
             self.event(Event::Adopted(key));
         }

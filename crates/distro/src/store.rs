@@ -156,6 +156,8 @@ pub(crate) struct Log {
     pub(crate) heard: u64,
     /// Rule 24: counts as unhealthy here.
     pub(crate) soft: bool,
+    /// Not heard for a few seconds: a Yield to it does not settle.
+    pub(crate) quiet: bool,
     /// Active time since which a newer incarnation is known.
     pub(crate) superseded: Option<u64>,
     /// Of a reset under way: the keys seen, and the active time it began.
@@ -186,6 +188,7 @@ impl Log {
             hash: 0,
             heard,
             soft: false,
+            quiet: false,
             superseded: None,
             reset: None,
             target: 0,
@@ -371,7 +374,10 @@ impl Store {
         self.take(id, record.log);
         if record.state == RecState::Yield {
             let to = record.rare.as_ref().map_or(Dot::default(), |r| r.to);
-            if self.log_id(to.origin).map(|id| self.log(id)).is_some_and(|log| log.seq >= to.seq && !log.soft)
+            if self
+                .log_id(to.origin)
+                .map(|id| self.log(id))
+                .is_some_and(|log| log.seq >= to.seq && !log.quiet)
             {
                 record.state = RecState::Settled;
             } else {

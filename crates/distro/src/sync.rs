@@ -120,6 +120,14 @@ impl Distro {
     fn heard_of(&mut self, id: LogId, at: u64) {
         let log = self.store.log_mut(id);
         log.heard = log.heard.max(at);
+        if log.quiet && self.at.saturating_sub(log.heard) <= self.timing.heard {
+            log.quiet = false;
+            if !log.soft {
+                let Log { origin, seq, .. } = *log;
+                self.settle_yields(origin, seq);
+            }
+        }
+        let log = self.store.log_mut(id);
         if log.soft && self.at.saturating_sub(log.heard) <= self.timing.soft_unhealthy {
             self.set_soft(id, false);
             let Log { origin, seq, .. } = *self.store.log(id);
@@ -526,8 +534,8 @@ impl Distro {
     fn reached(&mut self, id: LogId) {
         let Log { origin, seq, .. } = *self.store.log(id);
         self.drop_doomed(Some(origin.member));
-        if !self.store.log(id).soft {
-            // A Yield to an origin that is not heard here yet counts on: the one that gave the record up has heard it.
+        if !self.store.log(id).quiet {
+            // A Yield to an origin that is not heard here now counts on: the one that gave the record up has heard it.
             self.settle_yields(origin, seq);
         }
         self.run_write_copies();
