@@ -119,6 +119,12 @@ impl Distro {
         self.vouched(key).into_iter().chain(stashed).collect()
     }
 
+    /// What the deregistrations known here end: the newest dot per origin and log.
+    pub fn deregistered(&self, key: &PublicationKey) -> Vec<Dot> {
+        let entry = self.store.find(key).and_then(|id| self.store.entry(id));
+        entry.map_or(Vec::new(), |e| e.records.iter().flat_map(|r| r.covers().iter().copied()).collect())
+    }
+
     /// True when any log here has a deregistration of the dot.
     pub fn is_deregistered(&self, key: &PublicationKey, dot: Dot) -> bool {
         self.store.find(key).and_then(|id| self.store.entry(id)).is_some_and(|e| e.is_covered(dot))
@@ -130,9 +136,9 @@ impl Distro {
     }
 
     /// Loses the newest copied record of a member that is heard, as a fault of memory or of a program would: the hash
-    /// check must find it. For the simulator.
+    /// check must find it. Gives the owner of the log. For the simulator.
     #[doc(hidden)]
-    pub fn lose_a_copy(&mut self) -> bool {
+    pub fn lose_a_copy(&mut self) -> Option<MemberId> {
         let copies = self.store.logs().filter(|(id, log)| {
             let heard = self.at.saturating_sub(log.heard) <= self.timing.heard;
             *id != self.own && log.is_complete() && heard && log.superseded.is_none() && log.doomed.is_none()
@@ -143,9 +149,8 @@ impl Distro {
             };
             log.by_seq.values().rev().find(live).map(|&key| (id, key))
         });
-        if let Some((log, key)) = found {
-            self.drop_record(key, log);
-        }
-        found.is_some()
+        let (log, key) = found?;
+        self.drop_record(key, log);
+        Some(self.store.log(log).origin.member)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::clients::{Answered, Wish};
+use super::faults::REPAIR_WITHIN;
 use super::world::{World, version};
 
 /// A beat answered that long ago counts (H1), in ms.
@@ -14,10 +15,13 @@ const SETTLES_AFTER: u64 = 15_000;
 const SETTLES_WITHIN: u64 = 8_000;
 /// A client without beats for that long does not come back (H5), in ms.
 const DEAD_AFTER: u64 = 45_000;
+/// A refuting member keeps records with a real beat this young (rule 22), in ms.
+const REFUTE_BEAT: u64 = 15_000;
 
 impl World {
     pub(super) fn check(&mut self) {
         self.note_cuts();
+        self.note_repairs();
         if self.freeze_from.is_some() {
             return;
         }
@@ -41,6 +45,25 @@ impl World {
                 self.nodes.iter().filter_map(|n| n.core.as_ref()).filter(|c| c.holds(&client.key)).count();
             client.unsettled =
                 if holders == 1 { None } else { client.unsettled.or(Some((self.now, holders))) };
+        }
+    }
+
+    /// Only the owner's hash shows that a copy lacks a record, and only the owner's word replaces the copy: the time for it
+    /// begins when the two can talk.
+    fn note_repairs(&mut self) {
+        let now = self.now;
+        if self.nodes.iter().all(|n| n.whole_at <= now) {
+            self.damaged.clear();
+        }
+        for node in 0..self.nodes.len() {
+            let silent = |&owner: &usize| {
+                let o = &self.nodes[owner];
+                owner != node
+                    && (self.cut[owner][node] || self.cut[node][owner] || o.paused || o.core.is_none())
+            };
+            if self.nodes[node].whole_at > now && self.damaged.iter().any(silent) {
+                self.nodes[node].whole_at = now + REPAIR_WITHIN;
+            }
         }
     }
 
@@ -209,6 +232,16 @@ impl World {
                 }
             }
             self.clients[client].beats.retain(|b| b.node != node);
+        }
+    }
+
+    /// Rule 22: a member that finds itself retired takes only clients with a *real* beat in the last 15 s along. Beats age by
+    /// unfrozen time here, so this differs only after a stop of all members, in which nobody could beat
+    /// (docs/reliability.md, known limits).
+    pub(super) fn forget_old_beats(&mut self, node: usize) {
+        let now = self.now;
+        for client in &mut self.clients {
+            client.beats.retain(|b| b.node != node || now.saturating_sub(b.real) <= REFUTE_BEAT);
         }
     }
 

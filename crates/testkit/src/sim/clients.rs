@@ -39,6 +39,8 @@ pub(super) struct Answered {
     pub at: u64,
     pub node: usize,
     pub life: u64,
+    /// Simulated time, in which a stop of all members counts.
+    pub real: u64,
 }
 
 #[derive(Debug)]
@@ -258,9 +260,13 @@ impl World {
             (Op::Beat, _) => self.answered(client, node, life),
             (Op::Register(version), _) => {
                 self.count("register");
+                // A member that died with its answer on the way may have been the only one that knew (limit 1).
+                let lives_on = self.nodes[node].life == life;
                 let c = &mut self.clients[client];
                 c.registered = true;
-                c.lost = false;
+                if lives_on {
+                    c.lost = false;
+                }
                 c.answered_version = version;
                 c.beats.clear();
                 self.answered(client, node, life);
@@ -280,6 +286,10 @@ impl World {
     }
 
     fn answered(&mut self, client: usize, node: usize, life: u64) {
+        if !self.nodes[node].configured {
+            // It has been removed and does not know yet; what it vouches for ends with it.
+            return;
+        }
         let at = self.unfrozen();
         let c = &self.clients[client];
         let seen = self.nodes[node].view.get(&client).map(super::world::version);
@@ -288,7 +298,7 @@ impl World {
             return;
         }
         let beats = &mut self.clients[client].beats;
-        beats.push_back(Answered { at, node, life });
+        beats.push_back(Answered { at, node, life, real: self.now });
         while beats.len() > 5 {
             beats.pop_front();
         }
@@ -300,6 +310,9 @@ impl World {
         let quiet = self.now.saturating_sub(self.clients[client].last_register) > 6_000;
         let mut dots: Vec<Dot> =
             self.nodes.iter().flat_map(|n| n.core.iter()).flat_map(|c| c.vouched(&key)).collect();
+        // What this deregistration has ended already is in nobody's view any more. A member must know that end as well
+        // before it is judged: one that has merely forgotten an earlier registration knows nothing of this one's end.
+        dots.extend(self.nodes[node].core.iter().flat_map(|c| c.deregistered(&key)));
         dots.sort_unstable();
         dots.dedup();
         let covered =

@@ -26,7 +26,7 @@ pub(super) enum Fault {
 }
 
 /// A lost record must be found and mended within that, in ms.
-const REPAIR_WITHIN: u64 = 8_000;
+pub(super) const REPAIR_WITHIN: u64 = 8_000;
 /// Faults that are never drawn at the same time as a freeze.
 const FREEZE_MARGIN: u64 = 2_600;
 
@@ -297,7 +297,8 @@ impl World {
 
     fn lose_record(&mut self) {
         let Some(node) = self.victim() else { return };
-        if self.nodes[node].core.as_mut().is_some_and(dyad_distro::Distro::lose_a_copy) {
+        if let Some(owner) = self.nodes[node].core.as_mut().and_then(dyad_distro::Distro::lose_a_copy) {
+            self.damaged.extend(self.nodes.iter().position(|n| n.id == owner));
             self.count("lost-record");
             self.log(|| format!("m{node} loses a record"));
             self.rebuild_view(node);

@@ -94,6 +94,8 @@ pub(super) struct World {
     /// Unfrozen time at which the pair was last cut in either way.
     pub last_cut: Vec<Vec<u64>>,
     pub loss: u64,
+    /// Slots whose log lost a record in somebody's copy.
+    pub damaged: Vec<usize>,
     pub raft: Vec<Entry>,
     pub next_member: u64,
     pub run: Run,
@@ -128,6 +130,7 @@ impl World {
             cut: vec![vec![false; members]; members],
             last_cut: vec![vec![0; members]; members],
             loss,
+            damaged: Vec::new(),
             raft: Vec::new(),
             next_member: members as u64 + 1,
             run: Run::default(),
@@ -268,6 +271,10 @@ impl World {
         n.raft_seen = 0;
         n.ready_since = u64::MAX;
         n.streams.iter_mut().for_each(|s| s.0 += 1);
+        if let Some(from) = self.freeze_from {
+            // While the others stand still it runs on, and their silence is real to it: earlier beats say nothing here.
+            n.pause_end = from - self.frozen;
+        }
         let mut config = Config::cluster(n.id, n.incarnation, known.len(), known);
         config.timing.gc_silent = 25_000;
         config.timing.cover_keep = 55_000;
@@ -387,7 +394,10 @@ impl World {
             Event::TookNewer(_) => "took-newer",
             Event::Claimed { .. } => "claim",
             Event::Retired { .. } => "retirement",
-            Event::Refuted { .. } => "refute",
+            Event::Refuted { .. } => {
+                self.forget_old_beats(node);
+                "refute"
+            }
             Event::Reset(_) => "reset",
             Event::HashMismatch(_) => "hash-mismatch",
             Event::Paused(_) => "pause-seen",
