@@ -208,10 +208,12 @@ impl Distro {
     fn doom(&mut self, id: LogId) {
         let (at, wait) = (self.at, self.timing.refute_wait);
         let until = at + wait;
+        // The proposer saw every record of a leaver claimed; the claims may not be here yet.
+        let left_over = self.store.log(id).left && self.is_left_over(id);
         let log = self.store.log_mut(id);
         // The ping that tells of the next incarnation may come with the retirement, and before that incarnation's log.
         let long_superseded = log.superseded.is_some_and(|since| at.saturating_sub(since) >= wait);
-        if log.soft || long_superseded || log.left {
+        if log.soft || long_superseded || left_over {
             self.drop_log(id);
         } else if log.doomed.is_none() {
             log.doomed = Some(until);
