@@ -408,8 +408,9 @@ impl Distro {
         }
         let heard = self.at.saturating_sub(delta.silence);
         let Some(id) = self.log_for(origin, heard) else { return };
-        if !self.state.serves() {
-            // While loading, the member that heard the origin last is right; later, heartbeats tell.
+        if !self.state.serves() || self.store.log(id).superseded.is_some() {
+            // While loading, the member that heard the origin last is right; later, heartbeats tell. A superseded origin
+            // has none any more: there the last one to hear it stays right.
             self.heard_of(id, heard);
         }
         let accepted = self.accepts(id, &delta);
