@@ -45,5 +45,10 @@ fn server(flags: SettingFlags) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::Disk, format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(wire::run(settings))
+    let result = runtime.block_on(wire::run(settings));
+    if result.is_err() {
+        // The process ends with this error's code, whatever tasks that are cut off in their work would make of it.
+        std::mem::forget(runtime);
+    }
+    result
 }

@@ -2,8 +2,23 @@
 //! starts it again. The exception is the opening of the store, whose library panics on some torn files: that becomes an
 //! error with its exit code.
 
+use std::fmt;
+use std::io::Write;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::exit::Failure;
+
+/// Tells what had already failed when the panic came, if anything.
+pub struct Cause(Box<dyn Fn() -> Option<Failure> + Send + Sync>);
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cause")
+    }
+}
+
+static CAUSE: OnceLock<Cause> = OnceLock::new();
 static OPENING: AtomicBool = AtomicBool::new(false);
 
 /// Makes every later panic end the process, after the usual message.
@@ -11,10 +26,21 @@ pub fn install() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         report(info);
-        if !OPENING.load(Ordering::Acquire) {
-            std::process::abort();
+        if OPENING.load(Ordering::Acquire) {
+            return;
         }
+        // A library that panics because the disk failed must not hide that the disk failed.
+        if let Some(failure) = CAUSE.get().and_then(|cause| (cause.0)()) {
+            let _closed = writeln!(std::io::stderr().lock(), "dyad: {failure}");
+            std::process::exit(failure.exit as i32);
+        }
+        std::process::abort();
     }));
+}
+
+/// Says where to look for a failure that a panic may only follow from. The first call counts.
+pub fn explain(cause: impl Fn() -> Option<Failure> + Send + Sync + 'static) {
+    let _first = CAUSE.set(Cause(Box::new(cause)));
 }
 
 /// While it lives, panics unwind.

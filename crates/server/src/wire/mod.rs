@@ -30,7 +30,7 @@ use crate::admin::AdminSocket;
 use crate::datadir::DataDir;
 use crate::exit::{Exit, Failure};
 use crate::identity::Identity;
-use crate::panics::Opening;
+use crate::panics::{self, Opening};
 use crate::settings::Settings;
 use crate::telemetry::{Lines, ReadyLine};
 
@@ -193,6 +193,8 @@ async fn start_raft(
     let raft = RaftHandle::start(config, dial, sink.clone()).await;
     drop(opening);
     let raft = raft.map_err(|error| host::failure(error.exit_code(), error.to_string()))?;
+    let fatal = raft.on_fatal();
+    panics::explain(move || fatal.borrow().as_ref().map(|f| host::failure(f.exit_code(), f.to_string())));
     if settings.standalone() {
         bootstrap::standalone(&raft, me, settings).await?;
     }
