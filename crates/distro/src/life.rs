@@ -273,7 +273,8 @@ impl Distro {
         let record = self.store.entry(id).and_then(|e| e.record(own)).cloned();
         let new = match record {
             Some(r) if r.state != RecState::Gone && !covers(&dots, r.dot) => New {
-                state: if r.state == RecState::Settled { RecState::Yield } else { r.state },
+                // Settled stays so: its target was reached or retired, and nothing would settle it again.
+                state: r.state,
                 to: r.rare.as_ref().map(|rare| rare.to).filter(|to| to.seq > 0),
                 publication: r.publication,
                 dot: Some(r.dot),

@@ -289,6 +289,10 @@ impl Distro {
             return false;
         }
         let state = record.state;
+        // The registration was a sign of life too, and its age travelled with it.
+        if let Some(slot) = self.store.entry(id).and_then(|e| e.slot.as_ref()) {
+            slot.set_last(slot.last().max(Millis(u64::try_from(other.reg).unwrap_or(0)).min(self.now)));
+        }
         if let Some(key) = self.key(id) {
             self.event(Event::TookNewer(key));
         }
