@@ -76,34 +76,33 @@ fn sample_state() -> CpState {
     apply_all(&samples().into_iter().filter(keep).collect::<Vec<_>>())
 }
 
+/// The lines of a golden file, after they were compared with `actual`. With `UPDATE_GOLDEN` set the file is written
+/// instead, for the first time that a new command is added to its end.
+fn golden(name: &str, actual: &str) -> Vec<String> {
+    let path = format!("{}/tests/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, actual).expect("the golden file is writable");
+    }
+    let kept = std::fs::read_to_string(&path).expect("the golden file is there");
+    assert_eq!(actual, kept, "{name}: a stored format changed");
+    kept.lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn commands_have_their_golden_bytes() {
-    let golden = include_str!("cp_commands.golden");
-    let lines: Vec<(&str, &str)> = golden.lines().map(|l| l.split_once(' ').unwrap()).collect();
     let samples = samples();
-    for ((name, bytes), command) in lines.iter().zip(&samples) {
-        assert_eq!((*name, *bytes), (command.name(), hex(&command.encode()).as_str()));
+    let actual: String = samples.iter().map(|c| format!("{} {}\n", c.name(), hex(&c.encode()))).collect();
+    for (line, command) in golden("cp_commands.golden", &actual).iter().zip(&samples) {
+        let (_, bytes) = line.split_once(' ').unwrap();
         assert_eq!(&CpCommand::decode(&unhex(bytes)).unwrap(), command);
     }
-    assert_eq!(lines.len(), samples.len());
 }
 
 #[test]
 fn the_snapshot_has_its_golden_bytes() {
-    let golden: Vec<Vec<u8>> = include_str!("cp_snapshot.golden").lines().map(unhex).collect();
-    assert_eq!(sample_state().snapshot().collect::<Vec<_>>(), golden);
-    assert_eq!(CpState::restore(golden).unwrap(), sample_state());
-}
-
-/// Prints both golden files, for the first time that a new command is added to their end.
-#[test]
-#[ignore = "writes the golden files"]
-fn write_golden() {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/");
-    let commands: String = samples().iter().map(|c| format!("{} {}\n", c.name(), hex(&c.encode()))).collect();
-    let snapshot: String = sample_state().snapshot().map(|r| hex(&r) + "\n").collect();
-    std::fs::write(format!("{dir}cp_commands.golden"), commands).unwrap();
-    std::fs::write(format!("{dir}cp_snapshot.golden"), snapshot).unwrap();
+    let actual: String = sample_state().snapshot().map(|r| hex(&r) + "\n").collect();
+    let records = golden("cp_snapshot.golden", &actual);
+    assert_eq!(CpState::restore(records.iter().map(|r| unhex(r))).unwrap(), sample_state());
 }
 
 fn text() -> impl Strategy<Value = String> {

@@ -8,7 +8,6 @@ use dyad_types::MemberId;
 use openraft::{Config, SnapshotPolicy};
 
 use crate::error::StartError;
-use crate::types::Node;
 
 /// Below this much free space writes are refused: a store that hits the end of the disk may not open again.
 pub const MIN_FREE_BYTES: u64 = 512 * 1024 * 1024;
@@ -24,8 +23,6 @@ const SNAPSHOT_EVERY: u64 = 50_000;
 pub struct RaftConfig {
     /// This member's id: the raft node id.
     pub member: MemberId,
-    /// Where this member is reached.
-    pub node: Node,
     /// The store is in `raft/`, snapshots are in `snapshots/`.
     pub data_dir: PathBuf,
     /// Default [`MIN_FREE_BYTES`].
@@ -44,10 +41,9 @@ pub struct RaftConfig {
 
 impl RaftConfig {
     /// The defaults.
-    pub fn new(member: MemberId, node: Node, data_dir: PathBuf) -> RaftConfig {
+    pub fn new(member: MemberId, data_dir: PathBuf) -> RaftConfig {
         RaftConfig {
             member,
-            node,
             data_dir,
             min_free_bytes: MIN_FREE_BYTES,
             wall_clock: system_clock,
@@ -101,7 +97,7 @@ mod tests {
     /// With the defaults of the first two, acknowledged writes are lost or missed after a crash of all members.
     #[test]
     fn what_safety_rests_on() {
-        let config = RaftConfig::new(MemberId(1), Node::default(), PathBuf::new()).openraft().unwrap();
+        let config = RaftConfig::new(MemberId(1), PathBuf::new()).openraft().unwrap();
         assert_eq!(config.enable_leader_restore, Some(false));
         assert_eq!(config.allow_log_reversion, Some(false));
         assert_eq!(config.enable_pre_vote, Some(true));

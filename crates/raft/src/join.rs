@@ -32,22 +32,15 @@ fn refused(why: impl Into<String>) -> JoinError {
 }
 
 impl RaftHandle {
-    /// Asks the member behind a cluster address to make this member a voter; it passes the request on to the leader.
+    /// Asks the member behind a cluster address to make this member, reached at `node`, a voter; it passes the request
+    /// on to the leader.
     /// An old voter of the same advertised address that does not answer is removed in the same change. Its Distro log is
     /// retired later, by the members' cores, when its clients have had the time to be taken over (distro rule 25).
     /// Asking again when already a voter changes nothing.
     ///
     /// # Errors
     /// When nobody answers there, there is no leader, or the address is held by another member that answers.
-    pub async fn join(&self, via: &str) -> Result<(), JoinError> {
-        self.join_as(via, self.inner.config.node.clone()).await
-    }
-
-    /// As [`RaftHandle::join`], by a member that found out where it is reached only after its start.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn join_as(&self, via: &str, node: Node) -> Result<(), JoinError> {
+    pub async fn join(&self, via: &str, node: Node) -> Result<(), JoinError> {
         let inner = &self.inner;
         let request = pb::JoinRequest {
             head: Some(inner.me.head(0)),

@@ -141,7 +141,9 @@ fn an_emptied_disk_joins_under_a_new_id() {
     let via = cluster.running().next().unwrap().node.cluster_address.clone();
     cluster.members[victim] = fresh;
     let fresh = &cluster.members[victim];
-    eventually("the member is admitted", || fresh.block_on(fresh.handle().join(&via)).ok());
+    eventually("the member is admitted", || {
+        fresh.block_on(fresh.handle().join(&via, fresh.node.clone())).ok()
+    });
     assert!(fresh.block_on(fresh.handle().wait_recovered(LIMIT)));
     assert!(fresh.has(1));
     cluster.settled();
@@ -154,7 +156,7 @@ fn an_emptied_disk_joins_under_a_new_id() {
     }
     fresh.register(2);
     // Asking again changes nothing.
-    fresh.block_on(fresh.handle().join(&via)).unwrap();
+    fresh.block_on(fresh.handle().join(&via, fresh.node.clone())).unwrap();
 }
 
 #[test]
@@ -164,7 +166,7 @@ fn an_address_that_answers_is_not_given_away() {
     thief.node.address = cluster.members[2].node.address.clone();
     thief.start();
     let via = cluster.members[cluster.leader().unwrap()].node.cluster_address.clone();
-    let refused = thief.block_on(thief.handle().join(&via)).unwrap_err().to_string();
+    let refused = thief.block_on(thief.handle().join(&via, thief.node.clone())).unwrap_err().to_string();
     assert!(refused.contains("which answers"), "{refused}");
     assert_eq!(cluster.members[0].voters().len(), 3);
 }
@@ -282,7 +284,7 @@ fn a_broken_disk_stops_the_member_and_says_where() {
     runtime.block_on(async {
         let disk = Arc::new(MemBackend::new());
         let node = Node { address: "a:8848".into(), cluster_address: "127.0.0.1:1".into() };
-        let config = RaftConfig::new(MemberId(1), node.clone(), dir.path().into());
+        let config = RaftConfig::new(MemberId(1), dir.path().into());
         let (dial, sink) = (Arc::new(common::Plain), Arc::new(common::NoSink));
         let handle = RaftHandle::start_on(disk.clone(), config, dial, sink).await.unwrap();
         handle.initialize(BTreeMap::from([(MemberId(1), node)])).await.unwrap();

@@ -59,7 +59,7 @@ impl Member {
     pub fn try_start(&mut self) -> Result<(), StartError> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let mut config = RaftConfig::new(self.id, self.node.clone(), self.dir.clone());
+        let mut config = RaftConfig::new(self.id, self.dir.clone());
         config.min_free_bytes = 0;
         (self.tune)(&mut config);
         let handle = runtime.block_on(RaftHandle::start(config, Arc::new(Plain), Arc::new(NoSink)))?;

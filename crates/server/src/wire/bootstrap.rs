@@ -20,8 +20,8 @@ const ROUND: Duration = Duration::from_millis(300);
 /// The address under which a cluster of one knows itself; never dialed.
 const STANDALONE: &str = "standalone";
 
-/// Where this member is reached, as far as the settings say.
-pub(super) fn own_node(settings: &Settings) -> Node {
+/// The name of a cluster of one: nobody dials it.
+fn own_node(settings: &Settings) -> Node {
     match &settings.advertise {
         Some(own) => Node { address: own.http(), cluster_address: own.cluster() },
         None => Node { address: STANDALONE.to_owned(), cluster_address: STANDALONE.to_owned() },
@@ -122,7 +122,7 @@ async fn join(parts: &Parts, directory: &Directory, own: &Entry, via: Vec<String
     for address in via {
         let at = node(directory, &address).cluster_address;
         let me = Node { address: own.address.clone(), cluster_address: own.cluster_address.clone() };
-        match parts.raft.join_as(&at, me).await {
+        match parts.raft.join(&at, me).await {
             Ok(()) => return Round::Again("joined".into()),
             Err(error) => reason = format!("joining through {address}: {error}"),
         }

@@ -182,7 +182,7 @@ async fn start_raft(
     link: Option<&Link>,
     sink: &Arc<cp::Sink>,
 ) -> Result<Arc<RaftHandle>, Failure> {
-    let mut config = RaftConfig::new(me, bootstrap::own_node(settings), data.path().to_owned());
+    let mut config = RaftConfig::new(me, data.path().to_owned());
     config.min_free_bytes = settings.min_free_disk;
     config.wall_clock = clock::wall_ms;
     let dial: Arc<dyn dyad_raft::Dial> = match link {
