@@ -89,7 +89,8 @@ pub struct Timing {
     pub flush_idle: u64,
     /// Changes are sent that often while they keep coming.
     pub flush: u64,
-    /// First retry of a delta; doubles up to `retry_most`.
+    /// First retry of a delta to a member that is heard; doubles up to `retry_most`, which is short: where messages are
+    /// lost, and not only late, this is how far behind the others may fall.
     pub retry: u64,
     pub retry_most: u64,
     /// A member silent for longer does not hold up the dropping of tombstones; it gets a reset.
@@ -130,7 +131,7 @@ impl Default for Timing {
             flush_idle: 5,
             flush: 50,
             retry: 100,
-            retry_most: 5_000,
+            retry_most: 500,
             gc_silent: 3_600_000,
             cover_keep: 900_000,
             cap_window: 60_000,

@@ -5,7 +5,7 @@ use dyad_types::{Dot, Millis, PublicationKey, placement};
 use crate::api::Event;
 use crate::core::{Contest, Distro, New, Stashed};
 use crate::relay::{Known, Pending, Purpose};
-use crate::store::{KeyId, LogId, RecState, Record};
+use crate::store::{KeyId, LogId, RecState, Record, covers};
 
 impl Distro {
     /// Looks at a key again after a record of it came or went.
@@ -131,14 +131,15 @@ impl Distro {
         self.relay(Pending { key, beat: last, known, purpose: Purpose::HandOver, to: None, attempt: 1 });
     }
 
-    /// Rule 13: the responsible member has the record and the last beat.
-    pub(crate) fn hand_over(&mut self, id: KeyId, to: Dot, beat: Millis) {
+    /// Rule 13: the responsible member has the registration that was offered, or a newer one, and the last beat. A
+    /// registration that came here since is not given up.
+    pub(crate) fn hand_over(&mut self, id: KeyId, to: Dot, offered: Dot, beat: Millis) {
         let own = self.own;
         let Some(entry) = self.store.entry(id) else { return };
         let (Some(slot), Some(record)) = (&entry.slot, entry.record(own)) else { return };
         let client = entry.key.client.as_str();
         let above = placement::score(to.origin.member, client) > placement::score(self.me, client);
-        if !record.state.is_live() || !above || slot.last() > beat {
+        if !record.state.is_live() || !above || record.dot != offered || slot.last() > beat {
             return;
         }
         let key = entry.key.clone();
@@ -176,6 +177,15 @@ impl Distro {
         let (key, known) = (entry.key.clone(), Known::of(newest));
         if let Some(known) = known {
             self.keep_aside(key, known, Millis(0));
+        }
+    }
+
+    /// Rule 16 for a copy: its owner lets the record go without a cover of it, so no client ended it. The owner keeps it
+    /// aside, and may die.
+    pub(crate) fn stash_expired(&mut self, id: KeyId, log: LogId, ended: &[Dot]) {
+        let record = self.store.entry(id).and_then(|e| e.record(log));
+        if record.is_some_and(|r| r.state.is_live() && !covers(ended, r.dot)) {
+            self.stash_copy(id, log);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Member life (rules 20 to 25): loading, pauses, refutation, retirement, leaving.
+//! Member life (rules 20 to 25): loading, pauses, refutation, retirement.
 
 use dyad_types::{Dot, MemberId, Origin};
 
@@ -6,7 +6,7 @@ use crate::api::{Action, Event, MemberState};
 use crate::core::{CoverRound, Distro, New};
 use crate::message::Message;
 use crate::relay::Known;
-use crate::store::{Entry, KeyId, LogId, RecState, Record, covers};
+use crate::store::{KeyId, Log, LogId, RecState, Record, covers};
 
 impl Distro {
     /// What is due every ping interval.
@@ -231,13 +231,21 @@ impl Distro {
         due.into_iter().for_each(|id| self.drop_log(id));
     }
 
-    /// Drops a retired log; covers that no other log has go into the own one first (rule 5).
+    /// Drops a retired log; covers that no other log has go into the own one first (rule 5). Where this member holds the
+    /// key too, what the origin vouched for while it was heard counts as a beat then: it may have got the client's last
+    /// ones, and have left without reaching this member.
     fn drop_log(&mut self, id: LogId) {
-        let origin = self.store.log(id).origin;
+        let Log { origin, heard, .. } = *self.store.log(id);
+        let heard = self.clock.real(heard);
         let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
         self.event(Event::Retired { origin, records: keys.len() });
         for key in keys {
             self.stash_copy(key, id);
+            let Some(entry) = self.store.entry(key) else { continue };
+            let vouches = |r: &Record| r.log == id && r.state == RecState::Live;
+            if origin.member != self.me && entry.visible().any(vouches) {
+                self.refresh(key, heard);
+            }
             let Some(entry) = self.store.entry(key) else { continue };
             let Some(record) = entry.record(id) else { continue };
             let others = || entry.records.iter().filter(|r| r.log != id);
@@ -397,123 +405,6 @@ impl Distro {
             }
             self.out.push(Action::ProposeRetire(origin));
         }
-    }
-
-    // ---- leaving (docs/distro.md) ----
-
-    /// The member is silent, and each record of the log is ended or claimed by a member that is heard.
-    fn is_left_over(&self, id: LogId) -> bool {
-        let log = self.store.log(id);
-        let heard = |log: LogId| self.at.saturating_sub(self.store.log(log).heard) <= self.timing.heard;
-        let claims =
-            |r: &Record| r.log != id && r.state == RecState::Live && (r.log == self.own || heard(r.log));
-        let is_left = |e: &Entry| {
-            e.visible().all(|r| r.log != id || r.state == RecState::Unhealthy) || e.visible().any(claims)
-        };
-        !heard(id) && log.by_seq.values().all(|&key| self.store.entry(key).is_none_or(is_left))
-    }
-
-    pub(crate) fn leave(&mut self) {
-        if self.state == MemberState::Leaving {
-            return;
-        }
-        self.life.since = self.at;
-        self.life.left = false;
-        self.set_state(MemberState::Leaving);
-        self.flush();
-        self.leave_progress();
-    }
-
-    fn leave_progress(&mut self) {
-        let seq = self.own_seq();
-        let heard = |p: &&crate::peers::Peer| {
-            p.configured && p.direct.is_some_and(|at| self.at.saturating_sub(at) <= self.timing.heard)
-        };
-        let finished = match self.state {
-            MemberState::Leaving => {
-                self.peers.iter().filter(heard).all(|p| p.leave_acked)
-                    || self.at.saturating_sub(self.life.since) >= self.timing.leave
-            }
-            MemberState::Removed => self.peers.iter().any(|p| p.configured && p.acked >= seq),
-            _ => return,
-        };
-        if finished {
-            if !std::mem::replace(&mut self.life.left, true) {
-                self.out.push(Action::Left);
-            }
-            return;
-        }
-        if self.state == MemberState::Leaving {
-            let to: Vec<MemberId> =
-                self.peers.iter().filter(heard).filter(|p| !p.leave_acked).map(|p| p.id).collect();
-            let incarnation = self.incarnation;
-            for to in to {
-                self.push(to);
-                self.send(to, Message::Leaving { incarnation, seq });
-            }
-        }
-    }
-
-    /// Takes over what this member is responsible for, without waiting for a beat.
-    pub(crate) fn on_leaving(&mut self, from: MemberId, incarnation: u64, seq: u64) {
-        let origin = Origin { member: from, incarnation };
-        if let Some(peer) = self.peers.get_mut(from) {
-            if peer.incarnation != incarnation {
-                return;
-            }
-            peer.state = MemberState::Leaving;
-        }
-        if !self.serves() || !self.state.times() {
-            return;
-        }
-        let id = match self.store.log_id(origin) {
-            Some(id) if self.store.log(id).seq >= seq => id,
-            None if seq == 0 => return self.send(from, Message::LeavingAck { incarnation }),
-            other => {
-                let since = other.map_or(0, |id| self.store.log(id).progress);
-                return self.send(from, Message::Pull { origin, since, reset: false });
-            }
-        };
-        let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
-        let mut records = 0;
-        for key in keys {
-            records += usize::from(self.claim(key, id));
-        }
-        self.store.log_mut(id).left = true;
-        if records > 0 {
-            self.event(Event::Claimed { from, records });
-        }
-        self.push(from);
-        self.send(from, Message::LeavingAck { incarnation });
-    }
-
-    fn claim(&mut self, key: KeyId, log: LogId) -> bool {
-        let Some(entry) = self.store.entry(key) else { return false };
-        let Some(record) = entry.visible().find(|r| r.log == log && r.state.is_live()) else { return false };
-        if !entry.key.client.is_beat() || self.responsible(&entry.key.client) != self.me {
-            return false;
-        }
-        let (state, now) = (record.state, self.now);
-        if entry.slot.is_some() {
-            // Held here too: the leaver's is the fresher one if it is healthy and this one is not.
-            return state == RecState::Live && self.refresh(key, now);
-        }
-        let Some(known) = entry.newest().and_then(Known::of) else { return false };
-        let Known { publication, dot, reg } = self.or_stashed(key, known);
-        self.hold(key, now);
-        let publication = Some(publication);
-        self.append(key, New { state, publication, dot: Some(dot), reg, ..New::default() });
-        true
-    }
-
-    pub(crate) fn on_leaving_ack(&mut self, from: MemberId, incarnation: u64) {
-        if incarnation != self.incarnation {
-            return;
-        }
-        if let Some(peer) = self.peers.get_mut(from) {
-            peer.leave_acked = true;
-        }
-        self.leave_progress();
     }
 
     /// The configured members changed.

@@ -339,9 +339,12 @@ impl Distro {
         let entry = self.store.entry(id);
         let shown = log.and_then(|log| entry.and_then(|e| e.visible().find(|r| r.log == log)));
         let Some(record) = shown else { return self.relay_failed(pending) };
-        if pending.purpose == Purpose::HandOver && record.state == RecState::Live {
+        if pending.purpose == Purpose::HandOver
+            && record.state == RecState::Live
+            && let Some(offered) = &pending.known
+        {
             let to = Dot { origin: position.origin, seq: record.seq };
-            self.hand_over(id, to, pending.beat);
+            self.hand_over(id, to, offered.dot, pending.beat);
         }
     }
 

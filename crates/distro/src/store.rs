@@ -160,8 +160,7 @@ pub(crate) struct Log {
     pub(crate) quiet: bool,
     /// Active time since which a newer incarnation is known.
     pub(crate) superseded: Option<u64>,
-    /// Of a reset under way: the keys seen, and the active time it began.
-    pub(crate) reset: Option<HashSet<KeyId>>,
+    pub(crate) reset: Option<Reset>,
     /// The position that a digest has shown, and when a pull was last sent.
     pub(crate) target: u64,
     pub(crate) pulled: Option<u64>,
@@ -170,6 +169,14 @@ pub(crate) struct Log {
     pub(crate) doomed: Option<u64>,
     /// The member said that it leaves.
     pub(crate) left: bool,
+}
+
+/// A reset under way: the copy is compared with a whole log, which comes in pieces.
+#[derive(Debug)]
+pub(crate) struct Reset {
+    pub(crate) seen: HashSet<KeyId>,
+    /// Active time of the last piece.
+    pub(crate) at: u64,
 }
 
 impl Log {

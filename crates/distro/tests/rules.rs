@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use dyad_distro::message::{Datum, DatumState, Delta, Value};
 use dyad_distro::{
     Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome,
 };
 use dyad_types::instance::{KEY_BEAT_TIMEOUT, KEY_DELETE_TIMEOUT};
-use dyad_types::{ClientId, Instance, MemberId, Millis, Origin, Publication, PublicationKey, ServiceKey};
+use dyad_types::{
+    ClientId, Dot, Instance, MemberId, Millis, Origin, Publication, PublicationKey, ServiceKey,
+};
 
 fn key(n: u16) -> PublicationKey {
     PublicationKey { service: ServiceKey::new("", "", "svc"), client: ClientId::beat("10.0.0.1", n) }
@@ -356,4 +359,73 @@ fn removals_are_capped_and_the_oldest_go_first() {
         gone.iter()
             .all(|(at, _)| gone.iter().filter(|(b, _)| (at..&(at + 60_000)).contains(&b)).count() <= 3)
     );
+}
+
+fn datum(n: u16, seq: u64, state: DatumState) -> Datum {
+    Datum { key: key(n), seq, lamport: seq, state, covers: vec![] }
+}
+
+fn live(n: u16, weight: f64, dot: Dot) -> DatumState {
+    DatumState::Live { value: Value { publication: publication(n, weight), dot, age: 0 }, healthy: true }
+}
+
+/// Pieces of a whole log, from members that have more and less of it: one beginning does not undo another, and nothing
+/// newer is taken back.
+#[test]
+fn a_reset_is_never_undone_by_a_member_that_is_behind() {
+    let mut net = Net::ready(3);
+    net.cores.retain(|&id, _| id == 1);
+    let origin = Origin { member: MemberId(3), incarnation: 7 };
+    let record = |n, seq, weight| datum(n, seq, live(n, weight, Dot { origin, seq }));
+    let piece = |reset, since, to, head, data| {
+        let (floor, cover_floor, silence) = (4, 0, 0);
+        Message::Delta(Delta { origin, since, to, head, reset, floor, cover_floor, silence, data })
+    };
+    let ahead = vec![datum(1, 5, DatumState::Gone), record(2, 6, 2.0), record(4, 7, 4.0)];
+    let ahead = piece(true, 0, 7, 9, ahead);
+    let behind = piece(true, 0, 4, 4, vec![record(1, 3, 1.0), record(2, 4, 1.0)]);
+    let rest = piece(false, 4, 9, 9, vec![record(2, 6, 2.0), record(4, 7, 4.0), record(3, 9, 3.0)]);
+    // (message, ms before it, position of the copy afterwards, weights of the four keys)
+    let steps = [
+        (ahead.clone(), 0, 0, [None, Some(2.0), None, Some(4.0)]),
+        (behind.clone(), 0, 0, [None, Some(2.0), None, Some(4.0)]),
+        (behind.clone(), 2_100, 4, [None, Some(2.0), None, Some(4.0)]),
+        (rest, 0, 9, [None, Some(2.0), Some(3.0), Some(4.0)]),
+        (behind, 0, 9, [None, Some(2.0), Some(3.0), Some(4.0)]),
+    ];
+    for (i, (message, wait, seq, weights)) in steps.into_iter().enumerate() {
+        net.run(wait);
+        net.input(1, Input::Message { from: MemberId(2), stream: 1, message });
+        let log = net.cores[&1].status().logs.into_iter().find(|l| l.origin == origin).unwrap();
+        let seen = [1, 2, 3, 4].map(|n| net.view(n)[0].map(|v| v.1));
+        assert_eq!((log.seq, seen), (seq, weights), "step {i}");
+    }
+}
+
+/// Rule 16: the newest registration timed out at its only holder, which died; a copy remembers it.
+#[test]
+fn a_copy_keeps_what_its_owner_let_go() {
+    let mut net = Net::ready(3);
+    let owner = net.owner(1);
+    let (near, far) = (1 + owner % 3, 1 + (owner + 1) % 3);
+    net.register(owner, 1, 1.0);
+    net.run(100);
+    net.cut = [owner, near].iter().flat_map(|&m| [(m, far), (far, m)]).collect();
+    net.run(4_000);
+    assert_eq!(net.beat(far, 1), BeatOutcome::Known);
+    net.register(owner, 1, 2.0);
+    while net.cores[&owner].visible(&key(1)).is_some() {
+        net.run(5_000);
+        assert_eq!(net.beat(far, 1), BeatOutcome::Known);
+        for origin in std::mem::take(&mut net.proposed) {
+            for id in [owner, near] {
+                net.input(id, Input::Retired(vec![origin]));
+            }
+        }
+    }
+    net.run(100);
+    net.cores.remove(&owner);
+    net.cut.clear();
+    net.run(8_000);
+    assert_eq!(net.view(1), vec![Some((true, 2.0)); 2]);
 }

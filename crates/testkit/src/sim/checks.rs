@@ -67,11 +67,13 @@ impl World {
         }
     }
 
+    /// The configured members do not talk to one that was removed, and it may not know that it was.
     fn note_cuts(&mut self) {
         let at = self.unfrozen();
         for from in 0..self.nodes.len() {
             for to in 0..self.nodes.len() {
-                if self.cut[from][to] {
+                let removed = !(self.nodes[from].configured && self.nodes[to].configured);
+                if self.cut[from][to] || removed {
                     self.last_cut[from][to] = at;
                     self.last_cut[to][from] = at;
                 }

@@ -309,7 +309,7 @@ impl World {
         let key = self.clients[client].key.clone();
         let quiet = self.now.saturating_sub(self.clients[client].last_register) > 6_000;
         let mut dots: Vec<Dot> =
-            self.nodes.iter().flat_map(|n| n.core.iter()).flat_map(|c| c.vouched(&key)).collect();
+            self.nodes.iter().flat_map(|n| n.core.iter()).flat_map(|c| c.remembered(&key)).collect();
         // What this deregistration has ended already is in nobody's view any more. A member must know that end as well
         // before it is judged: one that has merely forgotten an earlier registration knows nothing of this one's end.
         dots.extend(self.nodes[node].core.iter().flat_map(|c| c.deregistered(&key)));
