@@ -1,6 +1,6 @@
 //! Leaving in order (rule 19): peers claim the leaver's records before it goes.
 
-use dyad_types::{MemberId, Origin};
+use dyad_types::{MemberId, Millis, Origin};
 
 use crate::api::{Action, Event, MemberState};
 use crate::core::{Distro, New};
@@ -85,7 +85,7 @@ impl Distro {
         let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
         let mut records = 0;
         for key in keys {
-            records += usize::from(self.claim(key, id));
+            records += usize::from(self.claim(key, id, self.now));
         }
         self.store.log_mut(id).left = true;
         if records > 0 {
@@ -95,20 +95,21 @@ impl Distro {
         self.send(from, Message::LeavingAck { incarnation });
     }
 
-    fn claim(&mut self, key: KeyId, log: LogId) -> bool {
+    /// Holds a record of another member's log from now on, if this member is responsible for it.
+    pub(crate) fn claim(&mut self, key: KeyId, log: LogId, last: Millis) -> bool {
         let Some(entry) = self.store.entry(key) else { return false };
         let Some(record) = entry.visible().find(|r| r.log == log && r.state.is_live()) else { return false };
         if !entry.key.client.is_beat() || self.responsible(&entry.key.client) != self.me {
             return false;
         }
-        let (state, now) = (record.state, self.now);
+        let state = record.state;
         if entry.slot.is_some() {
             // Held here too: the leaver's is the fresher one if it is healthy and this one is not.
-            return state == RecState::Live && self.refresh(key, now);
+            return state == RecState::Live && self.refresh(key, last);
         }
         let Some(known) = entry.newest().and_then(Known::of) else { return false };
         let Known { publication, dot, reg } = self.or_stashed(key, known);
-        self.hold(key, now);
+        self.hold(key, last);
         let publication = Some(publication);
         self.append(key, New { state, publication, dot: Some(dot), reg, ..New::default() });
         true

@@ -8,6 +8,9 @@ use crate::message::Message;
 use crate::relay::Known;
 use crate::store::{KeyId, Log, LogId, RecState, Record, covers};
 
+/// The records of a doomed log are claimed that long before it is dropped, in ms: the others have the claims by then.
+const CLAIM_BEFORE: u64 = 1_000;
+
 impl Distro {
     /// What is due every ping interval.
     pub(crate) fn tick(&mut self) {
@@ -15,6 +18,7 @@ impl Distro {
         self.send_pings();
         self.soften();
         self.factor();
+        self.claim_doomed();
         self.drop_doomed(None);
         self.run_delayed();
         self.sweep_stash();
@@ -217,6 +221,29 @@ impl Distro {
             self.drop_log(id);
         } else if log.doomed.is_none() {
             log.doomed = Some(until);
+        }
+    }
+
+    /// A member that was retired while it lived and is out of reach again, or has died since, does not refute here. Before its
+    /// log goes, its records are claimed as those of a leaver are; the last beat that it can have had is when it was heard.
+    fn claim_doomed(&mut self) {
+        if !self.serves() || !self.state.times() {
+            return;
+        }
+        let due: Vec<LogId> = self
+            .store
+            .logs()
+            .filter(|(_, log)| log.doomed.is_some_and(|until| until <= self.at + CLAIM_BEFORE))
+            .map(|(id, _)| id)
+            .collect();
+        for id in due {
+            let Log { origin, heard, .. } = *self.store.log(id);
+            let last = self.clock.real(heard);
+            let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
+            let records = keys.into_iter().filter(|&key| self.claim(key, id, last)).count();
+            if records > 0 {
+                self.event(Event::Claimed { from: origin.member, records });
+            }
         }
     }
 

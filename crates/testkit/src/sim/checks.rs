@@ -94,7 +94,7 @@ impl World {
     /// The member serves and could talk to the answering one ever since.
     fn should_know(&self, node: usize, beat: &Answered) -> bool {
         let n = &self.nodes[node];
-        n.is_ready()
+        self.serves(node)
             && !n.leaving
             && n.whole_at <= self.now
             && n.pause_end < beat.at
@@ -147,7 +147,7 @@ impl World {
         let (key, ended) = (c.key.clone(), c.ended);
         for node in 0..self.nodes.len() {
             let n = &self.nodes[node];
-            let Some(core) = n.core.as_ref().filter(|_| n.is_ready()) else { continue };
+            let Some(core) = n.core.as_ref().filter(|_| self.serves(node)) else { continue };
             let visible = n.view.contains_key(&client);
             let knows = !visible && dots.iter().all(|&dot| core.is_deregistered(&key, dot));
             let life = n.life;
@@ -171,10 +171,10 @@ impl World {
             return;
         }
         for node in 0..self.nodes.len() {
-            let n = &self.nodes[node];
-            if !n.is_ready() {
+            if !self.serves(node) {
                 continue;
             }
+            let n = &self.nodes[node];
             let (life, view) = (n.life, n.view.get(&client));
             let (visible, healthy) = (view.is_some(), view.is_some_and(|v| v.healthy));
             let seen = &mut self.clients[client].seen_gone[node];

@@ -174,6 +174,7 @@ impl World {
         let length = self.rng.range(500, longest);
         self.log(|| format!("pause m{node} for {length}"));
         self.nodes[node].paused = true;
+        self.nodes[node].pause_end = u64::MAX;
         let life = self.nodes[node].life;
         self.at(self.now + length, Ev::Fault(Fault::Resume { node, life }));
     }
@@ -221,7 +222,11 @@ impl World {
     fn thaw(&mut self) {
         let Some(from) = self.freeze_from.take() else { return };
         self.frozen += self.now - from;
+        let at = self.unfrozen();
         for node in 0..self.nodes.len() {
+            if self.nodes[node].pause_end == u64::MAX {
+                self.nodes[node].pause_end = at;
+            }
             if self.nodes[node].paused {
                 self.run_backlog(node);
             }

@@ -50,7 +50,7 @@ pub(super) struct Node {
     pub started: u64,
     pub paused: bool,
     pub backlog: Vec<Ev>,
-    /// Unfrozen time of the last end of a pause of its own.
+    /// Unfrozen time of the last end of a pause of its own; the end of time while one lasts.
     pub pause_end: u64,
     pub configured: bool,
     pub leaving: bool,
@@ -253,6 +253,12 @@ impl World {
         }
     }
 
+    /// Answers requests: it does not when it has just come out of a pause, whether it has noticed that or not.
+    pub(super) fn serves(&self, node: usize) -> bool {
+        let n = &self.nodes[node];
+        n.is_ready() && n.core.as_ref().is_some_and(|c| c.gate().is_open(self.clock(node)))
+    }
+
     pub(super) fn clock(&self, node: usize) -> Millis {
         CLOCK_START + (self.now - self.nodes[node].started)
     }
@@ -271,6 +277,7 @@ impl World {
         n.raft_seen = 0;
         n.ready_since = u64::MAX;
         n.streams.iter_mut().for_each(|s| s.0 += 1);
+        n.pause_end = 0;
         if let Some(from) = self.freeze_from {
             // While the others stand still it runs on, and their silence is real to it: earlier beats say nothing here.
             n.pause_end = from - self.frozen;
