@@ -1,6 +1,7 @@
 //! Member life (rules 20 to 25): loading, pauses, refutation, retirement.
 
-use dyad_types::{Dot, MemberId, Origin};
+use dyad_types::instance::BEAT_TIMEOUT_MS;
+use dyad_types::{Dot, MemberId, Millis, Origin};
 
 use crate::api::{Action, Event, MemberState};
 use crate::core::{CoverRound, Distro, New};
@@ -158,6 +159,8 @@ impl Distro {
         self.event(Event::Paused(gap));
         self.relays.clear();
         self.fail_writes();
+        let at = self.at;
+        self.store.logs_mut().for_each(|log| log.heard_since = at);
         self.life.drain_until = Some(self.at + self.timing.drain);
         match self.state {
             MemberState::Ready | MemberState::Alone => {
@@ -237,14 +240,22 @@ impl Distro {
             .map(|(id, _)| id)
             .collect();
         for id in due {
-            let Log { origin, heard, .. } = *self.store.log(id);
-            let last = self.clock.real(heard);
+            let member = self.store.log(id).origin.member;
+            let Some(last) = self.vouched_until(id) else { continue };
             let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
             let records = keys.into_iter().filter(|&key| self.claim(key, id, last)).count();
             if records > 0 {
-                self.event(Event::Claimed { from: origin.member, records });
+                self.event(Event::Claimed { from: member, records });
             }
         }
+    }
+
+    /// Up to when another origin's healthy records say that their clients were beating: when it was heard last, if it had been
+    /// heard for so long that it had ended those which were not. One that stood still says nothing when it is back.
+    fn vouched_until(&self, id: LogId) -> Option<Millis> {
+        let Log { origin, heard, heard_since, .. } = *self.store.log(id);
+        let steady = heard.saturating_sub(heard_since) >= BEAT_TIMEOUT_MS;
+        (origin.member != self.me && steady).then(|| self.clock.real(heard))
     }
 
     /// Drops the doomed logs that are due, and those of a member whose newer log is here.
@@ -262,16 +273,18 @@ impl Distro {
     /// key too, what the origin vouched for while it was heard counts as a beat then: it may have got the client's last
     /// ones, and have left without reaching this member.
     fn drop_log(&mut self, id: LogId) {
-        let Log { origin, heard, .. } = *self.store.log(id);
-        let heard = self.clock.real(heard);
+        let origin = self.store.log(id).origin;
+        let vouched = self.vouched_until(id);
         let keys: Vec<KeyId> = self.store.log(id).by_seq.values().copied().collect();
         self.event(Event::Retired { origin, records: keys.len() });
         for key in keys {
             self.stash_copy(key, id);
             let Some(entry) = self.store.entry(key) else { continue };
             let vouches = |r: &Record| r.log == id && r.state == RecState::Live;
-            if origin.member != self.me && entry.visible().any(vouches) {
-                self.refresh(key, heard);
+            if let Some(until) = vouched
+                && entry.visible().any(vouches)
+            {
+                self.refresh(key, until);
             }
             let Some(entry) = self.store.entry(key) else { continue };
             let Some(record) = entry.record(id) else { continue };

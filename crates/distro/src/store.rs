@@ -154,6 +154,8 @@ pub(crate) struct Log {
     pub(crate) hash: u128,
     /// Active time at which the origin was last heard of.
     pub(crate) heard: u64,
+    /// Since when it was heard without a break, and this member ran without one.
+    pub(crate) heard_since: u64,
     /// Rule 24: counts as unhealthy here.
     pub(crate) soft: bool,
     /// Not heard for a few seconds: a Yield to it does not settle.
@@ -194,6 +196,7 @@ impl Log {
             live: 0,
             hash: 0,
             heard,
+            heard_since: heard,
             soft: false,
             quiet: false,
             superseded: None,
@@ -260,6 +263,10 @@ impl Store {
 
     pub(crate) fn logs(&self) -> impl Iterator<Item = (LogId, &Log)> {
         self.logs.iter().enumerate().filter_map(|(id, log)| Some((id as LogId, log.as_ref()?)))
+    }
+
+    pub(crate) fn logs_mut(&mut self) -> impl Iterator<Item = &mut Log> {
+        self.logs.iter_mut().flatten()
     }
 
     pub(crate) fn log_count(&self) -> usize {

@@ -115,6 +115,9 @@ impl Distro {
 
     pub(crate) fn heard_of(&mut self, id: LogId, at: u64) {
         let log = self.store.log_mut(id);
+        if at.saturating_sub(log.heard) > self.timing.heard {
+            log.heard_since = at;
+        }
         log.heard = log.heard.max(at);
         if log.quiet && self.at.saturating_sub(log.heard) <= self.timing.heard {
             log.quiet = false;
