@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dyad_distro::{
-    Action, BeatOutcome as Heard, Distro, Event, Gate, Input, MemberState, Message, Outcome, codec,
+    Action, BeatOutcome as Heard, Distro, Ending as End, Event, Gate, Input, MemberState, Message, Outcome,
+    codec,
 };
-use dyad_naming::ports::{BeatOutcome, BoxFuture, Ephemeral, EphemeralError};
+use dyad_naming::ports::{BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError};
 use dyad_naming::registry::{InstanceChange, Registry, VisiblePublication};
-use dyad_types::{MemberId, Millis, Origin, Publication, PublicationKey};
+use dyad_types::{ClientId, MemberId, Millis, Origin, Publication, PublicationKey};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,8 @@ pub trait Host: Send + Sync + fmt::Debug + 'static {
     fn propose_retire(&self, origin: Origin);
     /// Instances that appeared, changed or went.
     fn changed(&self, changes: &[InstanceChange]);
+    /// Ask the client of this connection for a sign of life; the answer goes to [`Ephemeral::probed`], not from within.
+    fn probe(&self, client: &ClientId);
     /// Protocol events, for the log and the metrics.
     fn event(&self, event: &Event);
 }
@@ -208,6 +211,7 @@ impl Ap {
                 }
                 Action::Send { to, message } => self.send(core, to, message),
                 Action::Changed { key, visible } => self.change(&key, visible),
+                Action::Probe(client) => self.host.probe(&client),
                 Action::ProposeRetire(origin) => self.host.propose_retire(origin),
                 Action::PersistIncarnation(incarnation) => {
                     if !self.host.persist_incarnation(incarnation) {
@@ -332,6 +336,18 @@ impl Ephemeral for Ap {
             ADMITS_KNOWN if known => Ok(()),
             _ => Err(EphemeralError::Starting),
         }
+    }
+
+    fn ended(&self, client: &ClientId, ending: Ending) {
+        let ending = match ending {
+            Ending::Orderly => End::Orderly,
+            Ending::Abnormal => End::Abnormal,
+        };
+        self.input(Input::Ended { client: client.clone(), ending });
+    }
+
+    fn probed(&self, client: &ClientId, alive: bool) {
+        self.input(Input::Probed { client: client.clone(), alive });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dyad_types::{BeatSlot, MemberId, Origin, Publication, PublicationKey};
+use dyad_types::{BeatSlot, ClientId, MemberId, Origin, Publication, PublicationKey};
 
 use crate::message::Message;
 
@@ -28,8 +28,22 @@ pub enum Input {
     StreamDown(MemberId),
     /// SIGTERM: peers claim the records, then [`Action::Left`].
     Leave,
+    /// A connection of this member is over: all that it published ends by rule 18. Later registrations of it are refused.
+    Ended { client: ClientId, ending: Ending },
+    /// The answer to [`Action::Probe`]: does the connection's client still answer? A dead one counts as ended.
+    Probed { client: ClientId, alive: bool },
     /// Nacos's switches `healthCheckEnabled` and `expireInstance`.
     Switches { health_check: bool, expire_instance: bool },
+}
+
+/// How a connection came to its end (rule 18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client closed it, or said goodbye: what it published goes at once.
+    Orderly,
+    /// Reset, time-out, or closed by this member: what it published stays for [`crate::Timing::linger`], in which the
+    /// client registers elsewhere.
+    Abnormal,
 }
 
 /// What the shell does, in this order.
@@ -48,6 +62,8 @@ pub enum Action {
         key: PublicationKey,
         visible: Option<Visible>,
     },
+    /// Ask the client of this connection for a sign of life, and answer with [`Input::Probed`] (rule 17).
+    Probe(ClientId),
     /// Propose to raft that this origin is retired. Repeated while the reason lasts.
     ProposeRetire(Origin),
     /// Write the incarnation to disk (fsync) before any later action of the list.

@@ -10,6 +10,7 @@ use dyad_types::{ClientId, Dot, MemberId, Millis, Origin, Publication, Publicati
 use crate::api::{Action, BeatOutcome, Event, Input, MemberState, Outcome, Visible};
 use crate::clock::Clock;
 use crate::config::{Config, Limits, PAUSE_MS, Timing};
+use crate::conns::Conns;
 use crate::gate::Gate;
 use crate::message::Message;
 use crate::peers::Peers;
@@ -62,6 +63,7 @@ pub struct Distro {
     pub(crate) stash_order: VecDeque<(u64, PublicationKey)>,
     pub(crate) relays: Relays,
     pub(crate) writes: Writes,
+    pub(crate) conns: Conns,
     pub(crate) life: Life,
     /// Covers of dropped logs that wait for an own log (rule 5).
     pub(crate) orphans: Vec<(PublicationKey, Dot)>,
@@ -157,6 +159,7 @@ impl Distro {
             stash_order: VecDeque::new(),
             relays: Relays::default(),
             writes: Writes::default(),
+            conns: Conns::default(),
             life: Life { since: at, nonce: config.incarnation << 20, ..Life::default() },
             orphans: Vec::new(),
             covers: CoverRound::default(),
@@ -184,6 +187,8 @@ impl Distro {
                 }
             }
             Input::StreamDown(peer) => self.stream_down(peer),
+            Input::Ended { client, ending } => self.ended(&client, ending),
+            Input::Probed { client, alive } => self.probed(&client, alive),
             Input::Leave => self.leave(),
             Input::Switches { health_check, expire_instance } => {
                 self.health_check = health_check;
@@ -398,6 +403,7 @@ impl Distro {
         (log.seq, log.progress, log.head) = (seq, seq, seq);
         self.store.put(id, record);
         self.hold_follows(id);
+        self.conn_follows(id);
         self.changed(key, id, before);
         if self.peers.is_standalone() {
             self.collect_standalone(id);

@@ -10,6 +10,7 @@ mod api;
 mod clock;
 pub mod codec;
 mod config;
+mod conns;
 mod contest;
 mod copy;
 mod core;
@@ -26,7 +27,7 @@ mod sync;
 mod timers;
 mod write;
 
-pub use api::{Action, BeatOutcome, Event, Input, MemberState, Outcome, Visible};
+pub use api::{Action, BeatOutcome, Ending, Event, Input, MemberState, Outcome, Visible};
 pub use config::{CLOCK_START, Config, Limits, PAUSE_MS, Timing};
 pub use core::Distro;
 pub use gate::Gate;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use dyad_types::{MemberId, Publication, PublicationKey};
+use dyad_types::{ClientId, MemberId, Publication, PublicationKey};
 
 use crate::cp::{CpChanges, CpCommand, CpReply, CpState};
 
@@ -68,6 +68,28 @@ pub trait Ephemeral: Send + Sync + 'static {
     /// # Errors
     /// While the member is joining or resuming, or alone and the service unknown.
     fn admit(&self, known: bool) -> Result<(), EphemeralError>;
+    /// A connection of this member is over: its publications end by rule 18, and it cannot register any more. Never
+    /// waits; telling it twice, or of a connection that published nothing, is fine.
+    fn ended(&self, client: &ClientId, ending: Ending);
+    /// The answer to [`Connections::probe`]. `alive: false` ends the connection as [`Ending::Abnormal`]. Never waits.
+    fn probed(&self, client: &ClientId, alive: bool);
+}
+
+/// How a connection came to its end (rule 18 of docs/distro.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client closed it, or said goodbye: its publications go at once.
+    Orderly,
+    /// Reset, time-out, dead probe, or closed by this server (drain, rebalance, stop): its publications stay for 10 s, in
+    /// which the client registers elsewhere.
+    Abnormal,
+}
+
+/// The connections of this member, as the AP core sees them (rule 17). Their ids are the publishers' [`ClientId`]s.
+pub trait Connections: Send + Sync + std::fmt::Debug + 'static {
+    /// Find out whether the client still answers, and tell [`Ephemeral::probed`] within a few seconds. Called with the core
+    /// locked: must return at once, and must not call back before it has returned.
+    fn probe(&self, client: &ClientId);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,10 +18,11 @@ use arc_swap::ArcSwap;
 use dyad_api::{AppState, Bounds, Clock, Drained, HttpMetrics, IdSource, Limits};
 use dyad_naming::cp::{CpCommand, CpReply, CpState, Stamp};
 use dyad_naming::ports::{
-    BeatOutcome, BoxFuture, Ephemeral, EphemeralError, Leader, MemberView, Members, Propose, ProposeError,
+    BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError, Leader, MemberView, Members, Propose,
+    ProposeError,
 };
 use dyad_naming::{Registry, Switches, VisiblePublication};
-use dyad_types::{BeatSlot, MemberId, Millis, Origin, Publication, PublicationKey};
+use dyad_types::{BeatSlot, ClientId, MemberId, Millis, Origin, Publication, PublicationKey};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -91,6 +92,22 @@ impl Ephemeral for LocalEphemeral {
 
     fn admit(&self, _known: bool) -> Result<(), EphemeralError> {
         self.refuse.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Without a linger: whatever the end, what the connection published goes at once.
+    fn ended(&self, client: &ClientId, _ending: Ending) {
+        let mut slots = self.slots.lock();
+        let keys: Vec<PublicationKey> = slots.keys().filter(|key| key.client == *client).cloned().collect();
+        for key in keys {
+            slots.remove(&key);
+            self.registry.set_publication(&key, None, self.clock.now());
+        }
+    }
+
+    fn probed(&self, client: &ClientId, alive: bool) {
+        if !alive {
+            self.ended(client, Ending::Abnormal);
+        }
     }
 }
 

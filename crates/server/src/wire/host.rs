@@ -1,15 +1,15 @@
 //! What the cores and shells ask of the process: durable incarnations, retirements, log lines, channels.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dyad_cluster::{ClusterIdentity, Dialer};
 use dyad_distro::Event;
 use dyad_naming::cp::CpCommand;
-use dyad_naming::ports::{BoxFuture, Propose};
+use dyad_naming::ports::{BoxFuture, Connections, Propose};
 use dyad_naming::registry::InstanceChange;
 use dyad_raft::RaftHandle;
-use dyad_types::{Millis, Origin};
+use dyad_types::{ClientId, Millis, Origin};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tonic::transport::{Channel, Endpoint};
@@ -43,6 +43,8 @@ pub(crate) struct Host {
     counters: Arc<Counters>,
     retire: mpsc::Sender<Origin>,
     fatal: watch::Sender<Option<Failure>>,
+    /// The SDK front end, which comes after the core.
+    connections: OnceLock<Arc<dyn Connections>>,
 }
 
 /// Completes when the process must end.
@@ -69,8 +71,15 @@ impl Host {
                 }
             }
         });
-        let host = Host { identity: Mutex::new(identity), lines, counters, retire, fatal };
+        let identity = Mutex::new(identity);
+        let host = Host { identity, lines, counters, retire, fatal, connections: OnceLock::new() };
         (Arc::new(host), Fatal { host: failed, raft })
+    }
+
+    /// The front end whose connections publish here; only the first one counts. Without it there are none to probe.
+    #[expect(dead_code, reason = "the SDK front end sets it")]
+    pub(crate) fn set_connections(&self, connections: Arc<dyn Connections>) {
+        let _ = self.connections.set(connections);
     }
 }
 
@@ -96,6 +105,12 @@ impl dyad_cluster::Host for Host {
 
     fn changed(&self, changes: &[InstanceChange]) {
         log::changes(&self.lines, changes);
+    }
+
+    fn probe(&self, client: &ClientId) {
+        if let Some(connections) = self.connections.get() {
+            connections.probe(client);
+        }
     }
 
     fn event(&self, event: &Event) {

@@ -368,6 +368,7 @@ impl World {
                     None => self.nodes[node].view.remove(&client),
                 };
             }
+            Action::Probe(_) => {}
             Action::ProposeRetire(origin) => self.propose(node, origin),
             Action::PersistIncarnation(incarnation) => self.nodes[node].incarnation = incarnation,
             Action::State(state) => {
