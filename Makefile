@@ -12,10 +12,12 @@ SEED ?= 1
 PROFILE ?= each
 # Rounds of the durability test and of the benchmark.
 ROUNDS ?=
+# SDKs for `make test-sdk`, such as CLIENTS='java "python 3"'; all when empty.
+CLIENTS ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check build unit sim mutants sdk failover visibility durability bench rss shim image up down logs
+.PHONY: run test check build unit sim mutants sdk test-sdk failover visibility durability bench rss shim image up down logs
 
 run:
 	$(CARGO) run --release -- server
@@ -44,14 +46,14 @@ sim:
 mutants: shim
 	tests/mutants/run
 
-# A client of the 1.x era, in a virtual environment of its own.
-sdk: build target/venv/installed
-	target/venv/bin/python tests/sdk/python_1x.py $(RELEASE)/dyad
+# One official SDK of HTTP against a server that is started for it; installed below target/sdk.
+sdk: build
+	tests/sdk/run --binary $(RELEASE)/dyad --mode standalone "Python 0.1"
 
-target/venv/installed: tests/sdk/requirements.txt
-	python3 -m venv target/venv
-	target/venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
-	touch $@
+# Every official SDK, standalone and with members that are killed in turn; writes the table of docs/compatibility.md.
+# An SDK whose tools (java and mvn, go, node and npm) this machine lacks is left out, and said to be.
+test-sdk: build
+	tests/sdk/run --binary $(RELEASE)/dyad --table $(if $(CLIENTS),$(CLIENTS))
 
 failover: build $(if $(COMPOSE),image)
 	$(RELEASE)/failover $(if $(COMPOSE),--compose) --json target/failover$(if $(COMPOSE),-compose).json
