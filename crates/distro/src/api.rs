@@ -174,6 +174,8 @@ pub enum Event {
     RemovalsDelayed(usize),
     /// A forwarded write was accepted here because the responsible member did not answer.
     ForwardFailed(MemberId),
+    /// Another live connection publishes the same instance with other attributes: this member's was written again.
+    Reasserted(PublicationKey),
     /// A relayed beat was not taken: this member adopted the record.
     RelayFailed(PublicationKey),
 }

@@ -65,8 +65,11 @@ pub struct Timing {
     pub relay_copy: u64,
     /// Between two hand-over attempts of a record (rule 13).
     pub hand_over: u64,
-    /// Between two re-assertions of a record (rule 15), and of a stashed one (rule 16).
+    /// Between two re-assertions of a record (rule 15), and of a stashed one (rule 16); at first also of a connection's
+    /// (rule 17).
     pub reassert: u64,
+    /// What a connection published stays for that long after an abnormal end (rule 18).
+    pub linger: u64,
     /// How long a given-up registration is kept (rule 16).
     pub stash: u64,
     /// A refuting member keeps timed records with a real beat this young (rule 22).
@@ -119,6 +122,7 @@ impl Default for Timing {
             relay_copy: 1_000,
             hand_over: 2_000,
             reassert: 5_000,
+            linger: 10_000,
             stash: 600_000,
             refute_beat: 15_000,
             stretch_after: 5_000,

@@ -217,8 +217,13 @@ impl Distro {
             .then(|| Box::new(Rare { covers, to: to.unwrap_or_default() }));
         let before = self.store.shown(id);
         let (seq, lamport) = (datum.seq, datum.lamport);
+        let live = publication.clone().filter(|_| state.is_live());
         self.store.put(id, Record { log, state, seq, lamport, publication, dot, reg, rare });
         self.changed(datum.key, id, before);
+        if let Some(publication) = live {
+            let is_foreign = self.store.log(log).origin.member != self.me;
+            self.meets(id, publication.instances(), is_foreign);
+        }
         self.react(id);
     }
 }

@@ -219,6 +219,7 @@ impl Distro {
             self.run_writes();
         }
         self.run_holds();
+        self.run_conns();
         self.run_contests();
         self.run_retries();
         if self.flush_at.is_some_and(|at| self.at >= at) {
@@ -238,6 +239,9 @@ impl Distro {
         }
         if let Some((at, _)) = self.contests.first() {
             next = next.min(*at);
+        }
+        if let Some(at) = self.conns.next() {
+            next = next.min(at);
         }
         if let Some(at) = self.next_retry() {
             next = next.min(at);
@@ -389,6 +393,7 @@ impl Distro {
         let position = Dot { origin: self.origin(), seq };
         let rare = (!covers.is_empty() || new.to.is_some())
             .then(|| Box::new(Rare { covers, to: new.to.unwrap_or_default() }));
+        let registered = new.publication.clone().filter(|_| new.dot.is_none());
         let record = Record {
             log: self.own,
             state: new.state,
@@ -405,6 +410,9 @@ impl Distro {
         self.hold_follows(id);
         self.conn_follows(id);
         self.changed(key, id, before);
+        if let Some(publication) = registered {
+            self.meets(id, publication.instances(), false);
+        }
         if self.peers.is_standalone() {
             self.collect_standalone(id);
             return position;

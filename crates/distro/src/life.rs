@@ -380,6 +380,7 @@ impl Distro {
             }
             let before = self.store.shown(id);
             self.release_hold(id);
+            self.conn_follows(id);
             if let Some(key) = self.key(id) {
                 self.changed(key, id, before);
             }

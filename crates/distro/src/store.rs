@@ -1,11 +1,11 @@
 //! The store of datums (Nacos's `DataStore`): per key the records of all origins, per origin its log. No rule of the
 //! protocol is decided here; visibility (rules 2 to 4) is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use dyad_types::{BeatSlot, Dot, Origin, Publication, PublicationKey, ServiceKey};
+use dyad_types::{BeatSlot, Dot, Instance, Origin, Publication, PublicationKey, ServiceKey};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
@@ -245,6 +245,8 @@ pub(crate) struct Store {
     origins: HashMap<Origin, LogId>,
     /// Yields whose new record is not here yet, by its origin: (seq, key).
     yields: HashMap<Origin, Vec<(u64, KeyId)>>,
+    /// Of clients with a connection: (hash of service, cluster, ip and port; key). Beating clients are found by their id.
+    publishers: BTreeSet<(u64, KeyId)>,
     next_id: KeyId,
 }
 
@@ -410,6 +412,10 @@ impl Store {
         if !record.covers().is_empty() {
             log.covering.insert(record.seq, id);
         }
+        if let Some(publication) = record.publication.as_ref().filter(|_| !entry.key.client.is_beat()) {
+            let hashes = publication.instances().iter().map(|i| instance_hash(&entry.key.service, i));
+            self.publishers.extend(hashes.map(|hash| (hash, id)));
+        }
         entry.records.reserve_exact(1);
         entry.records.push(record);
     }
@@ -430,7 +436,28 @@ impl Store {
         if record.rare.is_some() {
             log.covering.remove(&record.seq);
         }
+        if let Some(publication) = record.publication.as_ref().filter(|_| !entry.key.client.is_beat()) {
+            let of = |p: &Arc<Publication>| -> Vec<u64> {
+                p.instances().iter().map(|i| instance_hash(&entry.key.service, i)).collect()
+            };
+            let kept: Vec<u64> =
+                entry.records.iter().filter_map(|r| r.publication.as_ref()).flat_map(of).collect();
+            for hash in of(publication).into_iter().filter(|hash| !kept.contains(hash)) {
+                self.publishers.remove(&(hash, id));
+            }
+        }
         Some(record)
+    }
+
+    /// The keys of clients with a connection whose records, visible or not, have this instance of the service; a few others
+    /// with the same hash may be among them.
+    pub(crate) fn publishers(
+        &self,
+        service: &ServiceKey,
+        instance: &Instance,
+    ) -> impl Iterator<Item = KeyId> {
+        let hash = instance_hash(service, instance);
+        self.publishers.range((hash, 0)..=(hash, KeyId::MAX)).map(|(_, id)| *id)
     }
 
     /// Takes a record out and forgets the key if nothing is left of it.
@@ -487,6 +514,11 @@ impl Store {
 
 fn hash(key: &PublicationKey) -> u64 {
     xxh3_64_with_seed(key.client.as_str().as_bytes(), key.service.hash64())
+}
+
+fn instance_hash(service: &ServiceKey, instance: &Instance) -> u64 {
+    let place = xxh3_64_with_seed(instance.cluster.as_bytes(), service.hash64());
+    xxh3_64_with_seed(instance.ip.as_bytes(), place.wrapping_add(u64::from(instance.port)))
 }
 
 /// The record's share in its log's hash: what makes a difference to a query, and its position.

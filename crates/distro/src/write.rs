@@ -51,6 +51,9 @@ impl Distro {
         if !self.serves() {
             return self.reply(req, Outcome::Unavailable);
         }
+        if publication.is_some() && self.conns.refuses(&key.client) {
+            return self.reply(req, Outcome::Unavailable);
+        }
         let to = self.responsible(&key.client);
         let skip = self.peers.get(to).is_none_or(|p| p.skip);
         if !key.client.is_beat() || to == self.me || skip || self.writes.len() >= self.limits.waiting {
@@ -115,6 +118,7 @@ impl Distro {
             Some(seq) => Dot { origin: self.origin(), seq },
             None => {
                 let reg = now.0 as i64;
+                self.conn_registered(&key.client);
                 self.append(
                     id,
                     New { state: RecState::Live, publication: Some(publication), reg, ..New::default() },

@@ -64,6 +64,11 @@ pub(crate) fn event(lines: &Lines, event: &Event) {
         Event::ForwardFailed(member) => {
             line("forward", &|| tracing::debug!("{member} did not take a write in time; accepted it here"));
         }
+        Event::Reasserted(key) => {
+            line("reasserted", &|| {
+                tracing::info!("another live client publishes the instance of {key} differently")
+            });
+        }
         Event::RelayFailed(key) => {
             line("relay", &|| tracing::debug!("the beat of {key} was not taken; timing it here"))
         }

@@ -412,6 +412,7 @@ impl World {
             Event::RemovalsDelayed(_) => "removals-delayed",
             Event::ForwardFailed(_) => "forward-failed",
             Event::RelayFailed(_) => "relay-failed",
+            Event::Reasserted(_) => "reassert",
         };
         self.count(name);
     }
