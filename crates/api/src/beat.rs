@@ -15,7 +15,7 @@ use dyad_types::instance::{BEAT_INTERVAL_MS, KEY_BEAT_INTERVAL, WEIGHT_MAX, clam
 use dyad_types::key::{DEFAULT_CLUSTER, cluster_name};
 use dyad_types::{ClientId, Instance, InstanceIdKind, Lifetime, PublicationKey};
 
-use crate::delegate::{Write, delegate};
+use crate::delegate::{Publisher, Write, delegate};
 use crate::error::ApiError;
 use crate::instance::instance_id;
 use crate::metadata::{BeatAddress, FullBeat, parse_beat};
@@ -72,7 +72,7 @@ fn unknown(app: &Arc<AppState>, params: &Params) -> Result<Step, ApiError> {
     let interval = NonZeroU64::new(duration_key(&instance.metadata, KEY_BEAT_INTERVAL, 0));
     let app = app.clone();
     Ok(Step::wait(async move {
-        delegate(&app, service, Lifetime::Ephemeral, Write::Register(instance)).await?;
+        delegate(&app, service, Lifetime::Ephemeral, &Publisher::Address, Write::Register(instance)).await?;
         Ok(answer(KNOWN, interval, &app.switches.load()))
     }))
 }

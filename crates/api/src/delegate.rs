@@ -8,12 +8,23 @@ use dyad_types::{Address, ClientId, Instance, Lifetime, Publication, Publication
 use crate::error::ApiError;
 use crate::state::AppState;
 
-/// A write of one instance.
+/// A write of instances.
 #[derive(Debug)]
 pub(crate) enum Write {
     Register(Instance),
+    /// Replaces what the publisher published before. Without instances it is as a deregistration.
+    Batch(Vec<Instance>),
     /// Of an instance that may be unknown: that is no error.
     Deregister(Address),
+}
+
+/// Whose an ephemeral instance is. A persistent one always belongs to its address.
+#[derive(Debug)]
+pub(crate) enum Publisher {
+    /// The HTTP-beat client of the instance's address.
+    Address,
+    /// A connection, which publishes one slot for each service: a deregistration empties it whatever address it names.
+    Connection(ClientId),
 }
 
 /// Sends a write to the core of its lifetime and returns when that core acknowledged it: the AP core without ever
@@ -25,16 +36,28 @@ pub(crate) async fn delegate(
     app: &AppState,
     service: ServiceKey,
     lifetime: Lifetime,
+    publisher: &Publisher,
     write: Write,
 ) -> Result<(), ApiError> {
     app.ephemeral.admit(true)?;
-    if let Write::Register(instance) = &write {
+    let new = write.instances();
+    if !new.is_empty() {
         check_lifetime(app, &service, lifetime)?;
-        check_room(app, &service, instance).map_err(ApiError::Full)?;
+        check_room(app, &service, new).map_err(ApiError::Full)?;
     }
     match lifetime {
-        Lifetime::Ephemeral => ephemeral(app, service, write).await,
+        Lifetime::Ephemeral => ephemeral(app, service, publisher, write).await,
         Lifetime::Persistent => persistent(app, service, write).await,
+    }
+}
+
+impl Write {
+    fn instances(&self) -> &[Instance] {
+        match self {
+            Write::Register(instance) => std::slice::from_ref(instance),
+            Write::Batch(instances) => instances,
+            Write::Deregister(_) => &[],
+        }
     }
 }
 
@@ -48,50 +71,80 @@ fn check_lifetime(app: &AppState, service: &ServiceKey, wanted: Lifetime) -> Res
 }
 
 /// The bounds that are set for this member; the cores keep their own. What is there already always fits.
-fn check_room(app: &AppState, service: &ServiceKey, instance: &Instance) -> Result<(), Limit> {
+fn check_room(app: &AppState, service: &ServiceKey, new: &[Instance]) -> Result<(), Limit> {
     let (bounds, counts) = (&app.bounds, app.registry.counts());
     // Only a bound below the core's is worth a look at the view.
     let narrow = bounds.per_service < INSTANCES_PER_SERVICE_MAX;
-    let limit = if counts.ephemeral_instances + counts.persistent_instances >= bounds.instances {
+    let here = |service| app.registry.view(service).map_or(0, |view| view.instances().len());
+    let limit = if counts.ephemeral_instances + counts.persistent_instances + new.len() > bounds.instances {
         Limit::Instances(bounds.instances)
     } else if counts.services >= bounds.services && !app.registry.knows(service) {
         Limit::Services(bounds.services)
-    } else if narrow && app.registry.view(service).is_some_and(|v| v.instances().len() >= bounds.per_service)
-    {
+    } else if narrow && here(service) + new.len() > bounds.per_service {
         Limit::InstancesPerService(bounds.per_service)
     } else {
         return Ok(());
     };
-    let same =
-        |shown: &ViewInstance| shown.instance.ip == instance.ip && shown.instance.port == instance.port;
-    let present = app.registry.view(service).is_some_and(|view| view.instances().iter().any(same));
-    if present { Ok(()) } else { Err(limit) }
+    let view = app.registry.view(service);
+    let shown = view.as_ref().map_or(&[][..], |view| view.instances());
+    let present = |instance: &Instance| {
+        let same = |s: &ViewInstance| s.instance.ip == instance.ip && s.instance.port == instance.port;
+        shown.iter().any(same)
+    };
+    if new.iter().all(present) { Ok(()) } else { Err(limit) }
 }
 
-async fn ephemeral(app: &AppState, service: ServiceKey, write: Write) -> Result<(), ApiError> {
-    match write {
-        Write::Register(instance) => {
-            let key = PublicationKey { service, client: ClientId::beat(&instance.ip, instance.port) };
-            app.registry.room(&key).map_err(ApiError::Full)?;
-            app.ephemeral.register(key, Publication::one(instance)).await?;
+async fn ephemeral(
+    app: &AppState,
+    service: ServiceKey,
+    publisher: &Publisher,
+    write: Write,
+) -> Result<(), ApiError> {
+    let client = |ip: &str, port: u16| match publisher {
+        Publisher::Address => ClientId::beat(ip, port),
+        Publisher::Connection(client) => client.clone(),
+    };
+    let (client, publication) = match write {
+        Write::Register(instance) => (client(&instance.ip, instance.port), Some(Publication::one(instance))),
+        Write::Deregister(address) => (client(&address.ip, address.port), None),
+        Write::Batch(instances) => {
+            let Some(first) = instances.first() else {
+                return match publisher {
+                    Publisher::Address => Ok(()),
+                    Publisher::Connection(client) => {
+                        let key = PublicationKey { service, client: client.clone() };
+                        Ok(app.ephemeral.deregister(key).await?)
+                    }
+                };
+            };
+            (client(&first.ip, first.port), Some(Publication::batch(instances)))
         }
-        Write::Deregister(address) => {
-            let key = PublicationKey { service, client: ClientId::beat(&address.ip, address.port) };
-            app.ephemeral.deregister(key).await?;
+    };
+    let key = PublicationKey { service, client };
+    match publication {
+        Some(publication) => {
+            app.registry.room(&key, publication.instances().len()).map_err(ApiError::Full)?;
+            app.ephemeral.register(key, publication).await?;
         }
+        None => app.ephemeral.deregister(key).await?,
     }
     Ok(())
 }
 
 async fn persistent(app: &AppState, service: ServiceKey, write: Write) -> Result<(), ApiError> {
-    let command = match write {
-        Write::Register(instance) => CpCommand::Register { service, instance },
-        Write::Deregister(address) => CpCommand::Deregister { service, address },
+    let register = |instance| CpCommand::Register { service: service.clone(), instance };
+    let commands = match write {
+        Write::Register(instance) => vec![register(instance)],
+        Write::Batch(instances) => instances.into_iter().map(register).collect(),
+        Write::Deregister(address) => vec![CpCommand::Deregister { service: service.clone(), address }],
     };
-    match propose(app, command).await? {
-        CpReply::Done | CpReply::NotFound => Ok(()),
-        _ => Err(ApiError::UnknownReply),
+    for command in commands {
+        match propose(app, command).await? {
+            CpReply::Done | CpReply::NotFound => {}
+            _ => return Err(ApiError::UnknownReply),
+        }
     }
+    Ok(())
 }
 
 /// Proposes a command. Limits and bad switches are errors; all other replies are the caller's.

@@ -9,7 +9,7 @@ use dyad_types::instance::KEY_ID_GENERATOR;
 use dyad_types::key::DEFAULT_CLUSTER;
 use dyad_types::{Address, Instance, InstanceIdKind, ServiceKey};
 
-use crate::delegate::{Write, delegate, propose};
+use crate::delegate::{Publisher, Write, delegate, propose};
 use crate::error::ApiError;
 use crate::naming::{check_instance, check_request, parse_weight, read_address, read_instance};
 use crate::params::{Key, Params};
@@ -31,7 +31,7 @@ fn prepare_register(app: &Arc<AppState>, params: &Params) -> Result<Step, ApiErr
     check_instance(&instance)?;
     let app = app.clone();
     Ok(Step::wait(async move {
-        delegate(&app, service, lifetime, Write::Register(instance)).await?;
+        delegate(&app, service, lifetime, &Publisher::Address, Write::Register(instance)).await?;
         Ok(Reply::ok())
     }))
 }
@@ -48,7 +48,7 @@ fn prepare_deregister(app: &Arc<AppState>, params: &Params) -> Result<Step, ApiE
     let (lifetime, instance) = read_instance(params, checked.metadata, ephemeral)?;
     let app = app.clone();
     Ok(Step::wait(async move {
-        delegate(&app, service, lifetime, Write::Deregister(instance.address())).await?;
+        delegate(&app, service, lifetime, &Publisher::Address, Write::Deregister(instance.address())).await?;
         Ok(Reply::ok())
     }))
 }

@@ -18,8 +18,10 @@
 //! ```
 
 pub mod error;
+pub mod grpc;
 pub mod metrics;
 pub mod params;
+pub mod push;
 pub mod reply;
 pub mod routes;
 pub mod server;
@@ -39,7 +41,9 @@ mod operator;
 mod page;
 mod service;
 
+pub use grpc::{Connections, GrpcLimits, GrpcMetrics, serve as serve_grpc};
 pub use metrics::HttpMetrics;
+pub use push::{Push, PushMetrics};
 pub use server::{Drained, Limits, serve};
 pub use state::{AppState, Bounds, IdSource};
 pub use time::Clock;

@@ -36,7 +36,7 @@ pub(crate) fn parse_metadata(text: &str) -> Result<Metadata, ApiError> {
 
 /// A JSON object of scalars.
 #[derive(Debug, Default)]
-struct JsonMetadata(Metadata);
+pub(crate) struct JsonMetadata(pub(crate) Metadata);
 
 impl<'de> Deserialize<'de> for JsonMetadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<JsonMetadata, D::Error> {

@@ -11,7 +11,9 @@ use dyad_naming::ports::{Ephemeral, Members, Propose};
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SERVICES_MAX};
 use prometheus_client::registry::Registry as MetricsRegistry;
 
+use crate::grpc::Connections;
 use crate::metrics::HttpMetrics;
+use crate::push::Push;
 use crate::time::Clock;
 
 /// Everything a handler may use. The server constructs one and shares it; there is no other state in this crate.
@@ -23,6 +25,10 @@ pub struct AppState {
     /// The CP core.
     pub propose: Arc<dyn Propose>,
     pub members: Arc<dyn Members>,
+    /// The subscriptions of this member.
+    pub push: Arc<Push>,
+    /// The clients of the SDK port.
+    pub connections: Arc<Connections>,
     /// The present switches: whoever applies the CP log stores them here.
     pub switches: Arc<ArcSwap<Switches>>,
     pub clock: Arc<dyn Clock>,

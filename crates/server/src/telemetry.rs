@@ -43,6 +43,8 @@ pub struct ReadyLine {
     pub ready: bool,
     /// `host:port` of the HTTP port.
     pub http: String,
+    /// `host:port` of the gRPC port.
+    pub grpc: String,
     /// `host:port` of the cluster port, none without a cluster token.
     pub cluster: Option<String>,
 }
@@ -50,7 +52,7 @@ pub struct ReadyLine {
 impl ReadyLine {
     /// Writes the line. A closed standard output does not matter to a server.
     pub fn print(&self) {
-        let line = serde_json::to_string(self).expect("three plain fields are JSON");
+        let line = serde_json::to_string(self).expect("plain fields are JSON");
         let mut out = io::stdout().lock();
         let _closed = writeln!(out, "{line}").and_then(|()| out.flush());
     }
@@ -204,8 +206,13 @@ mod tests {
 
     #[test]
     fn the_ready_line() {
-        let line = ReadyLine { ready: true, http: "127.0.0.1:8848".into(), cluster: None };
-        let want = r#"{"ready":true,"http":"127.0.0.1:8848","cluster":null}"#;
+        let line = ReadyLine {
+            ready: true,
+            http: "127.0.0.1:8848".into(),
+            grpc: "127.0.0.1:9848".into(),
+            cluster: None,
+        };
+        let want = r#"{"ready":true,"http":"127.0.0.1:8848","grpc":"127.0.0.1:9848","cluster":null}"#;
         assert_eq!(serde_json::to_string(&line).unwrap(), want);
     }
 }

@@ -33,6 +33,8 @@ pub enum InstanceIdKind {
     Simple,
     /// The same, of an instance that a beat registered: `instanceIdGenerator` is not shown.
     Beat,
+    /// `ip#port#null#group@@service`, of a gRPC client that named no cluster: Nacos makes the id before it fills in `DEFAULT`.
+    NoCluster,
     /// Generated at registration, e.g. by `snowflake`. A thin pointer: it is rare, and every instance has room for it.
     Custom(Arc<String>),
 }

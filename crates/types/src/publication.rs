@@ -113,7 +113,7 @@ pub struct InstanceRecord {
     pub disabled: bool,
     #[prost(message, repeated, tag = "7")]
     pub metadata: Vec<MetadataRecord>,
-    /// 0 none, 1 simple, 2 beat, 3 custom.
+    /// 0 none, 1 simple, 2 beat, 3 custom, 4 no cluster.
     #[prost(uint32, tag = "8")]
     pub id_kind: u32,
     #[prost(string, tag = "9")]
@@ -154,6 +154,7 @@ impl From<&Instance> for InstanceRecord {
             InstanceIdKind::Simple => (1, String::new()),
             InstanceIdKind::Beat => (2, String::new()),
             InstanceIdKind::Custom(id) => (3, id.to_string()),
+            InstanceIdKind::NoCluster => (4, String::new()),
         };
         InstanceRecord {
             ip: instance.ip.to_string(),
@@ -179,6 +180,7 @@ impl TryFrom<InstanceRecord> for Instance {
             1 => InstanceIdKind::Simple,
             2 => InstanceIdKind::Beat,
             3 => InstanceIdKind::Custom(record.id.into()),
+            4 => InstanceIdKind::NoCluster,
             other => return Err(format!("instance id kind {other} is unknown")),
         };
         Ok(Instance {

@@ -15,7 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use dyad_api::{AppState, Bounds, Clock, Drained, HttpMetrics, IdSource, Limits};
+use dyad_api::{
+    AppState, Bounds, Clock, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Limits,
+    Push, PushMetrics,
+};
 use dyad_naming::cp::{CpCommand, CpReply, CpState, Stamp};
 use dyad_naming::ports::{
     BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError, Leader, MemberView, Members, Propose,
@@ -26,6 +29,7 @@ use dyad_types::{BeatSlot, ClientId, MemberId, Millis, Origin, Publication, Publ
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Wall clock of every test: 2026-11-21T00:50:20.757Z.
 pub const WALL_MS: u64 = 1_795_222_220_757;
@@ -173,6 +177,8 @@ impl Members for OneMember {
 /// A server on a free port; it stops when this is dropped.
 pub struct Server {
     pub addr: SocketAddr,
+    /// The SDK port.
+    pub grpc: SocketAddr,
     pub app: Arc<AppState>,
     pub clock: Arc<ManualClock>,
     pub ephemeral: Arc<LocalEphemeral>,
@@ -187,6 +193,10 @@ impl Server {
     }
 
     pub fn start_with(limits: Limits, bounds: Bounds) -> Server {
+        Server::start_all(limits, bounds, GrpcLimits::default())
+    }
+
+    pub fn start_all(limits: Limits, bounds: Bounds, grpc_limits: GrpcLimits) -> Server {
         let registry = Arc::new(Registry::default());
         let clock = Arc::new(ManualClock::default());
         let switches = Arc::new(ArcSwap::from_pointee(Switches::default()));
@@ -206,11 +216,18 @@ impl Server {
         });
         let mut prometheus = prometheus_client::registry::Registry::default();
         let http_metrics = HttpMetrics::register(&mut prometheus);
+        let push_metrics = PushMetrics::register(&mut prometheus);
+        let push = Push::new(registry.clone(), clock.clone(), push_metrics);
+        let grpc_metrics = GrpcMetrics::register(&mut prometheus);
+        let connections =
+            Connections::new(ephemeral.clone(), push.clone(), clock.clone(), grpc_limits, grpc_metrics);
         let app = Arc::new(AppState {
             registry,
             ephemeral: ephemeral.clone(),
             propose: propose.clone(),
             members: Arc::new(OneMember),
+            push,
+            connections,
             switches,
             clock: clock.clone(),
             ids: IdSource::new(1),
@@ -225,12 +242,22 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                bound.send(listener.local_addr().unwrap()).unwrap();
-                dyad_api::serve(listener, served, limits, async { stopped.await.unwrap_or(()) }).await
+                let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                bound.send((listener.local_addr().unwrap(), grpc.local_addr().unwrap())).unwrap();
+                let stop = CancellationToken::new();
+                tokio::spawn(served.push.clone().run(stop.clone()));
+                tokio::spawn(served.connections.clone().run(stop.clone()));
+                let quit = stop.clone().cancelled_owned();
+                let clients = tokio::spawn(dyad_api::serve_grpc(grpc, served.clone(), quit));
+                let drained =
+                    dyad_api::serve(listener, served, limits, async { stopped.await.unwrap_or(()) }).await;
+                stop.cancel();
+                clients.await.unwrap();
+                drained
             })
         });
-        let addr = addr.recv().unwrap();
-        Server { addr, app, clock, ephemeral, propose, stop: Some(stop), stopped: Some(thread) }
+        let (addr, grpc) = addr.recv().unwrap();
+        Server { addr, grpc, app, clock, ephemeral, propose, stop: Some(stop), stopped: Some(thread) }
     }
 
     pub fn connect(&self) -> TcpStream {

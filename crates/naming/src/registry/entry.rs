@@ -68,6 +68,10 @@ impl ServiceEntry {
         ServiceEntry { key, contents: Mutex::default(), view: ArcSwapOption::empty() }
     }
 
+    pub(super) fn key(&self) -> &ServiceKey {
+        &self.key
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock()
     }

@@ -12,8 +12,8 @@ mod page;
 mod sweep;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, SERVICES_MAX};
 use dyad_types::{BeatSlot, Lifetime, Millis, Origin, Publication, PublicationKey, ServiceKey};
@@ -48,6 +48,15 @@ pub struct VisiblePublication {
     pub slot: Option<Arc<BeatSlot>>,
 }
 
+/// Told of every change that a query could see. Called under the lock of the service: it must be quick, must not read
+/// the registry, and hears the changes of one service in their order.
+pub trait Watcher: Send + Sync + std::fmt::Debug + 'static {
+    /// Queries of the service may be answered otherwise from now on.
+    fn changed(&self, service: &ServiceKey);
+    /// The service appeared in the listing, or left it.
+    fn listed(&self, service: &ServiceKey, listed: bool);
+}
+
 /// Sizes of the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -70,6 +79,7 @@ pub struct Registry {
     ephemeral: AtomicUsize,
     persistent: AtomicUsize,
     conflicts: AtomicUsize,
+    watcher: OnceLock<Arc<dyn Watcher>>,
 }
 
 impl Default for Registry {
@@ -86,11 +96,25 @@ impl Default for Registry {
             ephemeral: AtomicUsize::new(0),
             persistent: AtomicUsize::new(0),
             conflicts: AtomicUsize::new(0),
+            watcher: OnceLock::new(),
         }
     }
 }
 
 impl Registry {
+    /// Names the one who is told of changes; a second call has no effect.
+    pub fn watch(&self, watcher: Arc<dyn Watcher>) {
+        let _already = self.watcher.set(watcher);
+    }
+
+    /// The names of all listed services for which `wanted` holds, in key order, at most `limit`, and whether there are more.
+    pub fn listed(&self, wanted: impl Fn(&ServiceKey) -> bool, limit: usize) -> (BTreeSet<ServiceKey>, bool) {
+        let listed = self.listed.read();
+        let mut found = listed.iter().filter(|key| wanted(key));
+        let taken = found.by_ref().take(limit).cloned().collect();
+        (taken, found.next().is_some())
+    }
+
     /// What queries see of the service; `None` for a service that nobody knows. Lock-free unless the view must be built.
     pub fn view(&self, key: &ServiceKey) -> Option<Arc<ServiceView>> {
         let services = self.services.pin();
@@ -124,22 +148,25 @@ impl Registry {
         self.beat(&key.service, ip, port)?.slot
     }
 
-    /// Would one more instance of this client break a limit? A client that is there already always fits.
+    /// Would a publication of `wanted` instances by this client break a limit? One that is not larger than what the
+    /// client publishes already always fits.
     ///
     /// # Errors
     /// With the limit that is reached.
-    pub fn room(&self, key: &PublicationKey) -> Result<(), Limit> {
+    pub fn room(&self, key: &PublicationKey, wanted: usize) -> Result<(), Limit> {
         let services = self.services.pin();
-        let (here, listed, present) = services.get(&key.service).map_or((0, false, false), |entry| {
+        let (here, listed, held) = services.get(&key.service).map_or((0, false, 0), |entry| {
             let contents = entry.lock();
-            (contents.instances(), contents.listed, contents.publications.contains_key(&key.client))
+            let held = contents.publications.get(&key.client);
+            (contents.instances(), contents.listed, held.map_or(0, |held| held.publication.instances().len()))
         });
         let counts = self.counts();
-        if present {
+        let more = wanted.saturating_sub(held);
+        if more == 0 {
             Ok(())
-        } else if here >= INSTANCES_PER_SERVICE_MAX {
+        } else if here + more > INSTANCES_PER_SERVICE_MAX {
             Err(Limit::InstancesPerService(INSTANCES_PER_SERVICE_MAX))
-        } else if counts.ephemeral_instances + counts.persistent_instances >= INSTANCES_MAX {
+        } else if counts.ephemeral_instances + counts.persistent_instances + more > INSTANCES_MAX {
             Err(Limit::Instances(INSTANCES_MAX))
         } else if !listed && counts.services >= SERVICES_MAX {
             Err(Limit::Services(SERVICES_MAX))
@@ -256,7 +283,7 @@ impl Registry {
                 }
             }
             if visible || contents.listed != was_listed {
-                entry.changed(&mut contents);
+                self.tell(entry, &mut contents, was_listed);
             }
             if contents.is_void() {
                 contents.dead = true;
@@ -264,6 +291,16 @@ impl Registry {
             }
             return changes;
         }
+    }
+
+    /// Drops the view and tells the watcher.
+    fn tell(&self, entry: &ServiceEntry, contents: &mut Contents, was_listed: bool) {
+        entry.changed(contents);
+        let Some(watcher) = self.watcher.get() else { return };
+        if contents.listed != was_listed {
+            watcher.listed(entry.key(), contents.listed);
+        }
+        watcher.changed(entry.key());
     }
 
     fn count(&self, before: Counts, after: Counts) {

@@ -42,7 +42,7 @@ impl Registry {
             if contents.listed && contents.idle(now) && !contents.has_record() {
                 contents.listed = false;
                 self.listed.write().remove(key);
-                entry.changed(&mut contents);
+                self.tell(entry, &mut contents, true);
                 sweep.gone.push(key.clone());
             }
             if contents.is_void() {

@@ -11,10 +11,21 @@ use crate::java::{push_double, push_float};
 /// Typical bytes of one host: the first size of the buffer.
 const HOST_BYTES: usize = 400;
 
+/// How every list begins.
+pub(super) const NAME_FIELD: &str = "{\"name\":";
+
+/// The name without its group as a JSON string, and the bytes that the grouped name takes as one.
+pub(super) fn names(key: &ServiceKey) -> (String, usize) {
+    let (mut name, mut grouped) = (String::with_capacity(key.name().len() + 2), String::new());
+    text(&mut name, key.name());
+    text(&mut grouped, key.grouped_name());
+    (name, grouped.len())
+}
+
 pub(super) fn list(view: &ServiceView, query: &ListQuery<'_>) -> Halves {
     let selection = view.select(query);
     let mut out = String::with_capacity(256 + selection.hosts.len() * HOST_BYTES);
-    out.push_str("{\"name\":");
+    out.push_str(NAME_FIELD);
     text(&mut out, view.key.grouped_name());
     out.push_str(",\"groupName\":");
     text(&mut out, view.key.group());
@@ -155,6 +166,10 @@ fn instance_id(key: &ServiceKey, host: &ViewInstance) -> Option<String> {
             let mut port = itoa::Buffer::new();
             let port = port.format(instance.port);
             Some([&*instance.ip, port, &*instance.cluster, key.grouped_name()].join("#"))
+        }
+        InstanceIdKind::NoCluster => {
+            let mut port = itoa::Buffer::new();
+            Some([&*instance.ip, port.format(instance.port), "null", key.grouped_name()].join("#"))
         }
     }
 }

@@ -37,6 +37,16 @@ pub struct Halves {
     pub tail: Bytes,
 }
 
+/// The same answer as `serviceInfo` of gRPC: `{"name":`, `name`, `rest`, the milliseconds, `tail`. It differs from the HTTP
+/// form by the name alone, so both share their bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceInfoParts {
+    /// The name without its group, as a JSON string.
+    pub name: String,
+    pub rest: Bytes,
+    pub tail: Bytes,
+}
+
 /// What `/instance/list` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery<'a> {
@@ -148,6 +158,13 @@ impl ServiceView {
         json::list(self, query)
     }
 
+    /// `ServiceInfo` as gRPC answers and pushes carry it.
+    pub fn service_info(&self, query: &ListQuery<'_>) -> ServiceInfoParts {
+        let Halves { head, tail } = self.list(query);
+        let (name, http_name) = json::names(&self.key);
+        ServiceInfoParts { name, rest: head.slice(json::NAME_FIELD.len() + http_name..), tail }
+    }
+
     /// The body of `/instance` for one of this view's instances.
     pub fn instance_json(&self, instance: &ViewInstance) -> Bytes {
         json::detail(&self.key, instance)
@@ -167,6 +184,14 @@ impl ServiceView {
     /// Was the view asked for since the last call?
     pub(crate) fn take_used(&self) -> bool {
         self.used.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl ServiceInfoParts {
+    /// The pieces of the JSON object in their order; `last_ref_ms` in decimal digits.
+    pub fn pieces<'a>(&'a self, last_ref_ms: &'a str) -> [&'a [u8]; 5] {
+        let (name, stamp) = (self.name.as_bytes(), last_ref_ms.as_bytes());
+        [json::NAME_FIELD.as_bytes(), name, &self.rest, stamp, &self.tail]
     }
 }
 

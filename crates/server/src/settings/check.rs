@@ -10,6 +10,8 @@ use super::{Secret, parse};
 
 /// Shortest token: 32 bytes hold a 192-bit secret in base64.
 const TOKEN_MIN: usize = 32;
+/// SDKs dial the gRPC port this far above the HTTP port.
+const GRPC_PORT_OFFSET: u16 = 1000;
 /// Longest token; a larger file is some other file.
 const TOKEN_MAX: u64 = 4096;
 
@@ -111,32 +113,37 @@ pub(super) fn token(from: &mut Sources<'_>, members: &[MemberAddr]) -> Option<Se
 
 /// The cluster port as given, or 1001 above the HTTP port. What it is matters only with a token.
 pub(super) fn cluster_port(from: &mut Sources<'_>, port: u16, open: bool) -> u16 {
-    let derived = if port == 0 { Some(0) } else { port.checked_add(CLUSTER_PORT_OFFSET) };
-    let given = from.found("cluster_port").map(|found| found.text.clone());
-    let cluster_port = match given {
+    derived_port(from, "cluster_port", port, CLUSTER_PORT_OFFSET, open)
+}
+
+/// The gRPC port as given, or 1000 above the HTTP port, where SDKs look for it.
+pub(super) fn grpc_port(from: &mut Sources<'_>, port: u16) -> u16 {
+    derived_port(from, "grpc_port", port, GRPC_PORT_OFFSET, true)
+}
+
+/// A port as given, or `offset` above the HTTP port. `open`: it will be opened, so it must be one that can be.
+fn derived_port(from: &mut Sources<'_>, key: &'static str, port: u16, offset: u16, open: bool) -> u16 {
+    let derived = if port == 0 { Some(0) } else { port.checked_add(offset) };
+    let given = from.found(key).map(|found| found.text.clone());
+    let chosen = match given {
         None => derived,
         Some(text) => match parse::port(&text) {
             Some(number) => Some(number),
             None => {
-                from.problem(
-                    "cluster_port",
-                    format!("{} is not valid: want {}", quote(&text), row("port").rule),
-                );
+                from.problem(key, format!("{} is not valid: want {}", quote(&text), row("port").rule));
                 return 0;
             }
         },
     };
-    match cluster_port {
+    match chosen {
         Some(number) if open && number != 0 && number == port => {
-            from.problem("cluster_port", format!("{number} is the HTTP port: want another one"));
+            from.problem(key, format!("{number} is the HTTP port: want another one"));
             number
         }
         Some(number) => number,
         None if open => {
-            from.problem(
-                "cluster_port",
-                format!("{port} + 1001 is above 65535: give one with --cluster-port"),
-            );
+            let flag = row(key).flag;
+            from.problem(key, format!("{port} + {offset} is above 65535: give one with --{flag}"));
             0
         }
         None => 0,

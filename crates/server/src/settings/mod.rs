@@ -31,6 +31,8 @@ pub struct Settings {
     pub bind: IpAddr,
     /// HTTP port; 0 is any free one.
     pub port: u16,
+    /// Port of the gRPC SDKs; 0 is any free one.
+    pub grpc_port: u16,
     /// Port between members; 0 is any free one. Opened only when `cluster_token` is set.
     pub cluster_port: u16,
     /// All members, this one among them; empty is standalone.
@@ -71,6 +73,8 @@ pub struct Limits {
     pub body_read: Duration,
     /// HTTP connections at a time; more are refused.
     pub connections: usize,
+    /// Connections on the gRPC port at a time; more are refused.
+    pub grpc_connections: usize,
     /// Instances in all; more is 429.
     pub instances: usize,
     /// Services in all; more is 429.
@@ -149,10 +153,12 @@ impl Settings {
         let advertise = check::advertise(&mut from, &members, port);
         let cluster_token = check::token(&mut from, &members);
         let cluster_port = check::cluster_port(&mut from, port, cluster_token.is_some());
+        let grpc_port = check::grpc_port(&mut from, port);
         check::mode(&mut from, &members);
         let mut settings = Settings {
             bind,
             port,
+            grpc_port,
             cluster_port,
             members,
             advertise,
@@ -190,6 +196,7 @@ impl Limits {
             header_read: from.read(row("limits.header_read"), parse::duration),
             body_read: from.read(row("limits.body_read"), parse::duration),
             connections: from.read(row("limits.connections"), parse::count),
+            grpc_connections: from.read(row("limits.grpc_connections"), parse::count),
             instances: from.read(row("limits.instances"), parse::count),
             services: from.read(row("limits.services"), parse::count),
             instances_per_service: from.read(row("limits.instances_per_service"), parse::count),

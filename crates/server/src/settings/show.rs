@@ -39,6 +39,12 @@ fn shown(row: &Row, settings: &Settings, from: &Sources<'_>) -> Shown {
             }
             settings.cluster_port.to_string()
         }
+        "grpc_port" => {
+            if given.is_none() {
+                source = "default (port + 1000)".to_owned();
+            }
+            settings.grpc_port.to_string()
+        }
         "members" => {
             let list: Vec<String> = settings.members.iter().map(ToString::to_string).collect();
             list.join(",")

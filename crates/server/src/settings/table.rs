@@ -59,7 +59,17 @@ pub const TABLE: &[Row] = &[
         default: "8848",
         nacos: &["NACOS_APPLICATION_PORT"],
         rule: PORT,
-        help: "HTTP port; the cluster port is 1001 above it unless set",
+        help: "HTTP port; the gRPC port is 1000 above it, the cluster port 1001, unless set",
+        ..PLAIN
+    },
+    Row {
+        key: "grpc_port",
+        flag: "grpc-port",
+        env: "DYAD_GRPC_PORT",
+        value: "N",
+        default: "port + 1000",
+        rule: PORT,
+        help: "Port of the gRPC SDKs, at the address of the HTTP port; SDKs dial 1000 above the HTTP port unless told otherwise",
         ..PLAIN
     },
     Row {
@@ -234,6 +244,16 @@ pub const TABLE: &[Row] = &[
         default: "4096",
         rule: COUNT,
         help: "HTTP connections at a time; more are refused",
+        ..PLAIN
+    },
+    Row {
+        key: "limits.grpc_connections",
+        flag: "limits-grpc-connections",
+        env: "DYAD_LIMITS_GRPC_CONNECTIONS",
+        value: "N",
+        default: "100000",
+        rule: COUNT,
+        help: "Connections on the gRPC port at a time; more are refused",
         ..PLAIN
     },
     Row {

@@ -43,7 +43,7 @@ fn the_table_is_uniform_and_every_default_is_good() {
     let settings = load(&[], &[]);
     assert!(settings.standalone());
     assert_eq!(settings.warnings, Vec::<String>::new());
-    assert_eq!((settings.port, settings.cluster_port), (8848, 9849));
+    assert_eq!((settings.port, settings.grpc_port, settings.cluster_port), (8848, 9848, 9849));
     assert_eq!(settings.limits.instances, dyad_types::limits::INSTANCES_MAX);
     assert_eq!(settings.limits.services, dyad_types::limits::SERVICES_MAX);
     assert_eq!(settings.limits.instances_per_service, dyad_types::limits::INSTANCES_PER_SERVICE_MAX);
@@ -221,6 +221,16 @@ fn contradictions() {
         ),
         (
             &[("port", "65000")],
+            &[],
+            "setting grpc_port (default): 65000 + 1000 is above 65535: give one with --grpc-port",
+        ),
+        (
+            &[("port", "7"), ("grpc_port", "7")],
+            &[],
+            "setting grpc_port (--grpc-port): 7 is the HTTP port: want another one",
+        ),
+        (
+            &[("port", "65000"), ("grpc_port", "0")],
             &[("DYAD_CLUSTER_TOKEN", TOKEN)],
             "setting cluster_port (default): 65000 + 1001 is above 65535: give one with --cluster-port",
         ),
@@ -323,6 +333,7 @@ fn golden_output() {
     let want = "\
 bind 127.0.0.1 default
 port 8858 --port
+grpc_port 9858 default (port + 1000)
 cluster_port 9859 default (port + 1001)
 members dyad-1:8848,dyad-2:8858/7000 NACOS_SERVERS
 advertise dyad-2:8858 PREFER_HOST_MODE
@@ -340,6 +351,7 @@ limits.headers 16KiB default
 limits.header_read 10s default
 limits.body_read 30s default
 limits.connections 4096 default
+limits.grpc_connections 100000 default
 limits.instances 1000000 default
 limits.services 100000 default
 limits.instances_per_service 10000 default

@@ -1,7 +1,7 @@
 //! What the cores and shells ask of the process: durable incarnations, retirements, log lines, channels.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dyad_cluster::{ClusterIdentity, Dialer};
 use dyad_distro::Event;
@@ -77,7 +77,6 @@ impl Host {
     }
 
     /// The front end whose connections publish here; only the first one counts. Without it there are none to probe.
-    #[expect(dead_code, reason = "the SDK front end sets it")]
     pub(crate) fn set_connections(&self, connections: Arc<dyn Connections>) {
         let _ = self.connections.set(connections);
     }

@@ -25,6 +25,8 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
     parts.tasks.spawn(every(SWEEP, parts.clone(), sweep));
     parts.tasks.spawn(every(SECOND, parts.clone(), |parts| parts.lines.tick(monotonic())));
     parts.tasks.spawn(probers(parts.clone()));
+    parts.tasks.spawn(parts.push.clone().run(stop()));
+    parts.tasks.spawn(parts.connections.clone().run(stop()));
     if parts.directory.is_some() {
         parts.tasks.spawn(follow_directory(parts.clone()));
     }

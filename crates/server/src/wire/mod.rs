@@ -15,7 +15,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_api::{AppState, Bounds, HttpMetrics, IdSource};
+use dyad_api::{
+    AppState, Bounds, Connections, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Push, PushMetrics,
+};
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
 use dyad_distro::{Config, Distro, MemberState};
 use dyad_naming::Registry;
@@ -51,8 +53,11 @@ pub(crate) struct Parts {
     pub(crate) sink: Arc<cp::Sink>,
     pub(crate) lines: Arc<Lines>,
     pub(crate) counters: Arc<host::Counters>,
+    pub(crate) push: Arc<Push>,
+    pub(crate) connections: Arc<Connections>,
     /// The HTTP port that was opened.
     pub(crate) http: SocketAddr,
+    pub(crate) grpc: SocketAddr,
     pub(crate) cluster: Option<SocketAddr>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -67,25 +72,30 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let mut identity = Identity::load_or_create(data.path())?;
     // Ports first: a port in use must not cost an incarnation.
     let http = listen(SocketAddr::new(settings.bind, settings.port), "HTTP", "port").await?;
+    let grpc = listen(SocketAddr::new(settings.bind, settings.grpc_port), "gRPC", "grpc_port").await?;
     let cluster = match &settings.cluster_token {
         Some(_) => Some(listen(any(settings.cluster_port), "members", "cluster_port").await?),
         None => None,
     };
     identity.advance()?;
     tracing::info!(origin = %identity.origin(), version = env!("CARGO_PKG_VERSION"), "starting");
-    let (parts, fatal) = assemble(settings, &data, identity, &http, cluster).await?;
+    let mut prometheus = Prometheus::with_prefix("dyad");
+    let (parts, fatal) =
+        assemble(settings, &data, identity, (&http, &grpc), cluster, &mut prometheus).await?;
     let admin = AdminSocket::open(&data)?;
     let status = parts.clone();
     let handler = Arc::new(move |request| members::answer(&status, request));
     parts.tasks.spawn(admin.serve(handler, parts.stop.clone()));
     jobs::spawn(&parts);
     let quit = CancellationToken::new();
+    let app = Arc::new(app_state(&parts, prometheus));
     let serving = tokio::spawn(dyad_api::serve(
         http,
-        Arc::new(app_state(&parts)),
+        app.clone(),
         limits(&parts.settings),
         quit.clone().cancelled_owned(),
     ));
+    let clients = tokio::spawn(dyad_api::serve_grpc(grpc, app, quit.clone().cancelled_owned()));
     let announced = tokio::spawn(announce(parts.clone()));
     let why = tokio::select! {
         signal = stop::signal() => Ok(signal?),
@@ -94,7 +104,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     announced.abort();
     match why {
         Ok(signal) => {
-            stop::graceful(&parts, signal, quit, serving).await;
+            stop::graceful(&parts, signal, quit, serving, clients).await;
             Ok(())
         }
         Err(failure) => Err(failure),
@@ -105,13 +115,16 @@ async fn assemble(
     settings: Settings,
     data: &DataDir,
     identity: Identity,
-    http: &TcpListener,
+    (http, grpc): (&TcpListener, &TcpListener),
     cluster: Option<TcpListener>,
+    prometheus: &mut Prometheus,
 ) -> Result<(Arc<Parts>, host::Fatal), Failure> {
     let me = identity.member();
     let incarnation = identity.incarnation();
     let lines = Arc::new(Lines::default());
     let registry = Arc::new(Registry::default());
+    let clock = Arc::new(clock::ProcessClock);
+    let push = Push::new(registry.clone(), clock.clone(), PushMetrics::register(prometheus));
     let probes = probes::Probes::new(me);
     let sink = cp::Sink::new(registry.clone(), probes.clone(), lines.clone(), settings.expire_instance);
     let link = match &settings.cluster_token {
@@ -126,7 +139,10 @@ async fn assemble(
     };
     let counters = Arc::new(host::Counters::default());
     let (host, fatal) = host::Host::new(identity, lines.clone(), counters.clone(), raft.clone());
-    let ap = Ap::new(me, Distro::new(config, clock::monotonic()), registry.clone(), host);
+    let ap = Ap::new(me, Distro::new(config, clock::monotonic()), registry.clone(), host.clone());
+    let grpc_metrics = GrpcMetrics::register(prometheus);
+    let connections = Connections::new(ap.clone(), push.clone(), clock, grpc_limits(&settings), grpc_metrics);
+    host.set_connections(connections.clone());
     sink.connect(ap.clone());
     let local =
         |listener: &TcpListener| listener.local_addr().map_err(|e| Failure::new(Exit::InUse, e.to_string()));
@@ -140,7 +156,10 @@ async fn assemble(
         sink,
         lines,
         counters,
+        push,
+        connections,
         http: local(http)?,
+        grpc: local(grpc)?,
         cluster: cluster.as_ref().map(local).transpose()?,
         settings,
         stop: CancellationToken::new(),
@@ -233,12 +252,12 @@ async fn announce(parts: Arc<Parts>) {
         return;
     }
     let cluster = parts.cluster.map(|address| address.to_string());
-    ReadyLine { ready: true, http: parts.http.to_string(), cluster: cluster.clone() }.print();
-    tracing::info!(http = %parts.http, cluster = cluster.as_deref().unwrap_or("none"), "ready");
+    let (http, grpc) = (parts.http.to_string(), parts.grpc.to_string());
+    ReadyLine { ready: true, http, grpc, cluster: cluster.clone() }.print();
+    tracing::info!(http = %parts.http, grpc = %parts.grpc, cluster = cluster.as_deref().unwrap_or("none"), "ready");
 }
 
-fn app_state(parts: &Arc<Parts>) -> AppState {
-    let mut prometheus = Prometheus::with_prefix("dyad");
+fn app_state(parts: &Arc<Parts>, mut prometheus: Prometheus) -> AppState {
     let http_metrics = HttpMetrics::register(&mut prometheus);
     metrics::register(&mut prometheus, parts.clone());
     AppState {
@@ -246,6 +265,8 @@ fn app_state(parts: &Arc<Parts>) -> AppState {
         ephemeral: parts.ap.clone(),
         propose: parts.raft.clone(),
         members: Arc::new(members::View(parts.clone())),
+        push: parts.push.clone(),
+        connections: parts.connections.clone(),
         switches: parts.sink.switches(),
         clock: Arc::new(clock::ProcessClock),
         ids: IdSource::new(parts.me.0),
@@ -266,6 +287,14 @@ fn limits(settings: &Settings) -> dyad_api::Limits {
         connections: from.connections,
         ..dyad_api::Limits::default()
     }
+}
+
+fn grpc_limits(settings: &Settings) -> GrpcLimits {
+    let own_ip = match &settings.advertise {
+        Some(own) => own.host.clone(),
+        None => settings.bind.to_string(),
+    };
+    GrpcLimits { connections: settings.limits.grpc_connections, own_ip, ..GrpcLimits::default() }
 }
 
 fn bounds(settings: &Settings) -> Bounds {

@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyad_api::Drained;
+use dyad_api::grpc::Drain;
+use dyad_naming::ports::Members;
 use tokio::signal::unix::{SignalKind, signal as listen};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
+use super::members::View;
 use crate::exit::{Exit, Failure};
 
+/// How long the gRPC clients may take to go to other members.
+const DRAIN: Duration = Duration::from_secs(4);
 /// How long peers may take to claim this member's records.
 const LEAVE: Duration = Duration::from_millis(2_200);
 const TRANSFER: Duration = Duration::from_secs(1);
@@ -32,25 +37,46 @@ pub(crate) async fn signal() -> Result<&'static str, Failure> {
     }
 }
 
+/// Sends the gRPC clients to the other members that serve; without one they stay.
+pub(crate) async fn drain(parts: &Arc<Parts>, within: Duration) -> Drain {
+    let members = View(parts.clone()).members();
+    let serving = members.iter().filter(|member| !member.me && member.state == "UP");
+    let others: Vec<(String, u16)> = serving
+        .filter_map(|member| {
+            let (host, port) = member.address.rsplit_once(':')?;
+            Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
+        })
+        .collect();
+    if others.is_empty() {
+        return Drain { asked: 0, left: parts.connections.len() };
+    }
+    parts.connections.drain(&others, within).await
+}
+
 /// Leaves, drains and closes; says whether everything ended by itself. A second signal ends the process at once.
 pub(crate) async fn graceful(
     parts: &Arc<Parts>,
     why: &str,
     quit: CancellationToken,
     serving: JoinHandle<Drained>,
+    clients: JoinHandle<usize>,
 ) {
     tracing::info!("{why}: leaving");
     let work = async {
+        let drained = drain(parts, DRAIN).await;
         let claimed = parts.directory.is_none() || parts.ap.leave(LEAVE).await;
         let transferred = tokio::time::timeout(TRANSFER, parts.raft.transfer_leader()).await.is_ok();
         quit.cancel();
         let cut = serving.await.map_or(usize::MAX, |drained| drained.cut);
+        // Clients that had nowhere to go, or did not go, are cut: they are back with another member at once.
+        let _cut = clients.await;
         parts.raft.shutdown().await;
         parts.stop.cancel();
         parts.tasks.close();
         let ended = tokio::time::timeout(TASKS, parts.tasks.wait()).await.is_ok();
         let graceful = claimed && transferred && cut == 0 && ended;
-        tracing::info!(graceful, claimed, transferred, connections_cut = cut, "stopped");
+        let clients_left = drained.left;
+        tracing::info!(graceful, claimed, transferred, connections_cut = cut, clients_left, "stopped");
     };
     tokio::select! {
         () = work => {}

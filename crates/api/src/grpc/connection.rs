@@ -1,0 +1,164 @@
+//! One client: the transport it came on, who it says it is, what it subscribed to, and what is to be sent to it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use dyad_naming::ports::Ending;
+use dyad_types::{ClientId, Millis, ServiceKey};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::outbox::Outbox;
+use crate::push::fuzzy::{self, Watch};
+use crate::push::{Subscriber, SubscriberInfo, Subscription};
+
+/// What a client says about itself when it registers (`ConnectionSetupRequest`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// E.g. `Nacos-Java-Client:v2.5.1`.
+    pub version: String,
+    /// The client's own idea of its address; the socket's if it has none.
+    pub ip: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+const OPEN: u8 = 0;
+const REGISTERED: u8 = 1;
+const ORDERLY: u8 = 2;
+const ABNORMAL: u8 = 3;
+
+/// A transport, and from its setup on the client behind it.
+pub struct Connection {
+    id: ClientId,
+    peer: SocketAddr,
+    /// Wall clock, for listings.
+    opened_ms: u64,
+    /// When the client was heard last, as `Clock::now`.
+    active: AtomicU64,
+    state: AtomicU8,
+    setup: OnceLock<Setup>,
+    pub(super) outbox: Mutex<Outbox>,
+    /// One for each service.
+    pub(super) subscriptions: Mutex<HashMap<ServiceKey, Arc<Subscription>>>,
+    pub(super) watches: Mutex<HashMap<Arc<str>, Arc<Watch>>>,
+    /// Told to go elsewhere: however the transport ends, what it published must live on until the client is there.
+    moved: AtomicBool,
+    /// Ends the transport.
+    pub(super) cut: CancellationToken,
+}
+
+impl Connection {
+    pub(super) fn new(peer: SocketAddr, wall_ms: u64, now: Millis) -> Arc<Connection> {
+        let ip = peer.ip().to_canonical();
+        Arc::new(Connection {
+            id: ClientId::from_text(&format!("{wall_ms}_{ip}_{}", peer.port())),
+            peer,
+            opened_ms: wall_ms,
+            active: AtomicU64::new(now.0),
+            state: AtomicU8::new(OPEN),
+            setup: OnceLock::new(),
+            outbox: Mutex::default(),
+            subscriptions: Mutex::default(),
+            watches: Mutex::default(),
+            moved: AtomicBool::new(false),
+            cut: CancellationToken::new(),
+        })
+    }
+
+    /// `<milliseconds>_<ip>_<port>`, made once for a transport.
+    pub fn id(&self) -> &ClientId {
+        &self.id
+    }
+
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Wall clock of its opening, in milliseconds.
+    pub fn opened_ms(&self) -> u64 {
+        self.opened_ms
+    }
+
+    pub fn setup(&self) -> Option<&Setup> {
+        self.setup.get()
+    }
+
+    /// When the client was heard last.
+    pub fn active(&self) -> Millis {
+        Millis(self.active.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn touch(&self, now: Millis) {
+        self.active.store(now.0, Ordering::Relaxed);
+    }
+
+    pub fn is_registered(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == REGISTERED
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&self) -> Option<Ending> {
+        match self.state.load(Ordering::SeqCst) {
+            ORDERLY => Some(Ending::Orderly),
+            ABNORMAL => Some(Ending::Abnormal),
+            _ => None,
+        }
+    }
+
+    /// Makes it a registered client; false when it has ended, or was one before.
+    pub(super) fn register(&self, setup: Setup) -> bool {
+        let _first = self.setup.set(setup);
+        self.state.compare_exchange(OPEN, REGISTERED, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Marks the end; the former state if this call was the one that ended it.
+    pub(super) fn end(&self, ending: Ending) -> Option<WasRegistered> {
+        let ending = if self.moved.load(Ordering::SeqCst) { Ending::Abnormal } else { ending };
+        let to = match ending {
+            Ending::Orderly => ORDERLY,
+            Ending::Abnormal => ABNORMAL,
+        };
+        let step = |state| (state == OPEN || state == REGISTERED).then_some(to);
+        let before = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step).ok()?;
+        Some(WasRegistered(before == REGISTERED))
+    }
+
+    pub(super) fn mark_moved(&self) {
+        self.moved.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Was the connection that ended a client?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WasRegistered(pub(super) bool);
+
+impl Subscriber for Connection {
+    fn notify(&self, subscription: &Arc<Subscription>) {
+        self.outbox.lock().push(subscription);
+    }
+
+    fn describe(&self) -> SubscriberInfo {
+        let setup = self.setup.get().cloned().unwrap_or_default();
+        SubscriberInfo {
+            ip: setup.ip,
+            port: self.peer.port(),
+            agent: setup.version,
+            app: setup.labels.get("AppName").cloned().unwrap_or_else(|| "unknown".into()),
+        }
+    }
+}
+
+impl fuzzy::Watcher for Connection {
+    fn notify(&self, watch: &Arc<Watch>) {
+        self.outbox.lock().watch(watch);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("id", &self.id).finish_non_exhaustive()
+    }
+}

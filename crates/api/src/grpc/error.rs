@@ -1,0 +1,100 @@
+//! The only place that turns an error into the codes of a gRPC answer.
+
+use dyad_naming::ports::EphemeralError;
+use dyad_types::check::Illegal;
+use http::StatusCode;
+
+use crate::error::ApiError;
+use crate::push::fuzzy::FuzzyError;
+
+/// Why a request is not done.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum GrpcError {
+    #[error("Server is starting,please try later.")]
+    Starting,
+    #[error("Connection is unregistered.")]
+    Unregistered,
+    #[error("RequestHandler Not Found")]
+    NoHandler,
+    #[error(" invoke {0} from sdk is forbidden")]
+    Forbidden(&'static str),
+    #[error("errCode: 101, errMsg: Nacos deserialize failed.  ")]
+    Malformed,
+    /// The parameter check: answered under the request's own type.
+    #[error("Param check invalid:{0}")]
+    Illegal(Illegal),
+    #[error("Unsupported request type {0}")]
+    Unsupported(String),
+    #[error("Instance can not be null.")]
+    NoInstance,
+    #[error("{what} is over the limit of {max}")]
+    TooMany { what: &'static str, max: usize },
+    /// Answered under the request's own type.
+    #[error("{0}")]
+    Fuzzy(#[from] FuzzyError),
+    #[error("{0}")]
+    Api(ApiError),
+}
+
+/// `resultCode` and `errorCode`, and whether the answer has the request's own type instead of `ErrorResponse`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Codes {
+    pub(crate) result: u16,
+    pub(crate) error: u16,
+    pub(crate) own_type: bool,
+}
+
+/// Errors of the transport, as SDKs compare them.
+const STARTING: u16 = 300;
+const UNREGISTERED: u16 = 301;
+const NO_HANDLER: u16 = 302;
+const FAIL: u16 = 500;
+const INVALID: u16 = 400;
+const BAD_GATEWAY: u16 = 502;
+const OVER_THRESHOLD: u16 = 503;
+/// `FUZZY_WATCH_PATTERN_OVER_LIMIT` and `FUZZY_WATCH_PATTERN_MATCH_COUNT_OVER_LIMIT`.
+const FUZZY_PATTERNS: u16 = 50310;
+pub(crate) const FUZZY_MATCHES: u16 = 50311;
+
+impl From<ApiError> for GrpcError {
+    fn from(error: ApiError) -> GrpcError {
+        match error {
+            ApiError::Illegal(illegal) => GrpcError::Illegal(illegal),
+            ApiError::Ephemeral(EphemeralError::Starting) => GrpcError::Starting,
+            other => GrpcError::Api(other),
+        }
+    }
+}
+
+impl From<Illegal> for GrpcError {
+    fn from(illegal: Illegal) -> GrpcError {
+        GrpcError::Illegal(illegal)
+    }
+}
+
+impl GrpcError {
+    pub(crate) fn codes(&self) -> Codes {
+        let of = |result, error| Codes { result, error, own_type: false };
+        let own = |error| Codes { result: FAIL, error, own_type: true };
+        match self {
+            GrpcError::Starting => of(FAIL, STARTING),
+            GrpcError::Unregistered => of(FAIL, UNREGISTERED),
+            GrpcError::NoHandler => of(FAIL, NO_HANDLER),
+            GrpcError::Forbidden(_) | GrpcError::Malformed => of(FAIL, BAD_GATEWAY),
+            GrpcError::Illegal(_) | GrpcError::Fuzzy(FuzzyError::Malformed) => own(INVALID),
+            GrpcError::Fuzzy(FuzzyError::Patterns) => own(FUZZY_PATTERNS),
+            GrpcError::Unsupported(_) | GrpcError::NoInstance => of(INVALID, INVALID),
+            GrpcError::TooMany { .. } => of(OVER_THRESHOLD, OVER_THRESHOLD),
+            // An exception of a handler: both codes are its own.
+            GrpcError::Api(error) => {
+                let code = match error.status() {
+                    StatusCode::TOO_MANY_REQUESTS => OVER_THRESHOLD,
+                    // SDKs try the same server again, and go elsewhere when it stays so.
+                    StatusCode::SERVICE_UNAVAILABLE => FAIL,
+                    status => status.as_u16(),
+                };
+                of(code, code)
+            }
+        }
+    }
+}

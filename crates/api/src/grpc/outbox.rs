@@ -1,0 +1,271 @@
+//! What is to be sent on a connection's stream, and what was sent and is not acknowledged yet.
+//!
+//! Small requests of the server's own wait in a short queue. A subscription that has something new waits as itself, once:
+//! what is sent for it is made when the stream takes it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dyad_types::Millis;
+use futures::task::AtomicWaker;
+
+use crate::push::fuzzy::Watch;
+use crate::push::{Subscription, Update};
+
+/// Bytes of requests of the server's own that wait for a client: detection, reset, and room for changes of thousands of
+/// configurations. A client with more waiting has stopped reading.
+const REQUESTS_BYTES_MAX: usize = 1024 * 1024;
+/// How often one push is sent again for want of an acknowledgement. HTTP/2 loses nothing: a client that does not answer
+/// either has the push, or is found dead by the keep-alive.
+const REPEATS_MAX: u32 = 3;
+
+/// Wakes the stream that sends for a connection.
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    pub(super) waker: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    requests: VecDeque<(Bytes, Option<(u64, Wanted)>)>,
+    requests_bytes: usize,
+    news: VecDeque<News>,
+    waiting: HashMap<u64, Waiting>,
+    /// The stream that takes from here.
+    channel: Option<Arc<Channel>>,
+    /// Since when something waits and nothing was taken.
+    stuck: Option<Millis>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum News {
+    Push(Arc<Subscription>),
+    Watch(Arc<Watch>),
+}
+
+/// Something that was sent and is to be acknowledged.
+#[derive(Debug)]
+struct Waiting {
+    wanted: Wanted,
+    since: Millis,
+    repeats: u32,
+}
+
+/// Why an acknowledgement is wanted.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// The client was silent.
+    Detection,
+    /// The core asked.
+    Probe,
+    Push(Arc<Subscription>),
+    /// Only counted: nothing follows from its absence.
+    Notice,
+}
+
+/// What the stream takes.
+#[derive(Debug)]
+pub(super) enum Next {
+    Request(Bytes),
+    Push(Arc<Subscription>),
+    Watch(Arc<Watch>),
+    Nothing,
+    /// The connection has ended, or another stream sends for it.
+    End,
+}
+
+/// What the times that went by lead to.
+#[derive(Debug, Default)]
+pub(super) struct Overdue {
+    /// A detection went unanswered, or the client took nothing for too long.
+    pub(super) dead: bool,
+    /// A probe went unanswered.
+    pub(super) probe_failed: bool,
+    pub(super) pushes_failed: u64,
+    pub(super) repeat: Vec<Arc<Subscription>>,
+}
+
+/// The times of `GrpcLimits` that are looked at here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) answer: Duration,
+    pub(super) retry: Duration,
+    pub(super) probe: Duration,
+    pub(super) blocked: Duration,
+}
+
+impl Outbox {
+    /// From now on this stream takes from here; false when another one does.
+    pub(super) fn attach(&mut self, channel: &Arc<Channel>) -> bool {
+        if self.closed || self.channel.is_some() {
+            return false;
+        }
+        self.channel = Some(channel.clone());
+        channel.waker.wake();
+        true
+    }
+
+    pub(super) fn detach(&mut self, channel: &Arc<Channel>) {
+        if self.channel.as_ref().is_some_and(|held| Arc::ptr_eq(held, channel)) {
+            self.channel = None;
+        }
+    }
+
+    /// Has a request of the server's own sent; false when too much waits.
+    pub(super) fn request(&mut self, bytes: Bytes, wanted: Option<(u64, Wanted)>, now: Millis) -> bool {
+        if self.closed || self.requests_bytes + bytes.len() > REQUESTS_BYTES_MAX {
+            return false;
+        }
+        // The time for an answer runs from here: a client that takes nothing does not answer either.
+        if let Some((id, wanted)) = &wanted {
+            self.waiting.insert(*id, Waiting { wanted: wanted.clone(), since: now, repeats: 0 });
+        }
+        self.requests_bytes += bytes.len();
+        self.requests.push_back((bytes, wanted));
+        self.wake();
+        true
+    }
+
+    pub(super) fn push(&mut self, subscription: &Arc<Subscription>) {
+        if !self.closed && !subscription.queued.swap(true, Ordering::AcqRel) {
+            self.news.push_back(News::Push(subscription.clone()));
+            self.wake();
+        }
+    }
+
+    pub(super) fn watch(&mut self, watch: &Arc<Watch>) {
+        if !self.closed && !watch.queued.swap(true, Ordering::AcqRel) {
+            self.news.push_back(News::Watch(watch.clone()));
+            self.wake();
+        }
+    }
+
+    /// Takes what is to be sent next on `channel`.
+    pub(super) fn next(&mut self, channel: &Arc<Channel>, now: Millis) -> Next {
+        if self.closed {
+            return Next::End;
+        }
+        if !self.channel.as_ref().is_some_and(|held| Arc::ptr_eq(held, channel)) {
+            return Next::Nothing;
+        }
+        let next = self.take();
+        let more = !self.requests.is_empty() || !self.news.is_empty();
+        self.stuck = more.then_some(now);
+        next
+    }
+
+    fn take(&mut self) -> Next {
+        if let Some((bytes, _)) = self.requests.pop_front() {
+            self.requests_bytes -= bytes.len();
+            return Next::Request(bytes);
+        }
+        while let Some(news) = self.news.pop_front() {
+            match news {
+                News::Push(subscription) => {
+                    subscription.queued.store(false, Ordering::Release);
+                    if !subscription.is_ended() {
+                        return Next::Push(subscription);
+                    }
+                }
+                News::Watch(watch) => {
+                    watch.queued.store(false, Ordering::Release);
+                    return Next::Watch(watch);
+                }
+            }
+        }
+        Next::Nothing
+    }
+
+    /// A push is being sent: its acknowledgement is waited for, that of an older one of the same service no longer.
+    pub(super) fn sent(&mut self, subscription: &Arc<Subscription>, update: &Update, now: Millis) {
+        let of_same = |wanted: &Wanted| match wanted {
+            Wanted::Push(other) => Arc::ptr_eq(other, subscription),
+            _ => false,
+        };
+        let last = subscription.last_sent.swap(update.id, Ordering::AcqRel);
+        let former = self.waiting.remove(&last).filter(|waiting| of_same(&waiting.wanted));
+        let repeats = former.filter(|_| last == update.id).map_or(0, |waiting| waiting.repeats + 1);
+        let wanted = Wanted::Push(subscription.clone());
+        self.waiting.insert(update.id, Waiting { wanted, since: now, repeats });
+    }
+
+    /// Something was sent whose acknowledgement is only counted.
+    pub(super) fn noticed(&mut self, id: u64, now: Millis) {
+        self.waiting.insert(id, Waiting { wanted: Wanted::Notice, since: now, repeats: 0 });
+    }
+
+    /// An acknowledgement came in: what it was wanted for, if it was.
+    pub(super) fn acknowledged(&mut self, id: u64) -> Option<Wanted> {
+        self.waiting.remove(&id).map(|waiting| waiting.wanted)
+    }
+
+    /// Is a client that was silent asked already?
+    pub(super) fn asks(&self) -> bool {
+        self.waiting.values().any(|waiting| matches!(waiting.wanted, Wanted::Detection | Wanted::Probe))
+    }
+
+    /// Looks at the times. `active`: when the client was heard last; a sign of life of any kind answers a question.
+    pub(super) fn overdue(&mut self, now: Millis, active: Millis, times: &Times) -> Overdue {
+        let mut found = Overdue::default();
+        if self.waiting.is_empty() && self.requests.is_empty() && self.news.is_empty() {
+            self.stuck = None;
+            return found;
+        }
+        if !self.requests.is_empty() || !self.news.is_empty() {
+            let since = *self.stuck.get_or_insert(now);
+            found.dead = over(now, since, times.blocked);
+        }
+        self.waiting.retain(|_, waiting| {
+            let within = match waiting.wanted {
+                Wanted::Probe => times.probe,
+                Wanted::Push(_) => times.answer + times.retry,
+                Wanted::Detection | Wanted::Notice => times.answer,
+            };
+            if !over(now, waiting.since, within) {
+                return true;
+            }
+            let alive = active > waiting.since;
+            match &waiting.wanted {
+                Wanted::Detection => found.dead |= !alive,
+                Wanted::Probe => found.probe_failed |= !alive,
+                Wanted::Push(subscription) => {
+                    found.pushes_failed += 1;
+                    if waiting.repeats < REPEATS_MAX {
+                        found.repeat.push(subscription.clone());
+                        // Kept for the count of repeats; sending it again begins its time anew.
+                        waiting.since = now;
+                        return true;
+                    }
+                }
+                Wanted::Notice => found.pushes_failed += 1,
+            }
+            false
+        });
+        found
+    }
+
+    /// Nothing is sent any more; the stream ends.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.requests.clear();
+        self.news.clear();
+        self.waiting.clear();
+        if let Some(channel) = self.channel.take() {
+            channel.waker.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(channel) = &self.channel {
+            channel.waker.wake();
+        }
+    }
+}
+
+fn over(now: Millis, since: Millis, within: Duration) -> bool {
+    now.since(since) >= within.as_millis() as u64
+}
