@@ -1,5 +1,6 @@
 //! From a request to its row: the checks that hold for every request, the body, the handler, and the count of the answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,13 +10,14 @@ use axum::extract::Request;
 use axum::routing::{MethodFilter, on};
 use bytes::{Bytes, BytesMut};
 use http::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, ORIGIN, USER_AGENT};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::params::{Key, Params};
+use crate::push::udp::{Asker, Udp};
 use crate::reply::{Outgoing, Pieces};
 use crate::routes::{self, ROUTES, Step};
 use crate::server::Limits;
@@ -35,19 +37,22 @@ pub(crate) struct Front {
 struct Shared {
     app: Arc<AppState>,
     limits: Limits,
+    /// Who pushes to clients that ask for it by UDP.
+    udp: Option<Arc<Udp>>,
 }
 
 impl Front {
-    pub(crate) fn new(app: Arc<AppState>, limits: Limits) -> Front {
-        let shared = Arc::new(Shared { app, limits });
+    pub(crate) fn new(app: Arc<AppState>, limits: Limits, udp: Option<Arc<Udp>>) -> Front {
+        let shared = Arc::new(Shared { app, limits, udp });
         let router = router(&shared);
         Front { shared, router }
     }
 
-    /// Answers one request. Hot rows are found by comparing strings, all others by axum's router.
+    /// Answers one request of the client at `peer`. Hot rows are found by comparing strings, all others by axum's router.
     pub(crate) fn call(
         &self,
         request: http::Request<Incoming>,
+        peer: IpAddr,
     ) -> impl Future<Output = Response<Outgoing>> + use<> {
         let shared = self.shared.clone();
         let hot = routes::hot(request.method(), request.uri().path());
@@ -57,7 +62,7 @@ impl Front {
                 return shared.refuse(&error, request.uri().path()).map(Outgoing::Pieces);
             }
             match (hot, router) {
-                (Some(row), _) => shared.answer(row, request).await.map(Outgoing::Pieces),
+                (Some(row), _) => shared.answer(row, request, Some(peer)).await.map(Outgoing::Pieces),
                 (None, Some(router)) => match router.oneshot(request.map(Body::new)).await {
                     Ok(response) => response.map(Outgoing::Axum),
                     Err(never) => match never {},
@@ -71,8 +76,8 @@ impl Front {
 }
 
 impl Shared {
-    /// Runs a row's handler.
-    async fn answer<B>(&self, row: usize, request: http::Request<B>) -> Response<Pieces>
+    /// Runs a row's handler. The peer matters to hot rows alone, which have it.
+    async fn answer<B>(&self, row: usize, request: http::Request<B>, peer: Option<IpAddr>) -> Response<Pieces>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
@@ -82,7 +87,10 @@ impl Shared {
         let form = self.form(&head.headers, route.path, body).await;
         let step = match form {
             Ok(form) => {
-                let params = Params::parse(head.uri.query().unwrap_or_default(), &form);
+                let mut params = Params::parse(head.uri.query().unwrap_or_default(), &form);
+                if params.get(Key::UdpPort).is_some() {
+                    params.asker = self.asker(&head.headers, peer);
+                }
                 (route.handler)(&self.app, &params)
             }
             Err(error) => Step::Done(Err(error)),
@@ -94,6 +102,11 @@ impl Shared {
         let reply = result.unwrap_or_else(|error| error.reply(head.uri.path(), self.app.clock.wall_ms()));
         self.app.http_metrics.observe(row, reply.status.as_u16(), started.elapsed());
         reply.into_http()
+    }
+
+    fn asker(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Asker> {
+        let agent = headers.get(USER_AGENT)?.to_str().ok()?;
+        Some(Asker { udp: self.udp.clone()?, ip: peer?, agent: agent.into() })
     }
 
     /// The body if it is a form; a body of another type is read, within its limit, and ignored as the servlet API does.
@@ -131,7 +144,8 @@ fn router(shared: &Arc<Shared>) -> Router {
     let mut router = Router::new();
     for (row, route) in ROUTES.iter().enumerate() {
         let shared = shared.clone();
-        let handler = move |request: Request| async move { shared.answer(row, request).await.map(Body::new) };
+        let handler =
+            move |request: Request| async move { shared.answer(row, request, None).await.map(Body::new) };
         let filter =
             MethodFilter::try_from(route.method.clone()).expect("the table has standard methods only");
         router = router

@@ -49,7 +49,7 @@ fn try_list(app: &AppState, params: &Params) -> Result<Reply, ApiError> {
 fn subscribed(app: &AppState, params: &Params, asker: &Asker, port: u16) -> Result<Reply, ApiError> {
     let service = check_request(params)?.service()?;
     let clusters = params.get(Key::Clusters).unwrap_or_default();
-    asker.asked(port, params.get(Key::App).unwrap_or("unknown"), &service, clusters);
+    asker.asked(port, params.get(Key::App).unwrap_or_default(), &service, clusters);
     let last_ref_ms = app.push.stamp(&service);
     Ok(stamped(&app.registry.view_or_unknown(&service), params, last_ref_ms))
 }

@@ -3,6 +3,8 @@
 //! There is no map: a name that no route knows is skipped without being copied, and all decoded values share one buffer.
 //! As in the servlet API a parameter may stand in the query or in a form body, and the first occurrence counts.
 
+use crate::push::udp::Asker;
+
 /// Declares the parameters that any route reads.
 macro_rules! keys {
     ($($variant:ident = $name:literal),+ $(,)?) => {
@@ -57,6 +59,8 @@ keys! {
     CheckPort = "checkPort",
     ServiceNameParam = "serviceNameParam",
     GroupNameParam = "groupNameParam",
+    App = "app",
+    Aggregation = "aggregation",
 }
 
 /// Where a value lies in the buffer; `start` of `ABSENT` means that the request has no such parameter.
@@ -73,6 +77,8 @@ const ABSENT: Slot = Slot { start: u32::MAX, len: 0 };
 pub struct Params {
     text: String,
     slots: [Slot; KEYS],
+    /// Who asks, when the request names a UDP port to be pushed to.
+    pub(crate) asker: Option<Asker>,
 }
 
 impl Params {
@@ -83,7 +89,7 @@ impl Params {
         scan(query.as_bytes(), &mut slots, &mut bytes);
         scan(form, &mut slots, &mut bytes);
         match String::from_utf8(bytes) {
-            Ok(text) => Params { text, slots },
+            Ok(text) => Params { text, slots, asker: None },
             Err(bad) => lossy(bad.as_bytes(), slots),
         }
     }
@@ -174,7 +180,7 @@ fn lossy(bytes: &[u8], mut slots: [Slot; KEYS]) -> Params {
         text.push_str(&String::from_utf8_lossy(value));
         *slot = Slot { start: start as u32, len: (text.len() - start) as u32 };
     }
-    Params { text, slots }
+    Params { text, slots, asker: None }
 }
 
 #[cfg(test)]

@@ -19,8 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, interval, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::dispatch::Front;
+use crate::push::udp::Udp;
 use crate::state::AppState;
 
 /// The answer to a head that did not arrive in time; hyper has none of its own.
@@ -83,7 +85,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Drained {
     let connections = Arc::new(Connections::default());
-    let front = Front::new(app.clone(), limits);
+    let pushing = CancellationToken::new();
+    let udp = push_by_udp(&listener, &app, &pushing).await;
+    let front = Front::new(app.clone(), limits, udp);
     let (stop, stopping) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
     let mut sweep = interval(SWEEP);
@@ -122,7 +126,31 @@ pub async fn serve(
     }
     let cut = connections.len();
     connections.cut_all();
+    pushing.cancel();
     Drained { cut }
+}
+
+/// Opens the socket that pushes to clients of 1.x, on the address on which they ask. Without it they poll.
+async fn push_by_udp(
+    listener: &TcpListener,
+    app: &AppState,
+    pushing: &CancellationToken,
+) -> Option<Arc<Udp>> {
+    let opened = match listener.local_addr() {
+        Ok(own) => Udp::bind(own.ip(), app.push.clone(), app.switches.clone()).await,
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok(udp) => {
+            let udp = Arc::new(udp);
+            tokio::spawn(udp.clone().run(pushing.clone()));
+            Some(udp)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no push by UDP: clients of 1.x see changes by polling");
+            None
+        }
+    }
 }
 
 async fn connection(
@@ -140,7 +168,7 @@ async fn connection(
     let wire = Wire { stream, watch: watch.clone() };
     let service = service_fn(|request| {
         let watch = watch.clone();
-        let answer = front.call(request);
+        let answer = front.call(request, peer.ip());
         async move {
             watch.enter(Phase::Busy);
             let response = answer.await;

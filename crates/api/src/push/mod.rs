@@ -9,6 +9,7 @@ pub mod fuzzy;
 mod metrics;
 mod schedule;
 mod topic;
+pub mod udp;
 
 use std::collections::HashMap;
 use std::fmt;
