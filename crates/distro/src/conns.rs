@@ -19,6 +19,10 @@ const PROBE_EVERY: u64 = 1_000;
 /// The longest time between two re-assertions of a connection whose instance another live one publishes too, in ms.
 const REASSERT_MOST: u64 = 600_000;
 
+/// Estimates of when a registration was made err by as much as a message may be late, in ms: of two registrations within
+/// that, either may be the newer one.
+const AGES_ERR: i64 = 5_000;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
@@ -249,14 +253,17 @@ impl Distro {
         }
     }
 
-    /// Another member's record shows an instance of the own one with other attributes, and outranks it.
+    /// Another member's record shows an instance of the own one with other attributes, outranks it, and is not clearly newer.
     fn is_outranked(&self, id: KeyId) -> bool {
         let own = self.own;
         let Some(entry) = self.store.entry(id) else { return false };
         let Some(mine) = entry.record(own) else { return false };
         let differs = |i: &Instance| {
             self.others(id, entry, i).any(|(_, other)| {
-                other.log != own && other.lamport >= mine.lamport && find(other, i).is_some_and(|o| o != i)
+                other.log != own
+                    && other.lamport >= mine.lamport
+                    && other.reg <= mine.reg + AGES_ERR
+                    && find(other, i).is_some_and(|o| o != i)
             })
         };
         mine.publication.iter().flat_map(|p| p.instances()).any(differs)

@@ -217,10 +217,12 @@ impl Distro {
             .then(|| Box::new(Rare { covers, to: to.unwrap_or_default() }));
         let before = self.store.shown(id);
         let (seq, lamport) = (datum.seq, datum.lamport);
-        let live = publication.clone().filter(|_| state.is_live());
+        let published = publication.clone();
         self.store.put(id, Record { log, state, seq, lamport, publication, dot, reg, rare });
         self.changed(datum.key, id, before);
-        if let Some(publication) = live {
+        if let Some(publication) = published
+            && self.store.entry(id).and_then(|e| e.record(log)).is_some_and(|r| r.state.shows())
+        {
             let is_foreign = self.store.log(log).origin.member != self.me;
             self.meets(id, publication.instances(), is_foreign);
         }

@@ -6,7 +6,7 @@ use crate::api::{Action, Event, MemberState};
 use crate::core::{Distro, New};
 use crate::message::Message;
 use crate::relay::Known;
-use crate::store::{Entry, KeyId, LogId, RecState, Record};
+use crate::store::{Entry, KeyId, Log, LogId, RecState, Record};
 
 impl Distro {
     /// The member is silent, and each record of the log is ended or claimed by a member that is heard.
@@ -19,6 +19,13 @@ impl Distro {
             e.visible().all(|r| r.log != id || r.state == RecState::Unhealthy) || e.visible().any(claims)
         };
         !heard(id) && log.by_seq.values().all(|&key| self.store.entry(key).is_none_or(is_left))
+    }
+
+    /// So for the log and for those of earlier incarnations, which are retired with it.
+    pub(crate) fn are_left_over(&self, origin: Origin) -> bool {
+        let with_it =
+            |l: &Log| l.origin.member == origin.member && l.origin.incarnation <= origin.incarnation;
+        self.store.logs().filter(|(_, log)| with_it(log)).all(|(id, _)| self.is_left_over(id))
     }
 
     pub(crate) fn leave(&mut self) {

@@ -426,7 +426,7 @@ impl Distro {
             let is_due = self.at.saturating_sub(log.heard) >= self.timing.retire_silent
                 || long_ago(log.superseded, self.timing.retire_grace)
                 || long_ago(peer.and_then(|p| p.unconfigured), self.timing.retire_grace)
-                || (log.left && self.is_left_over(id));
+                || (log.left && self.are_left_over(log.origin));
             if is_due && log.proposed.is_none_or(|at| self.at >= at + self.timing.propose_again) {
                 due.push((Some(id), log.origin));
             }

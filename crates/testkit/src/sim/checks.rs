@@ -32,6 +32,7 @@ impl World {
                 Wish::Dead => self.check_dead(client),
             }
         }
+        self.check_sdks();
         self.check_cap();
         if self.now > self.plan.chaos + SETTLES_AFTER {
             self.note_holders();
@@ -253,6 +254,8 @@ impl World {
         let n = &mut self.nodes[node];
         let Some(core) = &n.core else { return };
         n.view = clients.iter().filter_map(|c| Some((c.index, core.visible(&c.key)?))).collect();
+        let links = self.sdk.links.iter().enumerate();
+        n.sdk = links.filter_map(|(link, l)| Some((link, core.visible(&l.key)?))).collect();
     }
 
     /// At the end of the quiet time: everybody agrees, with the clients too.
@@ -265,6 +268,9 @@ impl World {
         }
         for client in 0..self.clients.len() {
             self.final_client(client);
+        }
+        for client in 0..self.sdk.clients.len() {
+            self.final_sdk(client);
         }
         self.final_logs();
     }

@@ -238,6 +238,9 @@ impl World {
     }
 
     pub(super) fn respond(&mut self, req: u64, reply: Reply) {
+        if self.sdk_responds(req, reply) {
+            return;
+        }
         let Some((client, node, life)) = self.requests.remove(&req) else { return };
         let delay = self.rng.range(1, 8);
         self.at(self.now + delay, Ev::Response { client, req, node, life, reply });

@@ -141,6 +141,7 @@ impl World {
         self.nodes[node].leaving = true;
         let life = self.nodes[node].life + 1;
         self.input(node, Input::Leave);
+        self.sdk_drain(node);
         let after = self.rng.range(4_000, 30_000);
         self.at(self.now + after, Ev::Fault(Fault::Restart { node, life, lost_disk: false }));
     }
@@ -175,6 +176,7 @@ impl World {
         self.log(|| format!("pause m{node} for {length}"));
         self.nodes[node].paused = true;
         self.nodes[node].pause_end = u64::MAX;
+        self.nodes[node].stopped = self.unfrozen();
         let life = self.nodes[node].life;
         self.at(self.now + length, Ev::Fault(Fault::Resume { node, life }));
     }
@@ -319,6 +321,7 @@ impl World {
                 self.die(client);
             }
         }
+        self.sdk_mass_death();
     }
 
     /// The end of the chaos: everything runs and is connected.

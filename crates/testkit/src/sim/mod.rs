@@ -6,6 +6,8 @@ mod clients;
 mod faults;
 mod profile;
 mod rng;
+mod sdk;
+mod sdk_checks;
 mod world;
 
 use std::collections::BTreeMap;

@@ -31,6 +31,8 @@ pub const PROFILES: [Profile; 8] = [
 pub struct Plan {
     pub members: usize,
     pub clients: usize,
+    /// Clients with a connection.
+    pub sdks: usize,
     pub chaos: u64,
     pub quiet: u64,
     pub kill: bool,
@@ -50,6 +52,7 @@ impl Profile {
         let base = Plan {
             members: 5,
             clients: 30,
+            sdks: 12,
             chaos: 120_000,
             quiet: 40_000,
             kill: false,
@@ -95,6 +98,8 @@ impl Profile {
     pub fn coverage(self) -> Vec<&'static str> {
         let plan = self.plan();
         let mut names = vec!["register", "deregister", "change", "death", "unhealthy", "expired"];
+        names.extend(["sdk-register", "sdk-deregister", "sdk-change", "sdk-death", "sdk-close", "sdk-reset"]);
+        names.extend(["sdk-move", "sdk-freeze", "half-open", "sdk-timeout", "probe", "dead-probe"]);
         if plan.noise {
             names.extend(["delay", "duplicate", "adoption"]);
         }

@@ -12,6 +12,7 @@ use super::clients::{Client, Op};
 use super::faults::Fault;
 use super::profile::{Plan, Profile};
 use super::rng::Rng;
+use super::sdk::{SdkEv, Sdks};
 use super::{Run, Violation};
 
 /// Frames and requests kept for a paused member; a socket buffer would not hold more.
@@ -29,6 +30,7 @@ pub(super) enum Ev {
     Request { client: usize, req: u64, node: usize, op: Op },
     Response { client: usize, req: u64, node: usize, life: u64, reply: Reply },
     Fault(Fault),
+    Sdk(SdkEv),
     Check,
 }
 
@@ -59,6 +61,10 @@ pub(super) struct Node {
     pub woken: u64,
     /// What its registry shows, fed by `Changed` only.
     pub view: HashMap<usize, Visible>,
+    /// The same of clients with a connection, by link.
+    pub sdk: HashMap<usize, Visible>,
+    /// Unfrozen time at which its process was stopped last, for a while or for good.
+    pub stopped: u64,
     pub ready_since: u64,
     pub raft_seen: usize,
     /// Removals by timeout: unfrozen time of each.
@@ -88,6 +94,7 @@ pub(super) struct World {
     order: u64,
     pub nodes: Vec<Node>,
     pub clients: Vec<Client>,
+    pub sdk: Sdks,
     pub by_client: HashMap<ClientId, usize>,
     /// Frames from a to b are lost.
     pub cut: Vec<Vec<bool>>,
@@ -115,6 +122,7 @@ impl World {
         let clients: Vec<Client> = (0..plan.clients).map(|i| Client::new(i, &mut rng, members)).collect();
         let by_client = clients.iter().map(|c| (c.key.client.clone(), c.index)).collect();
         let deadline = plan.chaos + plan.quiet;
+        let sdk = Sdks::new(plan.sdks, seed.wrapping_mul(0x1_0000_01B3) ^ profile as u64);
         World {
             rng,
             now: 0,
@@ -126,6 +134,7 @@ impl World {
             order: 0,
             nodes,
             clients,
+            sdk,
             by_client,
             cut: vec![vec![false; members]; members],
             last_cut: vec![vec![0; members]; members],
@@ -149,6 +158,7 @@ impl World {
             let at = self.rng.range(2_500, 8_000);
             self.at(at, Ev::Client { client, turn: 0 });
         }
+        self.start_sdks();
         self.plan_faults();
         self.at(CHECK_EVERY, Ev::Check);
         while let Some(Reverse((at, _, slot))) = self.queue.pop() {
@@ -211,6 +221,7 @@ impl World {
                 self.client_reply(client, req, node, life, reply)
             }
             Ev::Fault(fault) => self.fault(fault),
+            Ev::Sdk(event) => self.sdk_event(event),
             Ev::Check => {
                 self.raft_tick();
                 self.check();
@@ -227,7 +238,7 @@ impl World {
         }
     }
 
-    fn deliver_to(&mut self, to: usize, event: Ev) {
+    pub(super) fn deliver_to(&mut self, to: usize, event: Ev) {
         let node = &mut self.nodes[to];
         if node.core.is_none() {
             if let Ev::Request { client, req, .. } = event {
@@ -249,6 +260,7 @@ impl World {
                 self.input(to, Input::Message { from: from_id, stream, message: *message });
             }
             Ev::Request { client, req, node, op } => self.request(client, req, node, op),
+            Ev::Sdk(event) => self.sdk_arrives(event),
             _ => {}
         }
     }
@@ -273,6 +285,7 @@ impl World {
         n.paused = false;
         n.leaving = false;
         n.view.clear();
+        n.sdk.clear();
         n.backlog.clear();
         n.raft_seen = 0;
         n.ready_since = u64::MAX;
@@ -297,6 +310,9 @@ impl World {
     }
 
     pub(super) fn stop(&mut self, node: usize) {
+        self.sdk_stop(node);
+        self.nodes[node].stopped = self.unfrozen();
+        self.nodes[node].sdk.clear();
         self.nodes[node].core = None;
         self.nodes[node].view.clear();
         self.nodes[node].backlog.clear();
@@ -356,6 +372,9 @@ impl World {
                 self.respond(req, reply);
             }
             Action::Changed { key, visible } => {
+                if let Some(&link) = self.sdk.by_conn.get(&key.client) {
+                    return self.sdk_view(node, link, visible);
+                }
                 let Some(&client) = self.by_client.get(&key.client) else { return };
                 self.log(|| match &visible {
                     Some(v) => {
@@ -368,11 +387,14 @@ impl World {
                     None => self.nodes[node].view.remove(&client),
                 };
             }
-            Action::Probe(_) => {}
+            Action::Probe(client) => self.sdk_wants_probe(&client),
             Action::ProposeRetire(origin) => self.propose(node, origin),
             Action::PersistIncarnation(incarnation) => self.nodes[node].incarnation = incarnation,
             Action::State(state) => {
                 self.log(|| format!("m{node} is {}", state.name()));
+                if state == MemberState::Removed {
+                    self.at(self.now + 1, Ev::Sdk(SdkEv::CloseAll { node }));
+                }
                 let ready = state == MemberState::Ready;
                 self.nodes[node].ready_since = if ready { self.unfrozen() } else { u64::MAX };
             }
@@ -385,6 +407,20 @@ impl World {
             }
             Action::Event(event) => self.event(node, event),
         }
+    }
+
+    fn sdk_view(&mut self, node: usize, link: usize, visible: Option<Visible>) {
+        let client = self.sdk.links[link].client;
+        self.log(|| match &visible {
+            Some(v) => {
+                format!("m{node} view s{client} l{link} = v{} healthy {} {:?}", version(v), v.healthy, v.rank)
+            }
+            None => format!("m{node} view s{client} l{link} = nothing"),
+        });
+        match visible {
+            Some(visible) => self.nodes[node].sdk.insert(link, visible),
+            None => self.nodes[node].sdk.remove(&link),
+        };
     }
 
     fn event(&mut self, node: usize, event: Event) {
@@ -412,7 +448,12 @@ impl World {
             Event::RemovalsDelayed(_) => "removals-delayed",
             Event::ForwardFailed(_) => "forward-failed",
             Event::RelayFailed(_) => "relay-failed",
-            Event::Reasserted(_) => "reassert",
+            Event::Reasserted(key) => {
+                if let Some(&link) = self.sdk.by_conn.get(&key.client) {
+                    self.sdk.links[link].reasserted = Some(self.now);
+                }
+                "reassert"
+            }
         };
         self.count(name);
     }
@@ -520,6 +561,8 @@ impl Node {
             whole_at: 0,
             woken: 0,
             view: HashMap::new(),
+            sdk: HashMap::new(),
+            stopped: 0,
             ready_since: u64::MAX,
             raft_seen: 0,
             expired: Vec::new(),

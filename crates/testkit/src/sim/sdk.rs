@@ -1,0 +1,703 @@
+//! Clients with a connection, and the part of a member that has the connections: keep-alives, probes, the ends.
+//!
+//! A *link* is one transport, seen from both sides: the client may have left it long before the member notices.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use dyad_distro::{Ending, Input};
+use dyad_types::{ClientId, Instance, Publication, PublicationKey, ServiceKey};
+
+use super::clients::Wish;
+use super::rng::Rng;
+use super::world::{Ev, Reply, World};
+
+/// Marks the requests of these clients among those of a member.
+const SDK: u64 = 1 << 63;
+const REQUEST_TIMEOUT: u64 = 3_000;
+/// The member asks a client that was silent for that long, and closes when it does not answer within the other time.
+const SILENT: u64 = 20_000;
+const DETECT: u64 = 5_000;
+const PROBE: u64 = 3_000;
+const STOPS_BEFORE: u64 = 2_500;
+/// Changes of the clients' own making end that long before the chaos does.
+const MARGIN: u64 = 3_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Do {
+    Register(u64),
+    Deregister,
+    Ping,
+    Close,
+    Reset,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SdkEv {
+    Turn {
+        client: usize,
+        turn: u64,
+    },
+    Connect {
+        client: usize,
+        turn: u64,
+    },
+    /// A frame reaches the member.
+    Arrive {
+        link: usize,
+        req: u64,
+        what: Do,
+    },
+    Answer {
+        link: usize,
+        req: u64,
+        ok: bool,
+    },
+    Timeout {
+        client: usize,
+        req: u64,
+    },
+    /// The member asks for a sign of life; `last`: its time is over.
+    Probe {
+        link: usize,
+        last: bool,
+    },
+    /// The client sees that the link was closed.
+    Closed {
+        link: usize,
+    },
+    /// The member tells the client to go elsewhere.
+    Move {
+        link: usize,
+    },
+    /// The member closes all links.
+    CloseAll {
+        node: usize,
+    },
+    Thaw {
+        client: usize,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub client: usize,
+    pub node: usize,
+    pub key: PublicationKey,
+    /// What either side believes.
+    client_open: bool,
+    pub server_open: bool,
+    /// Frames pass.
+    path: bool,
+    told: bool,
+    last_seen: u64,
+    asked: Option<u64>,
+    pub reasserted: Option<u64>,
+    /// The process of the member.
+    pub life: u64,
+    /// Unfrozen time at which that process stopped.
+    pub stopped: Option<u64>,
+}
+
+/// A registration that was answered over a link: the instance must be seen while it lasts and, if its end was not orderly,
+/// for the linger. Times are unfrozen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Voucher {
+    pub link: usize,
+    pub answered: u64,
+    pub ended: Option<(u64, bool)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Sdk {
+    pub wish: Wish,
+    pub frozen: bool,
+    thaws: u64,
+    pub version: u64,
+    pub answered_version: u64,
+    pub link: Option<usize>,
+    /// Left after the registration elsewhere was answered.
+    old: Option<usize>,
+    pub links: Vec<usize>,
+    pub registered: bool,
+    turn: u64,
+    open: Option<(u64, Do)>,
+    pub vouchers: Vec<Voucher>,
+    /// Since when the own member shows other attributes.
+    pub wrong_since: Option<u64>,
+    pub ended: u64,
+    batch: bool,
+}
+
+pub(super) struct Sdks {
+    pub clients: Vec<Sdk>,
+    pub links: Vec<Link>,
+    pub by_conn: HashMap<ClientId, usize>,
+    rng: Rng,
+    /// At a member: request -> link.
+    requests: BTreeMap<u64, usize>,
+    next: u64,
+}
+
+impl Sdks {
+    pub(super) fn new(count: usize, seed: u64) -> Sdks {
+        let client = |index: usize| Sdk {
+            wish: Wish::Up,
+            frozen: false,
+            thaws: 0,
+            version: 1,
+            answered_version: 0,
+            link: None,
+            old: None,
+            links: Vec::new(),
+            registered: false,
+            turn: 0,
+            open: None,
+            vouchers: Vec::new(),
+            wrong_since: None,
+            ended: 0,
+            batch: index.is_multiple_of(4),
+        };
+        Sdks {
+            clients: (0..count).map(client).collect(),
+            links: Vec::new(),
+            by_conn: HashMap::new(),
+            rng: Rng::new(seed ^ 0x5D4B),
+            requests: BTreeMap::new(),
+            next: 0,
+        }
+    }
+}
+
+fn publication(client: usize, version: u64, batch: bool) -> Arc<Publication> {
+    let instance = |port: u16| {
+        let mut instance = Instance::new(&format!("10.1.0.{client}"), port);
+        instance.weight = version as f64;
+        instance
+    };
+    if batch {
+        Publication::batch((0..3).map(|i| instance(9_000 + i)).collect())
+    } else {
+        Publication::one(instance(9_000))
+    }
+}
+
+impl World {
+    pub(super) fn start_sdks(&mut self) {
+        for client in 0..self.sdk.clients.len() {
+            let at = self.sdk.rng.range(2_500, 8_000);
+            self.at(at, Ev::Sdk(SdkEv::Connect { client, turn: 0 }));
+        }
+    }
+
+    pub(super) fn sdk_event(&mut self, event: SdkEv) {
+        match event {
+            SdkEv::Turn { client, turn } => self.sdk_turn(client, turn),
+            SdkEv::Connect { client, turn } => self.sdk_connect(client, turn),
+            SdkEv::Arrive { link, .. } | SdkEv::Probe { link, .. } => {
+                let node = self.sdk.links[link].node;
+                self.deliver_to(node, Ev::Sdk(event));
+            }
+            SdkEv::CloseAll { node } => self.deliver_to(node, Ev::Sdk(event)),
+            SdkEv::Answer { link, req, ok } => self.sdk_answer(link, req, ok),
+            SdkEv::Timeout { client, req } => {
+                let c = &self.sdk.clients[client];
+                if !c.frozen && c.open.is_some_and(|(open, _)| open == req) {
+                    self.log(|| format!("s{client} waits no longer"));
+                    self.sdk_leave(client, Do::Close);
+                }
+            }
+            SdkEv::Closed { link } => self.sdk_closed(link),
+            SdkEv::Move { link } => self.sdk_move(link),
+            SdkEv::Thaw { client } => self.sdk_thaw(client),
+        }
+    }
+
+    /// At a member that runs.
+    pub(super) fn sdk_arrives(&mut self, event: SdkEv) {
+        match event {
+            SdkEv::Arrive { link, req, what } => self.sdk_frame(link, req, what),
+            SdkEv::Probe { link, last } => self.sdk_probe(link, last),
+            SdkEv::CloseAll { node } => {
+                for link in 0..self.sdk.links.len() {
+                    if self.sdk.links[link].node == node {
+                        self.sdk_close(link, Some(Ending::Abnormal));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    // ---- the client ----
+
+    fn sdk_turn(&mut self, client: usize, turn: u64) {
+        let chaos = self.now + MARGIN < self.plan.chaos;
+        let c = &mut self.sdk.clients[client];
+        let over = c.wish == Wish::Dead || c.frozen || self.now + STOPS_BEFORE > self.deadline;
+        if turn != c.turn || over || c.link.is_none() || c.open.is_some() {
+            return;
+        }
+        if c.wish == Wish::Down {
+            c.wish = Wish::Up;
+            c.version += 1;
+        }
+        if !c.registered {
+            let version = c.version;
+            return self.sdk_send(client, Do::Register(version));
+        }
+        if !chaos {
+            return self.sdk_send(client, Do::Ping);
+        }
+        let early = self.now < self.plan.chaos / 3 * 2 && self.plan.mass_death == 0;
+        match self.sdk.rng.range(0, 1_000) {
+            0..40 => {
+                self.count("sdk-change");
+                let c = &mut self.sdk.clients[client];
+                c.version += 1;
+                let version = c.version;
+                self.sdk_send(client, Do::Register(version));
+            }
+            40..65 => {
+                let c = &mut self.sdk.clients[client];
+                c.vouchers.clear();
+                c.wish = Wish::Down;
+                c.ended = self.now;
+                self.sdk_send(client, Do::Deregister);
+            }
+            65..75 if early => self.sdk_die(client),
+            75..150 => self.sdk_moves(client),
+            150..165 => self.sdk_freeze(client),
+            _ => self.sdk_send(client, Do::Ping),
+        }
+    }
+
+    fn sdk_moves(&mut self, client: usize) {
+        let Some(link) = self.sdk.clients[client].link else { return };
+        match self.sdk.rng.below(5) {
+            0 => {
+                self.count("sdk-close");
+                self.sdk_leave(client, Do::Close);
+            }
+            1 => {
+                self.count("sdk-reset");
+                self.sdk_leave(client, Do::Reset);
+            }
+            2 => self.sdk_move(link),
+            _ => {
+                self.count("half-open");
+                self.sdk.links[link].path = false;
+                self.sdk_leave(client, Do::Reset);
+            }
+        }
+    }
+
+    pub(super) fn sdk_die(&mut self, client: usize) {
+        self.count("sdk-death");
+        self.log(|| format!("s{client} dies"));
+        let how = self.sdk.rng.below(3);
+        let now = self.now;
+        let c = &mut self.sdk.clients[client];
+        c.wish = Wish::Dead;
+        c.vouchers.clear();
+        c.ended = now;
+        c.open = None;
+        let open: Vec<usize> = c.link.take().into_iter().chain(c.old.take()).collect();
+        for link in open {
+            if how == 2 {
+                self.sdk.links[link].path = false;
+            }
+            self.sdk_hang_up(link, if how == 0 { Do::Close } else { Do::Reset });
+        }
+    }
+
+    pub(super) fn sdk_mass_death(&mut self) {
+        for client in 0..self.sdk.clients.len() {
+            if self.sdk.rng.chance(self.plan.mass_death) && self.sdk.clients[client].wish == Wish::Up {
+                self.sdk_die(client);
+            }
+        }
+    }
+
+    fn sdk_freeze(&mut self, client: usize) {
+        let longest = (self.plan.chaos - self.now).min(50_000);
+        let length = self.sdk.rng.range(1_000, longest.max(1_001));
+        self.count("sdk-freeze");
+        self.log(|| format!("s{client} stops for {length}"));
+        let (at, thaws) = (self.unfrozen(), self.now + length);
+        let c = &mut self.sdk.clients[client];
+        c.frozen = true;
+        c.thaws = thaws;
+        c.vouchers.iter_mut().filter(|v| v.ended.is_none()).for_each(|v| v.ended = Some((at, true)));
+        self.at(thaws, Ev::Sdk(SdkEv::Thaw { client }));
+    }
+
+    fn sdk_thaw(&mut self, client: usize) {
+        let at = self.unfrozen();
+        let c = &mut self.sdk.clients[client];
+        c.frozen = false;
+        c.open = None;
+        let Some(link) = c.link.filter(|_| c.wish != Wish::Dead) else { return };
+        self.log(|| format!("s{client} runs again"));
+        let c = &mut self.sdk.clients[client];
+        if self.sdk.links[link].server_open && c.registered {
+            c.vouchers.push(Voucher { link, answered: at, ended: None });
+        }
+        self.sdk_next_turn(client, 5);
+    }
+
+    /// The client gives its link up and connects again.
+    fn sdk_leave(&mut self, client: usize, how: Do) {
+        let c = &mut self.sdk.clients[client];
+        c.open = None;
+        c.registered = false;
+        if let Some(link) = c.link.take() {
+            self.sdk_hang_up(link, how);
+        }
+        self.sdk_reconnect(client);
+    }
+
+    /// The client's side of a link ends; the member learns it if frames pass.
+    fn sdk_hang_up(&mut self, link: usize, how: Do) {
+        let guaranteed = how == Do::Reset || self.sdk.links[link].told;
+        self.sdk_voucher_ends(link, guaranteed);
+        let l = &mut self.sdk.links[link];
+        if std::mem::replace(&mut l.client_open, false) && l.path {
+            let at = self.now + self.sdk.rng.range(1, 8);
+            self.at(at, Ev::Sdk(SdkEv::Arrive { link, req: 0, what: how }));
+        }
+    }
+
+    fn sdk_voucher_ends(&mut self, link: usize, guaranteed: bool) {
+        let at = self.unfrozen();
+        let client = self.sdk.links[link].client;
+        for voucher in &mut self.sdk.clients[client].vouchers {
+            if voucher.link == link {
+                let (at, before) = voucher.ended.unwrap_or((at, true));
+                voucher.ended = Some((at, guaranteed && before));
+            } else if let Some((at, _)) = voucher.ended.filter(|_| !guaranteed) {
+                // What came before may have ended in favour of this one.
+                voucher.ended = Some((at, false));
+            }
+        }
+    }
+
+    fn sdk_reconnect(&mut self, client: usize) {
+        let wait = match self.sdk.rng.below(6) {
+            0 => self.sdk.rng.range(1, 60),
+            1 => self.sdk.rng.range(3_000, 12_000),
+            _ => self.sdk.rng.range(100, 3_000),
+        };
+        if self.now + MARGIN < self.plan.chaos && self.sdk.rng.chance(250) {
+            self.sdk.clients[client].version += 1;
+        }
+        self.sdk_connect_in(client, wait);
+    }
+
+    fn sdk_connect_in(&mut self, client: usize, wait: u64) {
+        let c = &mut self.sdk.clients[client];
+        c.turn += 1;
+        let turn = c.turn;
+        self.at(self.now + wait, Ev::Sdk(SdkEv::Connect { client, turn }));
+    }
+
+    fn sdk_next_turn(&mut self, client: usize, wait: u64) {
+        let c = &mut self.sdk.clients[client];
+        c.turn += 1;
+        let turn = c.turn;
+        self.at(self.now + wait, Ev::Sdk(SdkEv::Turn { client, turn }));
+    }
+
+    fn sdk_connect(&mut self, client: usize, turn: u64) {
+        let c = &self.sdk.clients[client];
+        let over = self.now + STOPS_BEFORE > self.deadline;
+        if c.wish == Wish::Dead || turn != c.turn || c.link.is_some() || over {
+            return;
+        }
+        if c.frozen {
+            let wait = c.thaws + 5 - self.now.min(c.thaws);
+            return self.sdk_connect_in(client, wait);
+        }
+        let node = self.sdk.rng.below(self.nodes.len());
+        if self.nodes[node].paused {
+            return self.sdk_connect_in(client, REQUEST_TIMEOUT);
+        }
+        if !self.serves(node) || self.nodes[node].leaving {
+            let wait = self.sdk.rng.range(50, 300);
+            return self.sdk_connect_in(client, wait);
+        }
+        let link = self.sdk.links.len();
+        let c = &mut self.sdk.clients[client];
+        let service = ServiceKey::new("", "", &format!("svc-{}", client % 4));
+        let id = ClientId::from_text(&format!("{}_10.1.0.{client}_{link}", self.now));
+        self.sdk.by_conn.insert(id.clone(), link);
+        self.sdk.links.push(Link {
+            client,
+            node,
+            key: PublicationKey { service, client: id },
+            client_open: true,
+            server_open: true,
+            path: true,
+            told: false,
+            last_seen: self.now,
+            asked: None,
+            reasserted: None,
+            life: self.nodes[node].life,
+            stopped: None,
+        });
+        c.link = Some(link);
+        c.links.push(link);
+        c.open = None;
+        let version = c.version;
+        let up = c.wish == Wish::Up;
+        self.log(|| format!("s{client} is connected to m{node} as l{link}"));
+        if up {
+            self.sdk_send(client, Do::Register(version));
+        } else {
+            self.sdk_next_turn(client, 5_000);
+        }
+    }
+
+    fn sdk_send(&mut self, client: usize, what: Do) {
+        let Some(link) = self.sdk.clients[client].link else { return };
+        self.sdk.next += 1;
+        let req = self.sdk.next;
+        self.sdk.clients[client].open = Some((req, what));
+        if self.sdk.links[link].path {
+            let at = self.now + self.sdk.rng.range(1, 8);
+            self.at(at, Ev::Sdk(SdkEv::Arrive { link, req, what }));
+        }
+        self.at(self.now + REQUEST_TIMEOUT, Ev::Sdk(SdkEv::Timeout { client, req }));
+    }
+
+    fn sdk_answer(&mut self, link: usize, req: u64, ok: bool) {
+        let client = self.sdk.links[link].client;
+        let (at, now) = (self.unfrozen(), self.now);
+        let c = &mut self.sdk.clients[client];
+        let Some((open, what)) = c.open else { return };
+        if c.frozen || c.link != Some(link) || open != req || c.wish == Wish::Dead {
+            return;
+        }
+        c.open = None;
+        if what != Do::Ping {
+            self.log(|| format!("s{client} {what:?} at l{link}: {ok}"));
+        }
+        if !ok {
+            return self.sdk_leave(client, Do::Close);
+        }
+        let c = &mut self.sdk.clients[client];
+        let mut wait = self.sdk.rng.range(2_000, 5_000);
+        match what {
+            Do::Register(version) => {
+                c.registered = true;
+                c.answered_version = version;
+                c.wrong_since = None;
+                if !c.vouchers.iter().any(|v| v.link == link && v.ended.is_none()) {
+                    c.vouchers.push(Voucher { link, answered: at, ended: None });
+                }
+                c.vouchers.retain(|v| v.ended.is_none_or(|(ended, _)| at < ended + 20_000));
+                let old = c.old.take();
+                self.count("sdk-register");
+                if let Some(old) = old {
+                    self.sdk_hang_up(old, Do::Close);
+                }
+            }
+            Do::Deregister => {
+                c.registered = false;
+                c.vouchers.clear();
+                c.ended = now;
+                self.count("sdk-deregister");
+                wait = self.sdk.rng.range(8_000, 60_000);
+                if now + wait + MARGIN > self.plan.chaos {
+                    return;
+                }
+            }
+            Do::Ping | Do::Close | Do::Reset => {}
+        }
+        self.sdk_next_turn(client, wait);
+    }
+
+    fn sdk_closed(&mut self, link: usize) {
+        let client = self.sdk.links[link].client;
+        let c = &mut self.sdk.clients[client];
+        if c.frozen && c.wish != Wish::Dead {
+            let at = c.thaws + 1;
+            return self.at(at.max(self.now + 1), Ev::Sdk(SdkEv::Closed { link }));
+        }
+        self.sdk.links[link].client_open = false;
+        self.sdk_voucher_ends(link, true);
+        let c = &mut self.sdk.clients[client];
+        if c.old == Some(link) {
+            c.old = None;
+        }
+        if c.link == Some(link) && c.wish != Wish::Dead {
+            self.log(|| format!("s{client} sees l{link} closed"));
+            self.sdk_leave(client, Do::Reset);
+        }
+    }
+
+    /// Told to go: it registers elsewhere first.
+    fn sdk_move(&mut self, link: usize) {
+        let client = self.sdk.links[link].client;
+        let c = &mut self.sdk.clients[client];
+        if c.link != Some(link) || c.frozen || c.wish != Wish::Up || c.old.is_some() || !c.registered {
+            return;
+        }
+        self.sdk.links[link].told = true;
+        c.old = c.link.take();
+        c.open = None;
+        c.registered = false;
+        self.count("sdk-move");
+        self.log(|| format!("s{client} is told to leave l{link}"));
+        let wait = self.sdk.rng.range(1, 60);
+        self.sdk_connect_in(client, wait);
+    }
+
+    // ---- the member ----
+
+    fn sdk_frame(&mut self, link: usize, req: u64, what: Do) {
+        let l = &mut self.sdk.links[link];
+        let client = l.client;
+        if !l.server_open {
+            if l.path {
+                self.at(self.now + 2, Ev::Sdk(SdkEv::Closed { link }));
+            }
+            return;
+        }
+        l.last_seen = self.now;
+        l.asked = None;
+        let (node, key, told) = (l.node, l.key.clone(), l.told);
+        let id = SDK | req;
+        match what {
+            Do::Ping => self.sdk_reply(link, req, true),
+            Do::Close if told => self.sdk_close(link, Some(Ending::Abnormal)),
+            Do::Close => self.sdk_close(link, Some(Ending::Orderly)),
+            Do::Reset => self.sdk_close(link, Some(Ending::Abnormal)),
+            Do::Register(version) => {
+                self.sdk.requests.insert(req, link);
+                let publication = publication(client, version, self.sdk.clients[client].batch);
+                self.input(node, Input::Register { req: id, key, publication });
+            }
+            Do::Deregister => {
+                self.sdk.requests.insert(req, link);
+                self.input(node, Input::Deregister { req: id, key });
+            }
+        }
+    }
+
+    fn sdk_reply(&mut self, link: usize, req: u64, ok: bool) {
+        let l = &self.sdk.links[link];
+        if l.path && l.server_open {
+            let at = self.now + self.sdk.rng.range(1, 8);
+            self.at(at, Ev::Sdk(SdkEv::Answer { link, req, ok }));
+        }
+    }
+
+    /// The answer of a core, if the request was one of these clients'.
+    pub(super) fn sdk_responds(&mut self, id: u64, reply: Reply) -> bool {
+        if id & SDK == 0 {
+            return false;
+        }
+        let req = id & !SDK;
+        if let Some(link) = self.sdk.requests.remove(&req) {
+            self.sdk_reply(link, req, reply == Reply::Ok);
+        }
+        true
+    }
+
+    /// The member's side ends; `None`: the core knows.
+    fn sdk_close(&mut self, link: usize, ending: Option<Ending>) {
+        let l = &mut self.sdk.links[link];
+        if !std::mem::replace(&mut l.server_open, false) {
+            return;
+        }
+        let (node, client, path) = (l.node, l.key.client.clone(), l.path);
+        self.log(|| format!("m{node} closes l{link}: {ending:?}"));
+        self.sdk_voucher_ends(link, true);
+        if path {
+            let at = self.now + self.sdk.rng.range(1, 8);
+            self.at(at, Ev::Sdk(SdkEv::Closed { link }));
+        }
+        if let Some(ending) = ending {
+            self.input(node, Input::Ended { client, ending });
+        }
+    }
+
+    fn sdk_is_alive(&self, link: usize) -> bool {
+        let l = &self.sdk.links[link];
+        let c = &self.sdk.clients[l.client];
+        l.path && l.client_open && !c.frozen && c.wish != Wish::Dead
+    }
+
+    pub(super) fn sdk_wants_probe(&mut self, client: &ClientId) {
+        let Some(&link) = self.sdk.by_conn.get(client) else { return };
+        self.count("probe");
+        let at = self.now + self.sdk.rng.range(2, 30);
+        self.at(at, Ev::Sdk(SdkEv::Probe { link, last: false }));
+    }
+
+    fn sdk_probe(&mut self, link: usize, last: bool) {
+        if !self.sdk.links[link].server_open {
+            return;
+        }
+        let (node, client) = (self.sdk.links[link].node, self.sdk.links[link].key.client.clone());
+        let alive = self.sdk_is_alive(link);
+        if !alive && !last {
+            return self.at(self.now + PROBE, Ev::Sdk(SdkEv::Probe { link, last: true }));
+        }
+        if !alive {
+            self.count("dead-probe");
+            self.sdk_close(link, None);
+        }
+        self.log(|| format!("m{node} probed l{link}: {alive}"));
+        self.input(node, Input::Probed { client, alive });
+    }
+
+    /// The process of a member has ended: most clients see it at once.
+    pub(super) fn sdk_stop(&mut self, node: usize) {
+        let (at, life) = (self.unfrozen(), self.nodes[node].life);
+        for link in 0..self.sdk.links.len() {
+            if self.sdk.links[link].node == node && self.sdk.links[link].life == life {
+                self.sdk.links[link].stopped = Some(at);
+            }
+            if self.sdk.links[link].node != node || !self.sdk.links[link].server_open {
+                continue;
+            }
+            self.sdk.links[link].server_open = false;
+            self.sdk_voucher_ends(link, true);
+            if self.sdk.links[link].path && self.sdk.rng.chance(750) {
+                let at = self.now + self.sdk.rng.range(1, 30);
+                self.at(at, Ev::Sdk(SdkEv::Closed { link }));
+            }
+        }
+    }
+
+    pub(super) fn sdk_drain(&mut self, node: usize) {
+        for link in 0..self.sdk.links.len() {
+            if self.sdk.links[link].node == node && self.sdk.links[link].server_open {
+                let at = self.now + self.sdk.rng.range(1, 1_500);
+                self.at(at, Ev::Sdk(SdkEv::Move { link }));
+            }
+        }
+    }
+
+    /// Missing keep-alives.
+    pub(super) fn sdk_keep_alive(&mut self) {
+        for link in 0..self.sdk.links.len() {
+            let (l, n) = (&self.sdk.links[link], &self.nodes[self.sdk.links[link].node]);
+            if !l.server_open || n.paused || n.core.is_none() || self.now < l.last_seen + SILENT {
+                continue;
+            }
+            let asked = l.asked;
+            if self.sdk_is_alive(link) {
+                self.sdk.links[link].last_seen = self.now;
+                self.sdk.links[link].asked = None;
+            } else if asked.is_some_and(|at| self.now >= at + DETECT) {
+                self.count("sdk-timeout");
+                self.sdk_close(link, Some(Ending::Abnormal));
+            } else if asked.is_none() {
+                self.sdk.links[link].asked = Some(self.now);
+            }
+        }
+    }
+}
