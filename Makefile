@@ -46,9 +46,9 @@ sim:
 mutants: shim
 	tests/mutants/run
 
-# One official SDK of HTTP against a server that is started for it; installed below target/sdk.
+# One official SDK of HTTP and one of gRPC against a server that is started for them; installed below target/sdk.
 sdk: build
-	tests/sdk/run --binary $(RELEASE)/dyad --mode standalone "Python 0.1"
+	tests/sdk/run --binary $(RELEASE)/dyad --mode standalone "Python 0.1" Rust
 
 # Every official SDK, standalone and with members that are killed in turn; writes the table of docs/compatibility.md.
 # An SDK whose tools (java and mvn, go, node and npm) this machine lacks is left out, and said to be.

@@ -18,7 +18,7 @@ STEPS = {
         "config-namespace", "restart",
     ],
     "cluster": ["cluster-register", "cluster-push", "death-1", "death-2", "death-3", "cluster-deregister"],
-    "machinery": ["rotation", "beat-pace", "re-register", "udp-push", "udp-lost-ack", "udp-gzip", "polling", "disk-cache"],
+    "machinery": ["rotation", "beat-pace", "re-register", "udp-push", "udp-lost-ack", "udp-gzip", "polling", "udp-acked", "disk-cache"],
 }
 
 # Steps that the server does not serve yet: they are neither run nor judged.
@@ -166,6 +166,7 @@ CLIENTS = [
         "service-list": "the SDK cannot list services",
         "beat-pace": "the SDK keeps its own pace",
         "udp-push": "the SDK polls", "udp-lost-ack": "the SDK polls", "udp-gzip": "the SDK polls",
+        "udp-acked": "the SDK polls",
         "disk-cache": "the SDK has no cache of services",
         "config-cas": "the SDK has no compare-and-set",
     }),

@@ -38,7 +38,7 @@ class Machinery:
             self.relay, self.driver, self.callbacks = relay, driver, []
             try:
                 if self.step("rotation", self.rotation):
-                    for name in ("beat-pace", "re-register", "udp-push", "udp-lost-ack", "udp-gzip", "polling"):
+                    for name in ("beat-pace", "re-register", "udp-push", "udp-lost-ack", "udp-gzip", "polling", "udp-acked"):
                         self.step(name, getattr(self, name.replace("-", "_")))
             finally:
                 driver.kill()
@@ -162,6 +162,7 @@ class Machinery:
         until("no third datagram", lambda: time.monotonic() > quiet or len(sent()) > 2, ACK_SECONDS + 5)
         assert len(sent()) == 2, f"sent {len(sent())} times"
         self.sees(expected, 1)
+        self.lost = self.pushed(began, 2)[0][1]
         return f"sent again after {gap:.1f} s, then acknowledged"
 
     def udp_gzip(self):
@@ -182,6 +183,14 @@ class Machinery:
         polls = [one for one in self.relay.seen("GET", "/ns/instance/list") if began <= one[0] <= at + 1]
         assert polls, "no poll"
         return f"callback {at - began:.1f} s after the change"
+
+    def udp_acked(self):
+        """The server understood the acknowledgements: it repeated nothing but the datagram whose own was lost."""
+        with self.relay.lock:
+            numbers = [one[1] for one in self.relay.pushes]
+        repeated = {number for number in numbers if numbers.count(number) > 1}
+        assert repeated == {self.lost}, f"{len(repeated)} of {len(set(numbers))} were repeated"
+        return f"{len(set(numbers))} datagrams"
 
     def disk_cache(self, nobody):
         driver = Driver(self.client, "cache", [nobody], self.home, self.service)
