@@ -3,6 +3,7 @@
 mod bootstrap;
 mod clock;
 mod cp;
+mod door;
 mod host;
 mod jobs;
 mod log;
@@ -15,14 +16,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_api::{AppState, Bounds, HttpMetrics, IdSource};
+use dyad_api::{AppState, Bounds, Drained, HttpMetrics, IdSource};
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
-use dyad_distro::{Config, Distro, MemberState};
+use dyad_distro::{Config, Distro};
 use dyad_naming::Registry;
 use dyad_raft::{RaftConfig, RaftHandle};
 use dyad_types::MemberId;
 use prometheus_client::registry::Registry as Prometheus;
 use tokio::net::TcpListener;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,7 +34,9 @@ use crate::exit::{Exit, Failure};
 use crate::identity::Identity;
 use crate::panics::{self, Opening};
 use crate::settings::Settings;
-use crate::telemetry::{Lines, ReadyLine};
+use crate::telemetry::Lines;
+
+use door::Door;
 
 /// A member whose CP half does not catch up (no quorum) serves what it has after this long: naming reads and ephemeral
 /// writes never depend on a leader for good.
@@ -66,32 +70,26 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let data = DataDir::open(&settings.data_dir)?;
     let mut identity = Identity::load_or_create(data.path())?;
     // Ports first: a port in use must not cost an incarnation.
-    let http = listen(SocketAddr::new(settings.bind, settings.port), "HTTP", "port").await?;
+    let door = Door::take(SocketAddr::new(settings.bind, settings.port))?;
     let cluster = match &settings.cluster_token {
         Some(_) => Some(listen(any(settings.cluster_port), "members", "cluster_port").await?),
         None => None,
     };
     identity.advance()?;
     tracing::info!(origin = %identity.origin(), version = env!("CARGO_PKG_VERSION"), "starting");
-    let (parts, fatal) = assemble(settings, &data, identity, &http, cluster).await?;
+    let (parts, fatal) = assemble(settings, &data, identity, door.address, cluster).await?;
     let admin = AdminSocket::open(&data)?;
     let status = parts.clone();
     let handler = Arc::new(move |request| members::answer(&status, request));
     parts.tasks.spawn(admin.serve(handler, parts.stop.clone()));
     jobs::spawn(&parts);
     let quit = CancellationToken::new();
-    let serving = tokio::spawn(dyad_api::serve(
-        http,
-        Arc::new(app_state(&parts)),
-        limits(&parts.settings),
-        quit.clone().cancelled_owned(),
-    ));
-    let announced = tokio::spawn(announce(parts.clone()));
+    let mut serving = tokio::spawn(door::serve(parts.clone(), door, quit.clone()));
     let why = tokio::select! {
         signal = stop::signal() => Ok(signal?),
         failure = fatal.wait() => Err(failure),
+        ended = &mut serving => Err(ended_early(ended)),
     };
-    announced.abort();
     match why {
         Ok(signal) => {
             stop::graceful(&parts, signal, quit, serving).await;
@@ -105,7 +103,7 @@ async fn assemble(
     settings: Settings,
     data: &DataDir,
     identity: Identity,
-    http: &TcpListener,
+    http: SocketAddr,
     cluster: Option<TcpListener>,
 ) -> Result<(Arc<Parts>, host::Fatal), Failure> {
     let me = identity.member();
@@ -140,7 +138,7 @@ async fn assemble(
         sink,
         lines,
         counters,
-        http: local(http)?,
+        http,
         cluster: cluster.as_ref().map(local).transpose()?,
         settings,
         stop: CancellationToken::new(),
@@ -221,22 +219,6 @@ fn spawn_cluster(parts: &Arc<Parts>, link: &Link, listener: TcpListener, incarna
     parts.tasks.spawn(bootstrap::run(parts.clone(), directory));
 }
 
-/// Opens the registry for requests when this member's copy of both halves is warm, and says so.
-async fn announce(parts: Arc<Parts>) {
-    if !parts.raft.wait_recovered(RECOVERY_WAIT).await {
-        tracing::warn!("no raft leader yet: serving the last known persistent instances");
-    }
-    parts.ap.open();
-    let mut state = parts.ap.subscribe();
-    let warm = |state: &MemberState| matches!(state, MemberState::Ready | MemberState::Alone);
-    if state.wait_for(warm).await.is_err() {
-        return;
-    }
-    let cluster = parts.cluster.map(|address| address.to_string());
-    ReadyLine { ready: true, http: parts.http.to_string(), cluster: cluster.clone() }.print();
-    tracing::info!(http = %parts.http, cluster = cluster.as_deref().unwrap_or("none"), "ready");
-}
-
 fn app_state(parts: &Arc<Parts>) -> AppState {
     let mut prometheus = Prometheus::with_prefix("dyad");
     let http_metrics = HttpMetrics::register(&mut prometheus);
@@ -275,6 +257,15 @@ fn bounds(settings: &Settings) -> Bounds {
         services: from.services,
         per_service: from.instances_per_service,
         page: from.page,
+    }
+}
+
+/// HTTP is served until the stop: an end before it is a failure.
+fn ended_early(ended: Result<Result<Drained, Failure>, JoinError>) -> Failure {
+    match ended {
+        Ok(Err(failure)) => failure,
+        Ok(Ok(_)) => Failure::new(Exit::Refused, "the HTTP port was closed"),
+        Err(error) => Failure::new(Exit::Refused, format!("the HTTP port was closed: {error}")),
     }
 }
 
