@@ -18,8 +18,9 @@ const IDLE_MAX: usize = 256;
 /// A connection that ends within this time after a request was sent ended because nobody was there to read it; later
 /// than that, the request may have been at work.
 const UNREAD: Duration = Duration::from_millis(10);
-/// The same behind a proxy that first accepts and then looks for somebody to take the connection.
-const UNREAD_PROXIED: Duration = Duration::from_millis(500);
+/// The same behind a proxy that first accepts and then looks for somebody to take the connection. Of a container that is
+/// gone it learns after a second, when nobody answers for its address.
+const UNREAD_PROXIED: Duration = Duration::from_millis(1_500);
 
 /// A request, ready to be sent to any member.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod bootstrap;
 mod clock;
 mod cp;
+mod door;
 mod host;
 mod jobs;
 mod log;
@@ -16,15 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyad_api::{
-    AppState, Bounds, Connections, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Push, PushMetrics,
+    AppState, Bounds, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Push,
+    PushMetrics,
 };
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
-use dyad_distro::{Config, Distro, MemberState};
+use dyad_distro::{Config, Distro};
 use dyad_naming::Registry;
 use dyad_raft::{RaftConfig, RaftHandle};
 use dyad_types::MemberId;
 use prometheus_client::registry::Registry as Prometheus;
 use tokio::net::TcpListener;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,7 +37,9 @@ use crate::exit::{Exit, Failure};
 use crate::identity::Identity;
 use crate::panics::{self, Opening};
 use crate::settings::Settings;
-use crate::telemetry::{Lines, ReadyLine};
+use crate::telemetry::Lines;
+
+use door::Door;
 
 /// A member whose CP half does not catch up (no quorum) serves what it has after this long: naming reads and ephemeral
 /// writes never depend on a leader for good.
@@ -71,8 +76,8 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let data = DataDir::open(&settings.data_dir)?;
     let mut identity = Identity::load_or_create(data.path())?;
     // Ports first: a port in use must not cost an incarnation.
-    let http = listen(SocketAddr::new(settings.bind, settings.port), "HTTP", "port").await?;
-    let grpc = listen(SocketAddr::new(settings.bind, settings.grpc_port), "gRPC", "grpc_port").await?;
+    let http = Door::take(SocketAddr::new(settings.bind, settings.port), "HTTP", "port")?;
+    let grpc = Door::take(SocketAddr::new(settings.bind, settings.grpc_port), "gRPC", "grpc_port")?;
     let cluster = match &settings.cluster_token {
         Some(_) => Some(listen(any(settings.cluster_port), "members", "cluster_port").await?),
         None => None,
@@ -81,7 +86,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     tracing::info!(origin = %identity.origin(), version = env!("CARGO_PKG_VERSION"), "starting");
     let mut prometheus = Prometheus::with_prefix("dyad");
     let (parts, fatal) =
-        assemble(settings, &data, identity, (&http, &grpc), cluster, &mut prometheus).await?;
+        assemble(settings, &data, identity, (http.address, grpc.address), cluster, &mut prometheus).await?;
     let admin = AdminSocket::open(&data)?;
     let status = parts.clone();
     let handler = Arc::new(move |request| members::answer(&status, request));
@@ -89,22 +94,15 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     jobs::spawn(&parts);
     let quit = CancellationToken::new();
     let app = Arc::new(app_state(&parts, prometheus));
-    let serving = tokio::spawn(dyad_api::serve(
-        http,
-        app.clone(),
-        limits(&parts.settings),
-        quit.clone().cancelled_owned(),
-    ));
-    let clients = tokio::spawn(dyad_api::serve_grpc(grpc, app, quit.clone().cancelled_owned()));
-    let announced = tokio::spawn(announce(parts.clone()));
+    let mut serving = tokio::spawn(door::serve(parts.clone(), app, http, grpc, quit.clone()));
     let why = tokio::select! {
         signal = stop::signal() => Ok(signal?),
         failure = fatal.wait() => Err(failure),
+        ended = &mut serving => Err(ended_early(ended)),
     };
-    announced.abort();
     match why {
         Ok(signal) => {
-            stop::graceful(&parts, signal, quit, serving, clients).await;
+            stop::graceful(&parts, signal, quit, serving).await;
             Ok(())
         }
         Err(failure) => Err(failure),
@@ -115,7 +113,7 @@ async fn assemble(
     settings: Settings,
     data: &DataDir,
     identity: Identity,
-    (http, grpc): (&TcpListener, &TcpListener),
+    (http, grpc): (SocketAddr, SocketAddr),
     cluster: Option<TcpListener>,
     prometheus: &mut Prometheus,
 ) -> Result<(Arc<Parts>, host::Fatal), Failure> {
@@ -158,8 +156,8 @@ async fn assemble(
         counters,
         push,
         connections,
-        http: local(http)?,
-        grpc: local(grpc)?,
+        http,
+        grpc,
         cluster: cluster.as_ref().map(local).transpose()?,
         settings,
         stop: CancellationToken::new(),
@@ -240,23 +238,6 @@ fn spawn_cluster(parts: &Arc<Parts>, link: &Link, listener: TcpListener, incarna
     parts.tasks.spawn(bootstrap::run(parts.clone(), directory));
 }
 
-/// Opens the registry for requests when this member's copy of both halves is warm, and says so.
-async fn announce(parts: Arc<Parts>) {
-    if !parts.raft.wait_recovered(RECOVERY_WAIT).await {
-        tracing::warn!("no raft leader yet: serving the last known persistent instances");
-    }
-    parts.ap.open();
-    let mut state = parts.ap.subscribe();
-    let warm = |state: &MemberState| matches!(state, MemberState::Ready | MemberState::Alone);
-    if state.wait_for(warm).await.is_err() {
-        return;
-    }
-    let cluster = parts.cluster.map(|address| address.to_string());
-    let (http, grpc) = (parts.http.to_string(), parts.grpc.to_string());
-    ReadyLine { ready: true, http, grpc, cluster: cluster.clone() }.print();
-    tracing::info!(http = %parts.http, grpc = %parts.grpc, cluster = cluster.as_deref().unwrap_or("none"), "ready");
-}
-
 fn app_state(parts: &Arc<Parts>, mut prometheus: Prometheus) -> AppState {
     let http_metrics = HttpMetrics::register(&mut prometheus);
     metrics::register(&mut prometheus, parts.clone());
@@ -304,6 +285,15 @@ fn bounds(settings: &Settings) -> Bounds {
         services: from.services,
         per_service: from.instances_per_service,
         page: from.page,
+    }
+}
+
+/// HTTP is served until the stop: an end before it is a failure.
+fn ended_early(ended: Result<Result<Drained, Failure>, JoinError>) -> Failure {
+    match ended {
+        Ok(Err(failure)) => failure,
+        Ok(Ok(_)) => Failure::new(Exit::Refused, "the HTTP port was closed"),
+        Err(error) => Failure::new(Exit::Refused, format!("the HTTP port was closed: {error}")),
     }
 }
 

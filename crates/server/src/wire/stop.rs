@@ -58,8 +58,7 @@ pub(crate) async fn graceful(
     parts: &Arc<Parts>,
     why: &str,
     quit: CancellationToken,
-    serving: JoinHandle<Drained>,
-    clients: JoinHandle<usize>,
+    serving: JoinHandle<Result<Drained, Failure>>,
 ) {
     tracing::info!("{why}: leaving");
     let work = async {
@@ -67,9 +66,7 @@ pub(crate) async fn graceful(
         let claimed = parts.directory.is_none() || parts.ap.leave(LEAVE).await;
         let transferred = tokio::time::timeout(TRANSFER, parts.raft.transfer_leader()).await.is_ok();
         quit.cancel();
-        let cut = serving.await.map_or(usize::MAX, |drained| drained.cut);
-        // Clients that had nowhere to go, or did not go, are cut: they are back with another member at once.
-        let _cut = clients.await;
+        let cut = serving.await.ok().and_then(Result::ok).map_or(usize::MAX, |drained| drained.cut);
         parts.raft.shutdown().await;
         parts.stop.cancel();
         parts.tasks.close();

@@ -108,6 +108,7 @@ async fn broken(
     let others: Vec<_> = fleet.members.iter().filter(|member| member.index != at).cloned().collect();
     let writers = Writers::start(&others, &format!("db-eio-{role}"), true, WRITERS);
     check.promise(writers.until(1, GO_ON).await, || "no writes before".into());
+    let before = fleet.log(at).await.len();
     shim.set(at, Disk::Broken)?;
     let began = Instant::now();
     let mut code = None;
@@ -119,7 +120,8 @@ async fn broken(
     check.promise(code == Some(EXIT_DISK), || format!("ended with {code:?}, not {EXIT_DISK}"));
     fleet.mark_down(at);
     let log = fleet.log(at).await;
-    check.promise(log.contains(&format!("/{}/raft/", at + 1)), || {
+    let last_words = log.get(before..).unwrap_or_default();
+    check.promise(last_words.contains(&format!("/{}/raft/", at + 1)), || {
         "the log names no file of its raft directory".into()
     });
     let gone = writers.count();

@@ -74,7 +74,7 @@ pub async fn run(plan: &Plan) -> Result<Vec<Check>> {
     let good = result.as_ref().is_ok_and(|checks| checks.iter().all(|check| check.broken.is_empty()));
     if !good {
         for at in 0..MEMBERS {
-            eprintln!("--- the end of the log of member {}:\n{}", at + 1, fleet.log(at).await);
+            eprintln!("--- the end of the log of member {}:\n{}", at + 1, fleet.end_of_log(at).await);
         }
         eprintln!("--- logs and data: {}", fleet.place());
     }

@@ -57,7 +57,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     let good = report.passed();
     if !good {
         for at in 0..fleet.members.len() {
-            eprintln!("--- the end of the log of member {}:\n{}", at + 1, fleet.log(at).await);
+            eprintln!("--- the end of the log of member {}:\n{}", at + 1, fleet.end_of_log(at).await);
         }
         eprintln!("--- logs and data: {}", fleet.place());
     }

@@ -277,7 +277,7 @@ mod tests {
 
     fn write(kind: Kind, began: Instant, took: u64, outcome: Outcome, steady: bool) -> Write {
         let ended = began + Duration::from_millis(took);
-        Write { kind, member: 0, began, ended, outcome, steady, absent: false }
+        Write { kind, member: 0, began, ended, outcome, steady }
     }
 
     fn judged(extra: Vec<Write>, asked: Asked) -> Phase {
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(broken(write(Kind::Beat, from, 9, Outcome::Timeout, true)), 2);
         assert_eq!(broken(write(Kind::Beat, from, 9, Outcome::Broken, false)), 1);
         assert_eq!(broken(write(Kind::Beat, from, 9, Outcome::Refused, false)), 0);
-        assert_eq!(broken(write(Kind::Beat, from, 9, Outcome::Starting, false)), 0);
+        assert_eq!(broken(write(Kind::Beat, from, 9, Outcome::Answered(503, "starting".into()), false)), 1);
         let late = from + Duration::from_secs(5);
         let refused = Outcome::Answered(503, "no leader".into());
         assert_eq!(broken(write(Kind::RegisterPersistent, late, 9, refused.clone(), true)), 2);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use super::{MEMBERS, tail};
+use super::MEMBERS;
 
 /// The project's name: that of the directory of the compose file.
 const PROJECT: &str = "compose";
@@ -18,8 +18,6 @@ const PORTS: [u16; MEMBERS] = [8848, 8858, 8868];
 const DAY: f64 = 86_400.0;
 /// Seconds that `docker stop` waits before it kills.
 const STOP_SECONDS: &str = "30";
-/// Lines of a log that a message repeats.
-const LOG_LINES: &str = "30";
 
 /// The containers.
 #[derive(Debug)]
@@ -96,13 +94,10 @@ impl Compose {
     }
 
     pub(super) async fn log(&self, at: usize) -> String {
-        let output = Command::new("docker").args(["logs", "--tail", LOG_LINES, &name(at)]).output().await;
+        let output = Command::new("docker").args(["logs", &name(at)]).output().await;
         output.map_or_else(
             |error| error.to_string(),
-            |output| {
-                let all = [output.stdout, output.stderr].concat();
-                tail(&String::from_utf8_lossy(&all), usize::MAX)
-            },
+            |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
         )
     }
 

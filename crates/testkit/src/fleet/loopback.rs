@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::{MEMBERS, tail};
+use super::MEMBERS;
 
 /// Ports below Linux's range for outgoing connections: a member that is down keeps its port.
 const PORTS: std::ops::Range<u16> = 20_000..31_000;
@@ -18,8 +18,6 @@ const PORTS: std::ops::Range<u16> = 20_000..31_000;
 const PORT_SPAN: [u16; 3] = [0, 1000, 1001];
 /// Longest wait for a process to end after SIGTERM.
 const END_MAX: Duration = Duration::from_secs(30);
-/// Lines of a log that a message repeats.
-const LOG_LINES: usize = 30;
 
 /// What the members are made of.
 #[derive(Clone, Debug, Default)]
@@ -187,7 +185,7 @@ impl Loopback {
 
     pub(super) fn log(&self, at: usize) -> String {
         let bytes = std::fs::read(self.log_file(at)).unwrap_or_default();
-        tail(&String::from_utf8_lossy(&bytes), LOG_LINES)
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     pub(super) async fn close(&mut self, keep: bool) {

@@ -19,6 +19,8 @@ use crate::nacos::READINESS;
 
 /// Members of a fleet.
 pub const MEMBERS: usize = 3;
+/// Lines of a log that a message repeats.
+const LOG_LINES: usize = 30;
 /// Between two questions while something is waited for.
 pub const POLL: Duration = Duration::from_millis(20);
 /// Longest wait for one answer to such a question.
@@ -185,7 +187,7 @@ impl Fleet {
                 anyhow::bail!(
                     "member {} ended with {code:?} instead of getting ready:\n{}",
                     at + 1,
-                    self.log(at).await
+                    self.end_of_log(at).await
                 );
             }
             if self.started[at].elapsed() > READY_MAX {
@@ -293,12 +295,17 @@ impl Fleet {
         (0..MEMBERS).filter(|&at| self.members[at].moment().life() == Life::Up).collect()
     }
 
-    /// The last lines of a member's log.
+    /// A member's log since the cluster was founded.
     pub async fn log(&self, at: usize) -> String {
         match &self.host {
             Host::Loopback(loopback) => loopback.log(at),
             Host::Compose(compose) => compose.log(at).await,
         }
+    }
+
+    /// The last lines of a member's log.
+    pub async fn end_of_log(&self, at: usize) -> String {
+        tail(&self.log(at).await, LOG_LINES)
     }
 
     /// Where logs and data are, for a message after a failed run.
@@ -319,7 +326,7 @@ impl Fleet {
 }
 
 /// The last `lines` lines of a text.
-pub(crate) fn tail(text: &str, lines: usize) -> String {
+fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }

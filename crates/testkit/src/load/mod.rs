@@ -16,7 +16,7 @@ pub use steady::{BEAT_INTERVAL, Beater, ProbeTarget, ephemeral_instances, persis
 pub use tally::{Fault, Kind, Outcome, Tally, Write};
 
 use crate::fleet::{Life, Member};
-use crate::http::{Answer, Failed, Request};
+use crate::http::{Answer, Request};
 
 /// Longest wait for the answer to an ephemeral write or a read: a 1.x client's own time-out.
 pub const EPHEMERAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -61,29 +61,12 @@ impl World {
         let result = member.http.call(request, timeout).await;
         let ended = Instant::now();
         let after = member.moment();
-        let outcome = self.judge(&result, before.life(), after.life());
+        let outcome = Outcome::of(&result);
         let steady = before == after && before.life() == Life::Up;
-        let absent = matches!(before.life(), Life::Down | Life::Starting);
-        self.tally.write(Write { kind, member: at, began, ended, outcome: outcome.clone(), steady, absent });
+        self.tally.write(Write { kind, member: at, began, ended, outcome: outcome.clone(), steady });
         match result {
             Ok(answer) if outcome == Outcome::Ok => Ok(answer),
             _ => Err(outcome),
-        }
-    }
-
-    /// What an answer, or its absence, means for a member that lived so before and after.
-    pub fn judge(&self, result: &Result<Answer, Failed>, before: Life, after: Life) -> Outcome {
-        match result {
-            Ok(answer) if answer.status == 200 => Outcome::Ok,
-            Ok(answer) if answer.status == 503 && (before == Life::Starting || after == Life::Starting) => {
-                Outcome::Starting
-            }
-            Ok(answer) => Outcome::Answered(answer.status, answer.text()),
-            Err(Failed::Refused) => Outcome::Refused,
-            Err(Failed::Unheard) => Outcome::Unheard,
-            Err(Failed::Broken) => Outcome::Broken,
-            Err(Failed::Timeout) => Outcome::Timeout,
-            Err(Failed::Protocol(why)) => Outcome::Answered(0, why.clone()),
         }
     }
 }

@@ -105,7 +105,7 @@ async fn read_one(world: &World, member: &Member, expected: &Expected, name: &st
         what: format!("member {}: {name} {what}", member.index + 1),
         persistent,
     };
-    let outcome = world.judge(&result, before.life(), after.life());
+    let outcome = Outcome::of(&result);
     if let (Outcome::Ok, Ok(answer)) = (&outcome, &result) {
         match expected.compare(name, &answer.body) {
             Ok(seen) if required && world_unchanged(world, persistent) => {
@@ -118,8 +118,9 @@ async fn read_one(world: &World, member: &Member, expected: &Expected, name: &st
         }
         return true;
     }
-    // A member that is asked to stop may only refuse; one that is up must answer.
+    // A member that is asked to stop, or starts, may only refuse; one that is up must answer.
     let excused = match (&outcome, before.life()) {
+        (Outcome::Answered(..), Life::Starting) => false,
         (_, Life::Down | Life::Starting) => true,
         (Outcome::Refused | Outcome::Unheard, _) => before != after || before.life() == Life::Leaving,
         (_, Life::Up) => before != after && after.life() != Life::Leaving,

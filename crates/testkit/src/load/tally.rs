@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::http::{Answer, Failed};
+
 /// Faults of each kind that are kept with their details; more are only counted.
 const EXAMPLES_MAX: usize = 1000;
 
@@ -30,8 +32,6 @@ pub enum Outcome {
     Ok,
     /// Another status than 200, with the beginning of the body.
     Answered(u16, String),
-    /// 503 of a member that was just started: clients go to the next one.
-    Starting,
     /// Nobody listened: the request was not sent.
     Refused,
     /// A new connection was closed at once: most likely nobody read the request.
@@ -43,10 +43,22 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    pub fn of(result: &Result<Answer, Failed>) -> Outcome {
+        match result {
+            Ok(answer) if answer.status == 200 => Outcome::Ok,
+            Ok(answer) => Outcome::Answered(answer.status, answer.text()),
+            Err(Failed::Refused) => Outcome::Refused,
+            Err(Failed::Unheard) => Outcome::Unheard,
+            Err(Failed::Broken) => Outcome::Broken,
+            Err(Failed::Timeout) => Outcome::Timeout,
+            Err(Failed::Protocol(why)) => Outcome::Answered(0, why.clone()),
+        }
+    }
+
     /// True if the write certainly did not happen.
     pub fn is_certain_failure(&self) -> bool {
         match self {
-            Outcome::Starting | Outcome::Refused => true,
+            Outcome::Refused => true,
             Outcome::Answered(status, _) => (400..500).contains(status),
             Outcome::Ok | Outcome::Unheard | Outcome::Broken | Outcome::Timeout => false,
         }
@@ -63,8 +75,6 @@ pub struct Write {
     pub outcome: Outcome,
     /// The member was up and nothing was done to it from before until after the request.
     pub steady: bool,
-    /// The member was down or starting when the request was sent.
-    pub absent: bool,
 }
 
 impl Write {
@@ -73,13 +83,12 @@ impl Write {
         self.steady && self.outcome != Outcome::Ok
     }
 
-    /// Failed in a way that an orderly restart must not cause: anything but a refused connect, or the 503 of a member
-    /// that was just started.
+    /// Failed in a way that an orderly restart must not cause: anything but a refused connect.
     pub fn failed_in_order(&self) -> bool {
         match self.outcome {
-            Outcome::Ok | Outcome::Starting => false,
+            Outcome::Ok => false,
             Outcome::Refused | Outcome::Unheard => self.steady,
-            _ => !self.absent,
+            _ => true,
         }
     }
 }
