@@ -1,6 +1,8 @@
 //! Push by UDP over real sockets: who is pushed to, what a datagram holds, what happens without an acknowledgement, and
 //! who is listed as a subscriber.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod support;
 
 use std::io::Read;
