@@ -56,6 +56,14 @@ pub struct HealthFlags {
 pub enum ClusterVerb {
     /// Show members, log positions and Distro's state
     Status(StatusFlags),
+    /// Send the gRPC clients of this member to the others and take in no new ones, until it is restarted
+    Drain(DrainFlags),
+}
+
+#[derive(Debug, Args)]
+pub struct DrainFlags {
+    #[command(flatten)]
+    pub settings: SettingFlags,
 }
 
 #[derive(Debug, Args)]

@@ -97,6 +97,7 @@ fn the_front_ends_and_shells_do_not_reach_each_other() {
         ("dyad-distro", "dyad-naming"),
         ("dyad-naming", "dyad-proto"),
         ("dyad-distro", "dyad-proto"),
+        ("dyad-types", "dyad-proto"),
     ] {
         assert!(!reached[from].contains(to), "{from} reaches {to}");
     }
