@@ -1,5 +1,6 @@
 //! The operator commands: everything that `dyad` does besides serving. Each returns what ends the process.
 
+mod bench;
 mod discard;
 mod token;
 
@@ -12,6 +13,7 @@ use crate::health;
 use crate::settings::{Inputs, Place, Settings};
 use crate::status::ClusterStatus;
 
+pub use bench::bench;
 pub use token::token_new;
 
 /// `dyad settings`.
