@@ -8,6 +8,9 @@ use dyad_types::{Address, ClientId, Instance, Lifetime, Publication, Publication
 use crate::error::ApiError;
 use crate::state::AppState;
 
+/// Bytes of one publication: members send it to each other in one frame of 1 MiB, with what else is in the frame.
+const PUBLICATION_MAX: usize = 512 * 1024;
+
 /// A write of instances.
 #[derive(Debug)]
 pub(crate) enum Write {
@@ -123,6 +126,11 @@ async fn ephemeral(
     let key = PublicationKey { service, client };
     match publication {
         Some(publication) => {
+            let bytes = publication.bytes().len();
+            if bytes > PUBLICATION_MAX {
+                let message = format!("a batch of {bytes} bytes is over the limit of {PUBLICATION_MAX}");
+                return Err(ApiError::BadValue(message));
+            }
             app.registry.room(&key, publication.instances().len()).map_err(ApiError::Full)?;
             app.ephemeral.register(key, publication).await?;
         }

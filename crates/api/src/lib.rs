@@ -40,6 +40,7 @@ mod naming;
 mod operator;
 mod page;
 mod service;
+mod subscribers;
 
 pub use grpc::{Connections, GrpcLimits, GrpcMetrics, serve as serve_grpc};
 pub use metrics::HttpMetrics;

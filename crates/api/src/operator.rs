@@ -40,13 +40,14 @@ pub(crate) fn metrics(app: &Arc<AppState>, params: &Params) -> Step {
     }
     let counts = app.registry.counts();
     let instances = counts.ephemeral_instances + counts.persistent_instances;
+    let connections = app.connections.len();
     let body = json!({
         "status": status,
         "serviceCount": counts.services,
         "instanceCount": instances,
-        "subscribeCount": 0,
-        "clientCount": instances,
-        "connectionBasedClientCount": 0,
+        "subscribeCount": app.push.count(),
+        "clientCount": instances + connections,
+        "connectionBasedClientCount": connections,
         "ephemeralIpPortClientCount": counts.ephemeral_instances,
         "persistentIpPortClientCount": counts.persistent_instances,
         "load": load_average(),

@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use crate::params::{Key, Params};
 use crate::reply::Reply;
 use crate::state::AppState;
-use crate::{beat, cluster, health, instance, list, operator, page, service};
+use crate::{beat, cluster, health, instance, list, operator, page, service, subscribers};
 
 /// What a request acts on: authorization asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +93,10 @@ const INSTANCE: &[Key] = &[
 ];
 const DETAIL: &[Key] = &[NamespaceId, GroupName, ServiceName, Ip, Port, ClusterName];
 const BEAT: &[Key] = &[NamespaceId, GroupName, ServiceName, Ip, Port, ClusterName, Beat];
-const LIST: &[Key] = &[NamespaceId, GroupName, ServiceName, Clusters, HealthyOnly, UdpPort];
+const LIST: &[Key] = &[NamespaceId, GroupName, ServiceName, Clusters, HealthyOnly, UdpPort, App];
 const NAME: &[Key] = &[NamespaceId, GroupName, ServiceName];
 const RECORD: &[Key] = &[NamespaceId, GroupName, ServiceName, ProtectThreshold, Metadata, Selector];
+const SUBSCRIBERS: &[Key] = &[NamespaceId, GroupName, ServiceName, PageNo, PageSize, Aggregation];
 const PAGE: &[Key] = &[NamespaceId, GroupName, PageNo, PageSize];
 
 /// Rows at the head of the table that are looked up before axum's router: they are nearly all of a registry's traffic.
@@ -115,6 +116,7 @@ pub static ROUTES: &[Route] = &[
     row(Method::DELETE, "/nacos/v1/ns/service", Naming, Write, NAME, service::delete),
     row(Method::GET, "/nacos/v1/ns/service", Naming, Read, NAME, service::detail),
     row(Method::GET, "/nacos/v1/ns/service/list", Naming, Read, PAGE, list::services),
+    row(Method::GET, "/nacos/v1/ns/service/subscribers", Naming, Read, SUBSCRIBERS, subscribers::subscribers),
     row(Method::GET, "/nacos/v1/ns/operator/metrics", Open, Read, &[OnlyStatus], operator::metrics),
     row(Method::GET, "/nacos/v1/ns/ops/metrics", Open, Read, &[OnlyStatus], operator::metrics),
     row(Method::GET, "/nacos/v1/ns/operator/switches", Open, Read, &[], operator::switches),

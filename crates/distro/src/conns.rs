@@ -253,20 +253,20 @@ impl Distro {
         }
     }
 
-    /// Another member's record shows an instance of the own one with other attributes, outranks it, and is not clearly newer.
+    /// Another member's record shows an instance of the own one with other attributes and outranks it, while no record is
+    /// clearly newer: of several registrations of an instance only the newest insists.
     fn is_outranked(&self, id: KeyId) -> bool {
         let own = self.own;
         let Some(entry) = self.store.entry(id) else { return false };
         let Some(mine) = entry.record(own) else { return false };
-        let differs = |i: &Instance| {
-            self.others(id, entry, i).any(|(_, other)| {
-                other.log != own
-                    && other.lamport >= mine.lamport
-                    && other.reg <= mine.reg + AGES_ERR
-                    && find(other, i).is_some_and(|o| o != i)
-            })
+        let newer = |r: &Record| r.reg > mine.reg + if r.log == own { 0 } else { AGES_ERR };
+        let above = |r: &Record| r.log != own && r.lamport >= mine.lamport;
+        let is_wrong = |i: &Instance| {
+            let others = || self.others(id, entry, i).map(|(_, r)| r);
+            let differs = |r: &&Record| find(r, i).is_some_and(|other| other != i);
+            others().filter(differs).any(above) && !others().filter(differs).any(newer)
         };
-        mine.publication.iter().flat_map(|p| p.instances()).any(differs)
+        mine.publication.iter().flat_map(|p| p.instances()).any(is_wrong)
     }
 
     /// The position of a record that vouches for all instances of the own one: not registered before it, healthy, of an

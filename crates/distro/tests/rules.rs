@@ -1,127 +1,15 @@
 //! The rules, one group at a time, on two or three cores that are wired by hand.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod net;
 
 use dyad_distro::message::{Datum, DatumState, Delta, Value};
 use dyad_distro::{
     Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome,
 };
 use dyad_types::instance::{KEY_BEAT_TIMEOUT, KEY_DELETE_TIMEOUT};
-use dyad_types::{
-    ClientId, Dot, Instance, MemberId, Millis, Origin, Publication, PublicationKey, ServiceKey,
-};
-
-fn key(n: u16) -> PublicationKey {
-    PublicationKey { service: ServiceKey::new("", "", "svc"), client: ClientId::beat("10.0.0.1", n) }
-}
-
-fn publication(n: u16, weight: f64) -> Arc<Publication> {
-    Publication::one(Instance { weight, ..Instance::new("10.0.0.1", n) })
-}
-
-/// Cores on one clock, with links that can be taken away. Frames take 1 ms.
-struct Net {
-    now: Millis,
-    cores: BTreeMap<u64, Distro>,
-    wire: Vec<(Millis, MemberId, MemberId, Message)>,
-    cut: Vec<(u64, u64)>,
-    events: Vec<(u64, Event)>,
-    replies: Vec<(u64, Outcome)>,
-    proposed: Vec<Origin>,
-    left: Vec<u64>,
-}
-
-impl Net {
-    fn new(members: u64) -> Net {
-        let known: Vec<MemberId> = (1..=members).map(MemberId).collect();
-        let core =
-            |id| Distro::new(Config::cluster(MemberId(id), 1, known.len(), known.clone()), CLOCK_START);
-        Net {
-            now: CLOCK_START,
-            cores: (1..=members).map(|id| (id, core(id))).collect(),
-            wire: vec![],
-            cut: vec![],
-            events: vec![],
-            replies: vec![],
-            proposed: vec![],
-            left: vec![],
-        }
-    }
-
-    fn ready(members: u64) -> Net {
-        let mut net = Net::new(members);
-        net.run(3_000);
-        assert!(net.cores.values().all(|c| c.state() == MemberState::Ready));
-        net
-    }
-
-    fn act(&mut self, id: u64, actions: Vec<Action>) {
-        for action in actions {
-            match action {
-                Action::Send { to, message } if !self.cut.contains(&(id, to.0)) => {
-                    self.wire.push((self.now + 1, MemberId(id), to, message));
-                }
-                Action::Event(event) => self.events.push((id, event)),
-                Action::Reply { req, outcome } => self.replies.push((req, outcome)),
-                Action::ProposeRetire(origin) => self.proposed.push(origin),
-                Action::Left => self.left.push(id),
-                _ => {}
-            }
-        }
-    }
-
-    fn input(&mut self, id: u64, input: Input) {
-        let actions = self.cores.get_mut(&id).unwrap().handle(input, self.now);
-        self.act(id, actions);
-    }
-
-    fn register(&mut self, id: u64, n: u16, weight: f64) {
-        self.input(id, Input::Register { req: 1, key: key(n), publication: publication(n, weight) });
-    }
-
-    fn beat(&mut self, id: u64, n: u16) -> BeatOutcome {
-        let (outcome, actions) = self.cores.get_mut(&id).unwrap().beat(&key(n), self.now);
-        self.act(id, actions);
-        outcome
-    }
-
-    fn run(&mut self, ms: u64) {
-        let end = self.now + ms;
-        while self.now < end {
-            self.now = self.now + 1;
-            let (due, rest): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut self.wire).into_iter().partition(|w| w.0 <= self.now);
-            self.wire = rest;
-            for (_, from, to, message) in due {
-                if self.cores.contains_key(&to.0) {
-                    self.input(to.0, Input::Message { from, stream: 1, message });
-                }
-            }
-            for id in self.cores.keys().copied().collect::<Vec<_>>() {
-                if self.cores[&id].next_timeout().is_some_and(|at| at <= self.now) {
-                    let actions = self.cores.get_mut(&id).unwrap().on_timeout(self.now);
-                    self.act(id, actions);
-                }
-            }
-        }
-    }
-
-    /// (visible, healthy, weight) of a key at every member.
-    fn view(&self, n: u16) -> Vec<Option<(bool, f64)>> {
-        let seen = |c: &Distro| c.visible(&key(n)).map(|v| (v.healthy, v.publication.instances()[0].weight));
-        self.cores.values().map(seen).collect()
-    }
-
-    fn holders(&self, n: u16) -> Vec<u64> {
-        self.cores.iter().filter(|(_, c)| c.holds(&key(n))).map(|(&id, _)| id).collect()
-    }
-
-    fn owner(&self, n: u16) -> u64 {
-        self.cores[&1].responsible(&key(n).client).0
-    }
-}
+use dyad_types::{Dot, Instance, MemberId, Origin, Publication, PublicationKey};
+use net::{Net, key, publication};
 
 #[test]
 fn standalone_is_ready_at_once_and_forgets_what_is_gone() {

@@ -40,6 +40,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub enum AdminRequest {
     /// Answered with `status::ClusterStatus`.
     Status,
+    /// Sends the gRPC clients to other members. Answered with `{"clients":n,"to":[…]}` when that has begun.
+    Drain,
 }
 
 /// What answers the commands.

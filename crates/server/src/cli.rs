@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
+use dyad_bench::BenchArgs;
 
 use crate::settings::{Row, TABLE};
 
@@ -32,6 +33,8 @@ pub enum Verb {
     Cluster(ClusterVerb),
     /// Give up this member's log and identity, so that it joins its cluster as a new member
     Recover(RecoverFlags),
+    /// Put load on a server that speaks Nacos, and measure it
+    Bench(Box<BenchArgs>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,6 +59,14 @@ pub struct HealthFlags {
 pub enum ClusterVerb {
     /// Show members, log positions and Distro's state
     Status(StatusFlags),
+    /// Send the gRPC clients of this member to the others and take in no new ones, until it is restarted
+    Drain(DrainFlags),
+}
+
+#[derive(Debug, Args)]
+pub struct DrainFlags {
+    #[command(flatten)]
+    pub settings: SettingFlags,
 }
 
 #[derive(Debug, Args)]

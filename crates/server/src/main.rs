@@ -31,7 +31,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Token(TokenVerb::New) => commands::token_new(),
         Verb::Health(flags) => commands::health(flags),
         Verb::Cluster(ClusterVerb::Status(flags)) => commands::cluster_status(flags),
+        Verb::Cluster(ClusterVerb::Drain(flags)) => commands::cluster_drain(flags),
         Verb::Recover(flags) => commands::recover(flags),
+        Verb::Bench(args) => commands::bench(&args),
     }
 }
 

@@ -27,7 +27,7 @@ LATER = {
     "lock": "locks are not served yet",
 }
 
-GRPC_HAS_NONE = {step: "this machinery is that of 1.x" for step in STEPS["machinery"]}
+GRPC_HAS_NONE = {step: "HTTP clients alone do this" for step in STEPS["machinery"]}
 
 
 @dataclasses.dataclass
@@ -41,6 +41,8 @@ class Client:
     # Steps that this SDK has no means for, each with the reason.
     absent: dict = dataclasses.field(default_factory=dict)
     later: dict = dataclasses.field(default_factory=lambda: dict(LATER))
+    # Steps that fail, mostly or always, because of the SDK: run and shown, not judged.
+    known: dict = dataclasses.field(default_factory=dict)
     # Whether a subscription calls back at once with what is there.
     first_callback: bool = True
 
@@ -49,7 +51,8 @@ class Client:
         return [program for program in self.needs if not shutil.which(program)]
 
     def expected(self, mode):
-        return [step for step in STEPS[mode] if step not in self.absent and step not in self.later]
+        left_out = self.absent | self.later | self.known
+        return [step for step in STEPS[mode] if step not in left_out]
 
 
 def run(*command, cwd=None, **more):
@@ -90,7 +93,7 @@ def java(version, absent):
     return Client(f"Java {version}", command, install, ("java", "javac", "mvn"), absent)
 
 
-def python(version, driver, absent):
+def python(version, driver, absent, known=()):
     home = os.path.join(TARGET, f"python-{version}")
 
     def install():
@@ -102,7 +105,7 @@ def python(version, driver, absent):
         touch(mark)
 
     command = [os.path.join(home, "bin", "python"), "-B", os.path.join(HERE, "python", driver)]
-    return Client(f"Python {version}", command, install, ("python3",), absent, first_callback=False)
+    return Client(f"Python {version}", command, install, ("python3",), absent, known=dict(known), first_callback=False)
 
 
 def node(version, absent):
@@ -170,7 +173,11 @@ CLIENTS = [
         "disk-cache": "the SDK has no cache of services",
         "config-cas": "the SDK has no compare-and-set",
     }),
-    python("2.0.11", "driver_2.py", GRPC),
+    python("2.0.11", "driver_2.py", GRPC, {
+        # It recovers from a restart that takes longer, and from the death of a member.
+        "restart": "the SDK takes the answer \"not registered\" to its health check for health: a restart within the 5 s "
+        "between two checks goes unnoticed until its next request",
+    }),
     python("3.2.0", "driver_2.py", GRPC),
     node("2.6.3", HTTP | {
         "disk-cache": "the SDK has no cache of services",

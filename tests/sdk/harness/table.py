@@ -32,6 +32,7 @@ def store(results):
 def judge(client, mode, steps):
     """What differs from the expectation, as lines: a step that failed, did not happen, or passed though it is not expected."""
     expected = client.expected(mode)
+    steps = {name: step for name, step in steps.items() if name not in client.known}
     wrong = [f"{name}: {steps[name]['detail']}" for name in steps if not steps[name]["ok"]]
     wrong += [f"{name}: did not happen" for name in expected if name not in steps]
     wrong += [f"{name}: passed, but is listed as missing" for name in steps if name not in expected and steps[name]["ok"]]
@@ -43,6 +44,8 @@ def cell(client, mode, step, results):
         return "–"
     if step in client.later:
         return "later"
+    if step in client.known:
+        return "fails (SDK)"
     steps = results.get(client.name, {}).get(mode)
     if steps is None:
         return "not run"
@@ -59,7 +62,25 @@ def markdown(results):
         for step in steps:
             cells = [cell(client, mode, step, results) for client in CLIENTS]
             lines.append(f"| {step} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "Why a step is missing, or fails because of the SDK:", "", *reasons()])
+
+
+def reasons():
+    """A line per reason, with the clients and steps that it holds for."""
+    found = {}
+    for client in CLIENTS:
+        for step, reason in (client.absent | client.known).items():
+            found.setdefault(reason, {}).setdefault(step, []).append(client.name)
+    lines = []
+    for reason, steps in found.items():
+        names = list(dict.fromkeys(name for clients in steps.values() for name in clients))
+        who = ", ".join(names) if len(names) <= 4 else f"{len(names)} clients"
+        what = ", ".join(steps) if len(steps) <= 4 else f"{len(steps)} steps"
+        lines.append(f"- {reason}: {what} of {who}")
+    later = {reason: [] for client in CLIENTS for reason in client.later.values()}
+    for step, reason in CLIENTS[0].later.items():
+        later[reason].append(step)
+    return lines + [f"- later, {reason}: {', '.join(steps)}" for reason, steps in later.items()]
 
 
 def write(path):

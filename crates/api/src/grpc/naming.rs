@@ -220,7 +220,7 @@ fn checked(request: &NamingRequest<'_>, instances: &[InstanceDto<'_>]) -> Result
         check::check(&Input {
             cluster: instance.cluster_name.some(),
             ip: instance.ip.some(),
-            port: instance.port.int().map(|port| digits.format(port)).as_deref(),
+            port: instance.port.int().map(|port| digits.format(port) as &str),
             metadata: Some(&metadata),
             ..Input::default()
         })?;

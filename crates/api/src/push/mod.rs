@@ -134,8 +134,8 @@ impl Push {
         self.ids.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Who subscribes to the service here.
-    pub fn subscribers(&self, service: &ServiceKey) -> Vec<SubscriberInfo> {
+    /// Who subscribes to the service here, and to which clusters of it.
+    pub fn subscribers(&self, service: &ServiceKey) -> Vec<(Arc<str>, SubscriberInfo)> {
         self.shard(service).read().get(service).map_or_else(Vec::new, |topic| topic.describe())
     }
 

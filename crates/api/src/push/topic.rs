@@ -197,8 +197,10 @@ impl Topic {
         }
         pace.phase = Phase::Idle;
         drop(pace);
-        // Whoever is still to be sent it makes it again.
-        for group in &*self.groups.lock() {
+        // Whoever is still to be sent it makes it again. The list is copied first: whoever makes an update waits for the
+        // registry, whose writers wait for the index of subscribers, whose writers wait for the list.
+        let groups = self.groups.lock().clone();
+        for group in groups {
             *group.update.lock() = None;
         }
         false
@@ -221,10 +223,12 @@ impl Topic {
         self.groups.lock().iter().map(|group| group.members.lock().len()).sum()
     }
 
-    pub(super) fn describe(&self) -> Vec<SubscriberInfo> {
+    pub(super) fn describe(&self) -> Vec<(Arc<str>, SubscriberInfo)> {
         let groups = self.groups.lock().clone();
-        let of_group = |group: &Arc<Group>| -> Vec<SubscriberInfo> {
-            group.members.lock().values().map(|member| member.subscriber.describe()).collect()
+        let of_group = |group: &Arc<Group>| -> Vec<(Arc<str>, SubscriberInfo)> {
+            let described =
+                |member: &Arc<Subscription>| (group.clusters.clone(), member.subscriber.describe());
+            group.members.lock().values().map(described).collect()
         };
         groups.iter().flat_map(of_group).collect()
     }

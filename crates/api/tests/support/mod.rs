@@ -2,10 +2,13 @@
 
 #![allow(
     dead_code,
+    clippy::unwrap_used,
     unreachable_pub,
     missing_debug_implementations,
     reason = "each test binary uses its part"
 )]
+
+pub mod sdk;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -62,6 +65,10 @@ pub struct LocalEphemeral {
     pub slots: Mutex<HashMap<PublicationKey, Arc<BeatSlot>>>,
     /// What `admit` and every write answer, when a test wants an error.
     pub refuse: Mutex<Option<EphemeralError>>,
+    /// The ends of connections that the front end told.
+    pub ended: Mutex<Vec<(ClientId, Ending)>>,
+    /// Its answers to probes.
+    pub probed: Mutex<Vec<(ClientId, bool)>>,
 }
 
 impl Ephemeral for LocalEphemeral {
@@ -99,7 +106,8 @@ impl Ephemeral for LocalEphemeral {
     }
 
     /// Without a linger: whatever the end, what the connection published goes at once.
-    fn ended(&self, client: &ClientId, _ending: Ending) {
+    fn ended(&self, client: &ClientId, ending: Ending) {
+        self.ended.lock().push((client.clone(), ending));
         let mut slots = self.slots.lock();
         let keys: Vec<PublicationKey> = slots.keys().filter(|key| key.client == *client).cloned().collect();
         for key in keys {
@@ -109,6 +117,7 @@ impl Ephemeral for LocalEphemeral {
     }
 
     fn probed(&self, client: &ClientId, alive: bool) {
+        self.probed.lock().push((client.clone(), alive));
         if !alive {
             self.ended(client, Ending::Abnormal);
         }
@@ -205,6 +214,8 @@ impl Server {
             clock: clock.clone(),
             slots: Mutex::default(),
             refuse: Mutex::default(),
+            ended: Mutex::default(),
+            probed: Mutex::default(),
         });
         let propose = Arc::new(LocalPropose {
             registry: registry.clone(),
@@ -258,6 +269,10 @@ impl Server {
         });
         let (addr, grpc) = addr.recv().unwrap();
         Server { addr, grpc, app, clock, ephemeral, propose, stop: Some(stop), stopped: Some(thread) }
+    }
+
+    pub fn clock_now(&self) -> Millis {
+        self.clock.now()
     }
 
     pub fn connect(&self) -> TcpStream {

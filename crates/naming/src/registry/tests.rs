@@ -379,10 +379,10 @@ fn a_full_service_has_room_for_those_who_are_in_it_only() {
     for n in 0..INSTANCES_PER_SERVICE_MAX {
         bench.beat("s", &instance(n), 0);
     }
-    let room = |n| bench.registry.room(&beat_key("s", &instance(n)));
+    let room = |n| bench.registry.room(&beat_key("s", &instance(n)), 1);
     assert_eq!(room(0), Ok(()));
     assert_eq!(room(20_000), Err(Limit::InstancesPerService(INSTANCES_PER_SERVICE_MAX)));
-    assert_eq!(bench.registry.room(&beat_key("t", &instance(0))), Ok(()));
+    assert_eq!(bench.registry.room(&beat_key("t", &instance(0)), 1), Ok(()));
 }
 
 #[test]

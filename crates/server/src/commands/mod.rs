@@ -1,17 +1,19 @@
 //! The operator commands: everything that `dyad` does besides serving. Each returns what ends the process.
 
+mod bench;
 mod discard;
 mod token;
 
 use std::io::Write;
 
 use crate::admin::{self, AdminRequest};
-use crate::cli::{HealthFlags, Output, RecoverFlags, SettingFlags, StatusFlags};
+use crate::cli::{DrainFlags, HealthFlags, Output, RecoverFlags, SettingFlags, StatusFlags};
 use crate::exit::{Exit, Failure};
 use crate::health;
 use crate::settings::{Inputs, Place, Settings};
 use crate::status::ClusterStatus;
 
+pub use bench::bench;
 pub use token::token_new;
 
 /// `dyad settings`.
@@ -58,6 +60,21 @@ pub fn cluster_status(flags: StatusFlags) -> Result<(), Failure> {
             print(&status.to_text());
         }
     }
+    Ok(())
+}
+
+/// `dyad cluster drain`.
+///
+/// # Errors
+/// `Exit::Refused` if no server answers on the data directory's socket, or it has nobody to send clients to.
+pub fn cluster_drain(flags: DrainFlags) -> Result<(), Failure> {
+    let place = Place::load(&Inputs::from_process(flags.settings.0))?;
+    let answer = admin::call(&place.data_dir, AdminRequest::Drain)?;
+    if let Some(error) = answer["error"].as_str() {
+        return Err(Failure::new(Exit::Refused, error.to_owned()));
+    }
+    let to: Vec<&str> = answer["to"].as_array().into_iter().flatten().filter_map(|to| to.as_str()).collect();
+    print(&format!("sending {} clients to {}\n", answer["clients"], to.join(", ")));
     Ok(())
 }
 

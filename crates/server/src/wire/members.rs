@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dyad_distro::MemberState;
 use dyad_naming::ports::{MemberView, Members, Propose};
@@ -12,6 +13,9 @@ use serde_json::json;
 use super::Parts;
 use crate::admin::AdminRequest;
 use crate::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, PeerStatus};
+
+/// How long an operator's drain may take: thousands of clients a second at most reach the others.
+const DRAIN: Duration = Duration::from_secs(60);
 
 /// The member table as the front end shows it.
 pub(crate) struct View(pub(crate) Arc<Parts>);
@@ -103,7 +107,38 @@ pub(crate) fn answer(parts: &Arc<Parts>, request: AdminRequest) -> serde_json::V
     match request {
         AdminRequest::Status => serde_json::to_value(cluster_status(parts))
             .unwrap_or_else(|error| json!({ "error": error.to_string() })),
+        AdminRequest::Drain => {
+            let others = others(parts);
+            if others.is_empty() {
+                return json!({ "error": "no other member serves: the clients would have nowhere to go" });
+            }
+            let to: Vec<String> = others.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            let clients = parts.connections.len();
+            let connections = parts.connections.clone();
+            tracing::info!(clients, "draining: clients are sent to other members");
+            let stop = parts.stop.clone();
+            parts.tasks.spawn(async move {
+                tokio::select! {
+                    drain = connections.drain(&others, DRAIN) => {
+                        tracing::info!(asked = drain.asked, left = drain.left, "drained");
+                    }
+                    () = stop.cancelled() => {}
+                }
+            });
+            json!({ "clients": clients, "to": to })
+        }
     }
+}
+
+/// The other members that serve, as host and HTTP port.
+pub(crate) fn others(parts: &Arc<Parts>) -> Vec<(String, u16)> {
+    let members = View(parts.clone()).members();
+    let serving = members.iter().filter(|member| !member.me && member.state == "UP");
+    let address = |member: &MemberView| {
+        let (host, port) = member.address.rsplit_once(':')?;
+        Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
+    };
+    serving.filter_map(address).collect()
 }
 
 fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {

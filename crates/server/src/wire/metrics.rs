@@ -32,6 +32,7 @@ impl Collector for Collected {
         let mut out = Out(&mut encoder);
         self.raft(&mut out)?;
         self.distro(&mut out)?;
+        self.clients(&mut out)?;
         self.registry(&mut out)
     }
 }
@@ -123,6 +124,13 @@ impl Collected {
             "Messages dropped at full or missing queues",
             self.0.ap.dropped() as i64,
         )
+    }
+
+    fn clients(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let connections = &self.0.connections;
+        out.gauge("grpc_connections", "Open gRPC connections", connections.transports() as i64)?;
+        out.gauge("grpc_clients", "Registered gRPC clients", connections.len() as i64)?;
+        out.gauge("push_subscriptions", "Subscriptions of this member", self.0.push.count() as i64)
     }
 
     fn registry(&self, out: &mut Out<'_, '_>) -> fmt::Result {

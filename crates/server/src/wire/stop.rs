@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use dyad_api::Drained;
 use dyad_api::grpc::Drain;
-use dyad_naming::ports::Members;
 use tokio::signal::unix::{SignalKind, signal as listen};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
-use super::members::View;
+use super::members::others;
 use crate::exit::{Exit, Failure};
 
 /// How long the gRPC clients may take to go to other members.
@@ -38,19 +37,11 @@ pub(crate) async fn signal() -> Result<&'static str, Failure> {
 }
 
 /// Sends the gRPC clients to the other members that serve; without one they stay.
-pub(crate) async fn drain(parts: &Arc<Parts>, within: Duration) -> Drain {
-    let members = View(parts.clone()).members();
-    let serving = members.iter().filter(|member| !member.me && member.state == "UP");
-    let others: Vec<(String, u16)> = serving
-        .filter_map(|member| {
-            let (host, port) = member.address.rsplit_once(':')?;
-            Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
-        })
-        .collect();
-    if others.is_empty() {
-        return Drain { asked: 0, left: parts.connections.len() };
+async fn drain(parts: &Arc<Parts>) -> Drain {
+    match others(parts) {
+        others if others.is_empty() => Drain { asked: 0, left: parts.connections.len() },
+        others => parts.connections.drain(&others, DRAIN).await,
     }
-    parts.connections.drain(&others, within).await
 }
 
 /// Leaves, drains and closes; says whether everything ended by itself. A second signal ends the process at once.
@@ -62,7 +53,7 @@ pub(crate) async fn graceful(
 ) {
     tracing::info!("{why}: leaving");
     let work = async {
-        let drained = drain(parts, DRAIN).await;
+        let drained = drain(parts).await;
         let claimed = parts.directory.is_none() || parts.ap.leave(LEAVE).await;
         let transferred = tokio::time::timeout(TRANSFER, parts.raft.transfer_leader()).await.is_ok();
         quit.cancel();

@@ -99,7 +99,15 @@ impl Profile {
         let plan = self.plan();
         let mut names = vec!["register", "deregister", "change", "death", "unhealthy", "expired"];
         names.extend(["sdk-register", "sdk-deregister", "sdk-change", "sdk-death", "sdk-close", "sdk-reset"]);
-        names.extend(["sdk-move", "sdk-freeze", "half-open", "sdk-timeout", "probe", "dead-probe"]);
+        names.extend([
+            "sdk-move",
+            "sdk-twin",
+            "sdk-freeze",
+            "half-open",
+            "sdk-timeout",
+            "probe",
+            "dead-probe",
+        ]);
         if plan.noise {
             names.extend(["delay", "duplicate", "adoption"]);
         }

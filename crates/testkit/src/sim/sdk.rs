@@ -57,10 +57,10 @@ pub(super) enum SdkEv {
         client: usize,
         req: u64,
     },
-    /// The member asks for a sign of life; `last`: its time is over.
+    /// The member waits for a sign of life until then.
     Probe {
         link: usize,
-        last: bool,
+        until: u64,
     },
     /// The client sees that the link was closed.
     Closed {
@@ -76,6 +76,10 @@ pub(super) enum SdkEv {
     },
     Thaw {
         client: usize,
+    },
+    /// The client's second connection, which publishes the same, ends.
+    TwinEnds {
+        link: usize,
     },
 }
 
@@ -118,6 +122,10 @@ pub(super) struct Sdk {
     pub link: Option<usize>,
     /// Left after the registration elsewhere was answered.
     old: Option<usize>,
+    /// A second connection that publishes the same.
+    twin: Option<usize>,
+    /// Simulated time at which a second connection ended.
+    twin_ended: u64,
     pub links: Vec<usize>,
     pub registered: bool,
     turn: u64,
@@ -149,6 +157,8 @@ impl Sdks {
             answered_version: 0,
             link: None,
             old: None,
+            twin: None,
+            twin_ended: 0,
             links: Vec::new(),
             registered: false,
             turn: 0,
@@ -210,6 +220,7 @@ impl World {
             SdkEv::Closed { link } => self.sdk_closed(link),
             SdkEv::Move { link } => self.sdk_move(link),
             SdkEv::Thaw { client } => self.sdk_thaw(client),
+            SdkEv::TwinEnds { link } => self.sdk_twin_ends(link),
         }
     }
 
@@ -217,7 +228,7 @@ impl World {
     pub(super) fn sdk_arrives(&mut self, event: SdkEv) {
         match event {
             SdkEv::Arrive { link, req, what } => self.sdk_frame(link, req, what),
-            SdkEv::Probe { link, last } => self.sdk_probe(link, last),
+            SdkEv::Probe { link, until } => self.sdk_probe(link, until),
             SdkEv::CloseAll { node } => {
                 for link in 0..self.sdk.links.len() {
                     if self.sdk.links[link].node == node {
@@ -263,11 +274,14 @@ impl World {
                 c.vouchers.clear();
                 c.wish = Wish::Down;
                 c.ended = self.now;
+                let twin = c.twin.take();
+                twin.into_iter().for_each(|link| self.sdk_hang_up(link, Do::Close));
                 self.sdk_send(client, Do::Deregister);
             }
             65..75 if early => self.sdk_die(client),
             75..150 => self.sdk_moves(client),
             150..165 => self.sdk_freeze(client),
+            165..190 => self.sdk_twin(client),
             _ => self.sdk_send(client, Do::Ping),
         }
     }
@@ -302,7 +316,7 @@ impl World {
         c.vouchers.clear();
         c.ended = now;
         c.open = None;
-        let open: Vec<usize> = c.link.take().into_iter().chain(c.old.take()).collect();
+        let open: Vec<usize> = [c.link.take(), c.old.take(), c.twin.take()].into_iter().flatten().collect();
         for link in open {
             if how == 2 {
                 self.sdk.links[link].path = false;
@@ -324,11 +338,11 @@ impl World {
         let length = self.sdk.rng.range(1_000, longest.max(1_001));
         self.count("sdk-freeze");
         self.log(|| format!("s{client} stops for {length}"));
-        let (at, thaws) = (self.unfrozen(), self.now + length);
+        let (at, thaws, twin) = (self.unfrozen(), self.now + length, self.sdk_has_twin(client));
         let c = &mut self.sdk.clients[client];
         c.frozen = true;
         c.thaws = thaws;
-        c.vouchers.iter_mut().filter(|v| v.ended.is_none()).for_each(|v| v.ended = Some((at, true)));
+        c.vouchers.iter_mut().filter(|v| v.ended.is_none()).for_each(|v| v.ended = Some((at, !twin)));
         self.at(thaws, Ev::Sdk(SdkEv::Thaw { client }));
     }
 
@@ -371,6 +385,8 @@ impl World {
     fn sdk_voucher_ends(&mut self, link: usize, guaranteed: bool) {
         let at = self.unfrozen();
         let client = self.sdk.links[link].client;
+        let twin = self.sdk_has_twin(client);
+        let guaranteed = guaranteed && (self.sdk.links[link].path || !twin);
         for voucher in &mut self.sdk.clients[client].vouchers {
             if voucher.link == link {
                 let (at, before) = voucher.ended.unwrap_or((at, true));
@@ -380,6 +396,13 @@ impl World {
                 voucher.ended = Some((at, false));
             }
         }
+    }
+
+    /// A lingering record of the second connection looks like that of a live one, so that a dead probe ends the first in its
+    /// favour (docs/distro.md, rule 17): such an end is not judged.
+    fn sdk_has_twin(&self, client: usize) -> bool {
+        let c = &self.sdk.clients[client];
+        c.twin.is_some() || c.twin_ended > 0 && self.now < c.twin_ended + 2 * DETECT + SILENT
     }
 
     fn sdk_reconnect(&mut self, client: usize) {
@@ -426,8 +449,22 @@ impl World {
             let wait = self.sdk.rng.range(50, 300);
             return self.sdk_connect_in(client, wait);
         }
-        let link = self.sdk.links.len();
+        let link = self.sdk_link(client, node);
         let c = &mut self.sdk.clients[client];
+        c.link = Some(link);
+        c.open = None;
+        let version = c.version;
+        let up = c.wish == Wish::Up;
+        self.log(|| format!("s{client} is connected to m{node} as l{link}"));
+        if up {
+            self.sdk_send(client, Do::Register(version));
+        } else {
+            self.sdk_next_turn(client, 5_000);
+        }
+    }
+
+    fn sdk_link(&mut self, client: usize, node: usize) -> usize {
+        let link = self.sdk.links.len();
         let service = ServiceKey::new("", "", &format!("svc-{}", client % 4));
         let id = ClientId::from_text(&format!("{}_10.1.0.{client}_{link}", self.now));
         self.sdk.by_conn.insert(id.clone(), link);
@@ -445,17 +482,43 @@ impl World {
             life: self.nodes[node].life,
             stopped: None,
         });
-        c.link = Some(link);
-        c.links.push(link);
-        c.open = None;
-        let version = c.version;
-        let up = c.wish == Wish::Up;
-        self.log(|| format!("s{client} is connected to m{node} as l{link}"));
-        if up {
-            self.sdk_send(client, Do::Register(version));
-        } else {
-            self.sdk_next_turn(client, 5_000);
+        self.sdk.clients[client].links.push(link);
+        link
+    }
+
+    /// A second connection of a live process: whatever becomes of it, the first one's publication stays.
+    fn sdk_twin(&mut self, client: usize) {
+        let node = self.sdk.rng.below(self.nodes.len());
+        let lasts = self.sdk.rng.range(500, 12_000);
+        let late = self.now + lasts + MARGIN > self.plan.chaos;
+        self.sdk_next_turn(client, 2_000);
+        if late || !self.serves(node) || self.nodes[node].leaving || self.sdk.clients[client].twin.is_some() {
+            return;
         }
+        self.count("sdk-twin");
+        let link = self.sdk_link(client, node);
+        self.log(|| format!("s{client} has a second connection to m{node}, l{link}"));
+        let c = &mut self.sdk.clients[client];
+        c.twin = Some(link);
+        let what = Do::Register(c.version);
+        self.sdk.next += 1;
+        let req = self.sdk.next;
+        self.at(self.now + 3, Ev::Sdk(SdkEv::Arrive { link, req, what }));
+        self.at(self.now + lasts, Ev::Sdk(SdkEv::TwinEnds { link }));
+    }
+
+    fn sdk_twin_ends(&mut self, link: usize) {
+        let client = self.sdk.links[link].client;
+        if self.sdk.clients[client].twin != Some(link) {
+            return;
+        }
+        self.sdk.clients[client].twin = None;
+        self.sdk.clients[client].twin_ended = self.now;
+        let how = self.sdk.rng.below(3);
+        if how == 2 {
+            self.sdk.links[link].path = false;
+        }
+        self.sdk_hang_up(link, if how == 0 { Do::Close } else { Do::Reset });
     }
 
     fn sdk_send(&mut self, client: usize, what: Do) {
@@ -529,6 +592,10 @@ impl World {
         let c = &mut self.sdk.clients[client];
         if c.old == Some(link) {
             c.old = None;
+        }
+        if c.twin == Some(link) {
+            c.twin = None;
+            c.twin_ended = self.now;
         }
         if c.link == Some(link) && c.wish != Wish::Dead {
             self.log(|| format!("s{client} sees l{link} closed"));
@@ -633,17 +700,18 @@ impl World {
         let Some(&link) = self.sdk.by_conn.get(client) else { return };
         self.count("probe");
         let at = self.now + self.sdk.rng.range(2, 30);
-        self.at(at, Ev::Sdk(SdkEv::Probe { link, last: false }));
+        self.at(at, Ev::Sdk(SdkEv::Probe { link, until: at + PROBE }));
     }
 
-    fn sdk_probe(&mut self, link: usize, last: bool) {
+    fn sdk_probe(&mut self, link: usize, until: u64) {
         if !self.sdk.links[link].server_open {
             return;
         }
         let (node, client) = (self.sdk.links[link].node, self.sdk.links[link].key.client.clone());
         let alive = self.sdk_is_alive(link);
-        if !alive && !last {
-            return self.at(self.now + PROBE, Ev::Sdk(SdkEv::Probe { link, last: true }));
+        if !alive && self.now < until {
+            let at = (self.now + 250).min(until);
+            return self.at(at, Ev::Sdk(SdkEv::Probe { link, until }));
         }
         if !alive {
             self.count("dead-probe");

@@ -251,11 +251,6 @@ impl<S: Clone, P: Clone> Book<S, P> {
         due
     }
 
-    /// When [`Book::due`] is to be asked next.
-    pub(super) fn next_due(&self) -> Option<u64> {
-        self.deadlines.front().map(|(at, ..)| *at)
-    }
-
     /// Forgets whoever has not asked for `cache_ms`; the caller ends what it held.
     pub(super) fn expire(&mut self, now: u64, cache_ms: u64) -> Vec<S> {
         let idle = |entry: &Entry<S, P>| now.saturating_sub(entry.polled) >= cache_ms + SLACK_MS;
@@ -332,9 +327,8 @@ mod tests {
         assert_eq!(send_all(&mut book, 0, 1), ["a"]);
         assert_eq!(book.due(ACK_MS - 1), Due { again: vec![], failed: 0 });
         assert_eq!(book.due(ACK_MS), Due { again: vec![(at("10.0.0.1:7"), "a 1".into())], failed: 0 });
-        assert_eq!(book.next_due(), Some(2 * ACK_MS));
         assert_eq!(book.due(2 * ACK_MS), Due { again: vec![], failed: 1 });
-        assert_eq!(book.next_due(), None);
+        assert!(book.deadlines.is_empty(), "{book:?}");
         assert!(!book.acknowledged(at("10.0.0.1:7"), 1), "it is too late");
         changed(&mut book, id);
         assert_eq!(send_all(&mut book, 2 * ACK_MS, 2), ["a"]);

@@ -36,8 +36,8 @@ const GZIP_BYTES: usize = 1_024;
 const DATAGRAM_MAX: usize = 65_507;
 /// An acknowledgement has about 60 bytes; what is longer is cut and then no JSON.
 const ACK_BYTES: usize = 1_024;
-/// How often those who stopped asking are looked for.
-const SWEEP: Duration = Duration::from_secs(1);
+/// How often those who stopped asking, and datagrams that were not acknowledged, are looked for: both wait 10 s.
+const SWEEP: Duration = Duration::from_millis(500);
 /// After so many datagrams the task looks at acknowledgements and its end.
 const TURN: usize = 64;
 /// Wait after the socket refused to receive, so that a broken one costs little.
@@ -115,7 +115,15 @@ struct Ack<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(rename = "lastRefTime")]
-    number: u64,
+    number: Number<'a>,
+}
+
+/// The Java client sends the number as text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number<'a> {
+    Plain(u64),
+    Text(&'a str),
 }
 
 impl Udp {
@@ -154,8 +162,6 @@ impl Udp {
         let mut made: Option<(Arc<Update>, Option<Arc<Packet>>)> = None;
         loop {
             let more = self.send(&mut made).await;
-            let repeat = self.book.lock().next_due();
-            let repeat = repeat.map(|at| Duration::from_millis(at.saturating_sub(self.now())));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -166,8 +172,10 @@ impl Udp {
                         tokio::time::sleep(RECEIVE_PAUSE).await;
                     }
                 },
-                _ = sweep.tick() => self.sweep(),
-                () = tokio::time::sleep(repeat.unwrap_or_default()), if repeat.is_some() => self.repeat().await,
+                _ = sweep.tick() => {
+                    self.sweep();
+                    self.repeat().await;
+                }
                 () = std::future::ready(()), if more => {}
                 () = self.told.wake.notified() => {}
             }
@@ -199,6 +207,7 @@ impl Udp {
                     packet
                 }
             };
+            let now = self.now();
             let sent = match &packet {
                 Some(packet) => self.socket.send_to(&packet.bytes, to).await,
                 None => Err(io::ErrorKind::FileTooLarge.into()),
@@ -206,7 +215,7 @@ impl Udp {
             match (sent, packet) {
                 (Ok(_), Some(packet)) => {
                     self.push.metrics.observe(update.changed.map(|at| at.elapsed()));
-                    self.book.lock().sent(self.now(), id, packet.number, packet);
+                    self.book.lock().sent(now, id, packet.number, packet);
                 }
                 (sent, _) => {
                     tracing::debug!(%to, error = ?sent.err(), "not pushed by UDP");
@@ -230,7 +239,12 @@ impl Udp {
 
     fn take_ack(&self, bytes: &[u8], from: SocketAddr) {
         let Ok(ack) = serde_json::from_slice::<Ack<'_>>(bytes) else { return };
-        if ack.kind == "push-ack" && self.book.lock().acknowledged(from, ack.number) {
+        let number = match ack.number {
+            Number::Plain(number) => Some(number),
+            Number::Text(text) => text.parse().ok(),
+        };
+        let Some(number) = number.filter(|_| ack.kind == "push-ack") else { return };
+        if self.book.lock().acknowledged(from, number) {
             self.push.metrics.acked.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -1,0 +1,142 @@
+//! `GET /service/subscribers`: who subscribes to a service, on this member or on all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dyad_naming::java::parse_boolean;
+use dyad_types::ServiceKey;
+use futures::future::join_all;
+use http::header::HOST;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+
+use crate::error::ApiError;
+use crate::naming::{check_request, int_or};
+use crate::params::{Key, Params};
+use crate::reply::Reply;
+use crate::routes::Step;
+use crate::state::AppState;
+
+const PAGE_SIZE: i32 = 1_000;
+/// Subscribers that one member tells another: a table that people read.
+const ASKED_MAX: usize = 10_000;
+/// What their answer has at most, with names as long as they may be.
+const ANSWER_BYTES: usize = 16 << 20;
+/// A member that does not answer within this time is left out, as in Nacos.
+const ASK: Duration = Duration::from_secs(2);
+
+/// One subscriber; the fields are those of Nacos's `Subscriber`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    service_name: String,
+    ip: String,
+    port: u16,
+    addr_str: String,
+    agent: String,
+    app: String,
+    namespace_id: String,
+    cluster: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Page {
+    subscribers: Vec<Row>,
+    count: usize,
+}
+
+/// The services whose name and group contain those asked for, in the same namespace, as Nacos looks them up. Members that do
+/// not answer are left out.
+pub(crate) fn subscribers(app: &Arc<AppState>, params: &Params) -> Step {
+    let prepare = || {
+        let wanted = check_request(params)?.service()?;
+        let page = int_or(params, Key::PageNo, 1)?;
+        let size = int_or(params, Key::PageSize, PAGE_SIZE)?;
+        if usize::try_from(size).is_ok_and(|size| size > app.bounds.page.max(ASKED_MAX)) {
+            return Err(ApiError::BadValue(format!(
+                "pageSize {size} is over the limit of {}",
+                app.bounds.page
+            )));
+        }
+        let mut rows = here(app, &wanted);
+        if !params.get(Key::Aggregation).is_none_or(parse_boolean) {
+            return Ok(Step::Done(reply(rows, page, size)));
+        }
+        let others: Vec<String> = app
+            .members
+            .members()
+            .into_iter()
+            .filter(|member| !member.me)
+            .map(|member| member.address)
+            .collect();
+        Ok(Step::wait(async move {
+            let asked = others.iter().map(|member| tokio::time::timeout(ASK, ask(member, &wanted)));
+            for answer in join_all(asked).await {
+                rows.extend(answer.ok().flatten().into_iter().flatten());
+            }
+            reply(rows, page, size)
+        }))
+    };
+    Step::of(prepare())
+}
+
+fn here(app: &AppState, wanted: &ServiceKey) -> Vec<Row> {
+    let asked = |service: &ServiceKey| {
+        service.namespace() == wanted.namespace()
+            && service.name().contains(wanted.name())
+            && service.group().contains(wanted.group())
+    };
+    let services = app.push.subscribed().into_iter().filter(asked);
+    let rows_of = |service: ServiceKey| {
+        let row = |(clusters, info): (Arc<str>, crate::push::SubscriberInfo)| Row {
+            service_name: service.grouped_name().to_owned(),
+            addr_str: format!("{}:{}", info.ip, info.port),
+            ip: info.ip,
+            port: info.port,
+            agent: info.agent,
+            app: info.app,
+            namespace_id: service.namespace().to_owned(),
+            cluster: clusters.to_string(),
+        };
+        app.push.subscribers(&service).into_iter().map(row).collect::<Vec<_>>()
+    };
+    services.flat_map(rows_of).collect()
+}
+
+/// A page that begins after the end is empty, as Nacos's is for want of a better answer.
+fn reply(mut rows: Vec<Row>, page: i32, size: i32) -> Result<Reply, ApiError> {
+    rows.sort_unstable();
+    let start = (i64::from(page) - 1).saturating_mul(i64::from(size)).max(0);
+    let (start, size) = (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(size).unwrap_or(0));
+    let count = rows.len();
+    let subscribers = rows.into_iter().skip(start).take(size).collect();
+    let body = serde_json::to_vec(&Page { subscribers, count }).map_err(|_| ApiError::UnknownReply)?;
+    Ok(Reply::json(body))
+}
+
+/// The subscribers on another member; none when it cannot be asked.
+async fn ask(member: &str, wanted: &ServiceKey) -> Option<Vec<Row>> {
+    let stream = TcpStream::connect(member).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let uri = format!(
+        "/nacos/v1/ns/service/subscribers?aggregation=false&pageSize={ASKED_MAX}&namespaceId={}&serviceName={}",
+        encoded(wanted.namespace()),
+        encoded(wanted.grouped_name()),
+    );
+    let request = http::Request::get(uri).header(HOST, member).body(Empty::<Bytes>::new()).ok()?;
+    let exchange = async {
+        let response = sender.send_request(request).await.ok()?;
+        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.ok()?;
+        serde_json::from_slice::<Page>(&body.to_bytes()).ok()
+    };
+    // The connection does its work while the exchange waits, and ends with it.
+    tokio::select! {
+        page = exchange => page.map(|page| page.subscribers),
+        _ = connection => None,
+    }
+}

@@ -1,0 +1,116 @@
+//! `dyad bench`: load for Dyad and for whatever else speaks Nacos, and what it measured.
+//!
+//! Two kinds of measurement: closed loops (`closed`) of requests over HTTP/1.1 (`http`) or gRPC (`grpc::load`), and things that
+//! happen to clients (`grpc::push`, `grpc::storm`, `grpc::idle`). `record` takes samples, `report` shows them. With two servers
+//! the rounds alternate, so that both see the same machine.
+
+mod args;
+mod closed;
+mod error;
+mod grpc;
+mod http;
+mod proc;
+mod record;
+mod report;
+mod target;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use args::{
+    BenchArgs, CommonArgs, GrpcMode, HttpMode, IdleArgs, LoadArgs, Protocol, PushArgs, StormArgs,
+};
+pub use error::BenchError;
+pub use record::{Latency, Usage};
+pub use report::{Ratio, Report, Server};
+
+use record::Round;
+use target::Side;
+
+/// Rounds of each server when two are compared: the median of three survives one disturbance.
+const ROUNDS_VS: u64 = 3;
+/// Files that a generator needs besides its connections.
+const FILES_BESIDE: u64 = 100;
+
+/// One round at one server, and where to say what goes on.
+struct Bench<'a> {
+    side: &'a Side,
+    warmup: Duration,
+    time: Duration,
+    /// Part of every service's name, another one in each round: what an earlier one left behind is not seen.
+    tag: String,
+    note: &'a (dyn Fn(&str) + Send + Sync),
+}
+
+impl Bench<'_> {
+    fn refused(&self, why: impl std::fmt::Display) -> BenchError {
+        BenchError::Server { server: self.side.name(), why: why.to_string() }
+    }
+}
+
+/// Measures. `note` hears what the person who waits should know.
+///
+/// # Errors
+/// A bad URL or impossible numbers, a server that is not there or refuses what prepares the measurement.
+pub async fn run(args: &BenchArgs, note: &(dyn Fn(&str) + Send + Sync)) -> Result<Report, BenchError> {
+    let common = args.common();
+    check(args)?;
+    let over_http = matches!(args.protocol, Protocol::Http(_));
+    let mut sides = vec![Side::resolve(&common.url, common.pid, over_http).await?];
+    if !common.vs.is_empty() {
+        sides.push(Side::resolve(&common.vs, common.vs_pid, over_http).await?);
+    }
+    let rounds = common.rounds.unwrap_or(if sides.len() > 1 { ROUNDS_VS } else { 1 });
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let mut measured: Vec<Vec<Round>> = sides.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        for (n, side) in sides.iter().enumerate() {
+            if rounds > 1 || sides.len() > 1 {
+                note(&format!("round {} of {rounds}: {}", round + 1, side.name()));
+            }
+            let bench = Bench {
+                side,
+                warmup: Duration::from_secs(common.warmup),
+                time: Duration::from_secs(common.seconds),
+                tag: format!("bench-{began}-{round}"),
+                note,
+            };
+            measured[n].push(measure(&args.protocol, &bench).await?);
+        }
+    }
+    let sides = sides.iter().map(Side::name).zip(measured).collect();
+    Ok(Report::new(args.name(), sides))
+}
+
+async fn measure(protocol: &Protocol, bench: &Bench<'_>) -> Result<Round, BenchError> {
+    match protocol {
+        Protocol::Http(mode) => http::measure(mode, bench).await,
+        Protocol::Grpc(GrpcMode::Register(load)) => grpc::load::register(load, bench).await,
+        Protocol::Grpc(GrpcMode::Query(load)) => grpc::load::query(load, bench).await,
+        Protocol::Grpc(GrpcMode::Subscribe(load)) => grpc::load::subscribe(load, bench).await,
+        Protocol::Grpc(GrpcMode::Push(push)) => grpc::push::measure(push, bench).await,
+        Protocol::Grpc(GrpcMode::Storm(storm)) => grpc::storm::measure(storm, bench).await,
+        Protocol::Grpc(GrpcMode::Idle(idle)) => grpc::idle::measure(idle, bench).await,
+    }
+}
+
+/// Numbers that contradict each other, and the limit of open files.
+fn check(args: &BenchArgs) -> Result<(), BenchError> {
+    let connections = match &args.protocol {
+        Protocol::Http(
+            HttpMode::Register(load) | HttpMode::Beat(load) | HttpMode::List(load) | HttpMode::Mixed(load),
+        ) => load.connections,
+        Protocol::Grpc(mode) => grpc::check(mode)?,
+    };
+    let files = proc::raise_open_files();
+    if connections + FILES_BESIDE > files {
+        return Err(BenchError::Usage(format!(
+            "{connections} connections need as many open files, {files} are allowed: raise `ulimit -Hn`"
+        )));
+    }
+    for pid in args.common().pid.iter().chain(&args.common().vs_pid) {
+        if proc::cpu_of(*pid).is_none() {
+            return Err(BenchError::Usage(format!("process {pid} cannot be read in /proc")));
+        }
+    }
+    Ok(())
+}
