@@ -100,7 +100,15 @@ async fn a_push_without_acknowledgement_is_repeated_and_then_left() {
 /// A client that does not read gets the last state and not the ones between, whatever came in the meantime.
 #[tokio::test]
 async fn a_slow_client_costs_a_flag_and_is_closed_when_it_stays_so() {
-    let server = start();
+    let server = Server::start_all(
+        Limits::default(),
+        Bounds::default(),
+        GrpcLimits {
+            sweep: Duration::from_millis(10),
+            blocked: Duration::from_secs(60),
+            ..GrpcLimits::default()
+        },
+    );
     let provider = Sdk::registered(&server).await;
     let mut slow = Sdk::registered(&server).await;
     slow.subscribe("s", "", true).await;
@@ -151,7 +159,7 @@ async fn a_slow_client_costs_a_flag_and_is_closed_when_it_stays_so() {
         port
     };
     let port = tokio::time::timeout(Duration::from_secs(30), until_closed).await.unwrap();
-    assert!(port > 24, "closed after {} s", u32::from(port - 9) * 15);
+    assert!(port > 12, "closed after {} s", u32::from(port - 9) * 15);
     assert_eq!(server.ephemeral.ended.lock().last().unwrap().1, Ending::Abnormal);
 }
 
@@ -201,7 +209,14 @@ async fn fuzzy_watches_are_told_what_is_there_and_what_changes() {
     until("both are gone", || server.app.registry.counts().ephemeral_instances == 0).await;
     server.clock.advance(60_000);
     server.app.registry.sweep(server.clock_now());
-    let mut gone = [brief(&back.push().await.unwrap()).1, brief(&back.push().await.unwrap()).1];
+    let mut gone = Vec::new();
+    while gone.len() < 2 {
+        let push = back.push().await.unwrap();
+        // The clock that was moved made the client silent as well.
+        if push.kind != "ClientDetectionRequest" {
+            gone.push(brief(&push).1);
+        }
+    }
     gone.sort();
     assert_eq!(gone, ["DELETE_SERVICE public@@G@@s-1", "DELETE_SERVICE public@@G@@s-2"]);
 }
