@@ -201,7 +201,7 @@ mod tests {
     /// A server on a fresh directory that answers `{"me":"x"}`.
     fn start(data: &DataDir) -> (tokio::task::JoinHandle<()>, CancellationToken) {
         let stop = CancellationToken::new();
-        let handler: Handler = Arc::new(|AdminRequest::Status| serde_json::json!({ "me": "x" }));
+        let handler: Handler = Arc::new(|_: AdminRequest| serde_json::json!({ "me": "x" }));
         let socket = AdminSocket::open(data).unwrap();
         (tokio::spawn(socket.serve(handler, stop.clone())), stop)
     }

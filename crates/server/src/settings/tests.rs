@@ -186,7 +186,7 @@ fn bad_values_name_setting_source_and_rule() {
 
 #[test]
 fn contradictions() {
-    let cases: [(Pairs<'_>, Pairs<'_>, &str); 9] = [
+    let cases: [(Pairs<'_>, Pairs<'_>, &str); 11] = [
         (
             &[("members", "a,b")],
             &[],

@@ -17,8 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyad_api::{
-    AppState, Bounds, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Push,
-    PushMetrics,
+    AppState, Bounds, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Push, PushMetrics,
 };
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
 use dyad_distro::{Config, Distro};
