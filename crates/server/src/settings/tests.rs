@@ -243,7 +243,7 @@ fn contradictions() {
     for (flags, env, want) in cases {
         assert_eq!(refusal(&inputs(flags, env)), want);
     }
-    load(&[("port", "65000")], &[]);
+    load(&[("port", "65000"), ("grpc_port", "0")], &[]);
     load(&[("bind", "0.0.0.0"), ("insecure", "true")], &[]);
     let bad = refusal(&inputs(&[("port", "x"), ("bind", "y")], &[("MODE", "z")]));
     assert_eq!(bad.lines().count(), 3, "all problems at once: {bad}");
