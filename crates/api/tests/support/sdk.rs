@@ -76,6 +76,7 @@ impl Sdk {
         let address = server.grpc;
         let connector = tower::service_fn(move |_: Uri| async move {
             let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
             if reset {
                 stream.set_zero_linger()?;
             }
