@@ -21,7 +21,17 @@ impl Server {
     fn start() -> Server {
         let directory = tempfile::tempdir().unwrap();
         let mut child = dyad(directory.path())
-            .args(["server", "--port", "0", "--bind", "127.0.0.1", "--log-level", "warn", "--data-dir", "data"])
+            .args([
+                "server",
+                "--port",
+                "0",
+                "--bind",
+                "127.0.0.1",
+                "--log-level",
+                "warn",
+                "--data-dir",
+                "data",
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -184,7 +194,10 @@ fn a_storm() {
     let report: Value = serde_json::from_slice(&std::fs::read(server.json()).unwrap()).unwrap();
     let figures = &report["servers"][0];
     assert_eq!(figure(figures, "reconnects"), 40.0, "{figures}");
-    assert!(figure(figures, "lists looked at") > 10.0 && figure(figures, "callbacks of changes") > 0.0, "{figures}");
+    assert!(
+        figure(figures, "lists looked at") > 10.0 && figure(figures, "callbacks of changes") > 0.0,
+        "{figures}"
+    );
 }
 
 #[test]
@@ -195,10 +208,22 @@ fn nothing_to_measure() {
         ("bench http list", 2, "--url <URL>"),
         ("bench http list --url https://a", 2, "dyad: \"https://a\" is not a server: TLS is not spoken here"),
         ("bench http list --url http://a/nacos", 2, "it has a path"),
-        ("bench http list --url http://127.0.0.1:1", 1, "dyad: http://127.0.0.1:1: no server answers on 127.0.0.1:1"),
+        (
+            "bench http list --url http://127.0.0.1:1",
+            1,
+            "dyad: http://127.0.0.1:1: no server answers on 127.0.0.1:1",
+        ),
         ("bench grpc query --url grpc://127.0.0.1:1", 1, "no server answers on 127.0.0.1:1"),
-        ("bench http list --url http://no.such.host.invalid", 1, "the name no.such.host.invalid is not known"),
-        ("bench grpc register --url http://127.0.0.1:1 --services 1 --instances 2", 2, "one instance of a service"),
+        (
+            "bench http list --url http://no.such.host.invalid",
+            1,
+            "the name no.such.host.invalid is not known",
+        ),
+        (
+            "bench grpc register --url http://127.0.0.1:1 --services 1 --instances 2",
+            2,
+            "one instance of a service",
+        ),
         ("bench grpc push --url http://127.0.0.1:1 --rate 0", 2, "--rate 0 for"),
         ("bench http list --url http://127.0.0.1:1 --connections 0", 2, "0 is not in 1.."),
         ("bench http list --url http://127.0.0.1:1 --pid 4294967295", 2, "process 4294967295 cannot be read"),
