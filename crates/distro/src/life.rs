@@ -203,6 +203,12 @@ impl Distro {
         for id in logs {
             self.doom(id);
         }
+        // A log that is here settles the Yields to it when it goes; one that never came does not.
+        for awaited in self.store.awaited() {
+            if self.is_retired(awaited) {
+                self.settle_yields(awaited, u64::MAX);
+            }
+        }
         let unknown =
             self.peers.get(origin.member).is_some_and(|p| !p.configured && p.unconfigured.is_some());
         if unknown && self.peers.get(origin.member).is_some_and(|p| p.incarnation <= origin.incarnation) {

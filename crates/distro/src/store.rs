@@ -482,6 +482,11 @@ impl Store {
         found
     }
 
+    /// Origins that Yields wait for, and whose log is not here.
+    pub(crate) fn awaited(&self) -> Vec<Origin> {
+        self.yields.keys().filter(|origin| self.log_id(**origin).is_none()).copied().collect()
+    }
+
     /// The new holder's record is here: the Yield counts as Gone.
     pub(crate) fn settle(&mut self, id: KeyId, to: Origin, reached: u64) {
         let Some(entry) = self.entries.get_mut(&id) else { return };

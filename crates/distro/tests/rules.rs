@@ -290,6 +290,27 @@ fn a_reset_is_never_undone_by_a_member_that_is_behind() {
     }
 }
 
+/// Rule 4: a Yield to an origin whose log never came here ends with that origin's retirement, whichever comes first.
+#[test]
+fn a_yield_to_a_retired_origin_is_an_end() {
+    let (origin, dot) = (Origin { member: MemberId(2), incarnation: 1 }, Dot::default());
+    let to = Dot { origin: Origin { member: MemberId(9), incarnation: 3 }, seq: 4 };
+    let value = Value { publication: publication(1, 1.0), dot, age: 0 };
+    for retired_first in [false, true] {
+        let mut net = Net::ready(3);
+        let data = vec![datum(1, 1, DatumState::Yield { value: value.clone(), to })];
+        let (since, floor, cover_floor, silence) = (0, 0, 0, 0);
+        let delta = Delta { origin, since, to: 1, head: 1, reset: false, floor, cover_floor, silence, data };
+        let yields = Input::Message { from: MemberId(3), stream: 1, message: Message::Delta(delta) };
+        let retires = Input::Retired(vec![to.origin]);
+        let inputs = if retired_first { [retires, yields] } else { [yields, retires] };
+        for (i, input) in inputs.into_iter().enumerate() {
+            net.input(1, input);
+            assert_eq!(net.view(1)[0].is_some(), i == 0 && !retired_first);
+        }
+    }
+}
+
 /// Rule 16: the newest registration timed out at its only holder, which died; a copy remembers it.
 #[test]
 fn a_copy_keeps_what_its_owner_let_go() {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::client::Client;
-use super::wire;
+use super::wire::{self, Listing};
 use crate::Bench;
 use crate::args::LoadArgs;
 use crate::closed::{self, Worker};
@@ -16,6 +18,10 @@ use crate::record::{Meter, Round};
 
 /// Requests at a time that publish what is queried.
 const PREPARING: usize = 64;
+/// What was registered is listed within this, by servers that first tell each other, too.
+const LISTED_MAX: Duration = Duration::from_secs(3);
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -116,7 +122,30 @@ async fn publish(bench: &Bench<'_>, services: usize, instances: usize) -> Result
     while let Some(result) = sent.next().await {
         result.map_err(refused)?;
     }
+    is_listed(bench, &clients[0], instances).await?;
     Ok(tasks)
+}
+
+/// A server may say that it registered what it does not show: then its speed is no speed.
+async fn is_listed(bench: &Bench<'_>, client: &Client, instances: usize) -> Result<(), BenchError> {
+    let service = format!("{}-0", bench.tag);
+    let end = Instant::now() + LISTED_MAX;
+    loop {
+        let refused = |failed: Failed| bench.refused(format!("a query failed: {failed}"));
+        let answer = client.query(&service).await.map_err(refused)?;
+        let listing = serde_json::from_slice::<Listing<'_>>(wire::body(&answer));
+        let shown = listing.map_or(0, |listing| listing.service_info.hosts.len());
+        if shown >= instances {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            let why = format!(
+                "it said that it registered {instances} or more instances of a service and shows {shown}"
+            );
+            return Err(bench.refused(why));
+        }
+        sleep(LOOK).await;
+    }
 }
 
 async fn run(
@@ -130,6 +159,7 @@ async fn run(
     let connected = Client::connect_all(bench.side.first().grpc, connections).await;
     let connected =
         connected.map_err(|failed| bench.refused(format!("a client was not registered: {failed}")))?;
+    let any = connected[0].0.clone();
     let mut streams = JoinSet::new();
     let pushed = Arc::new(AtomicUsize::new(0));
     let mut workers = Vec::new();
@@ -161,6 +191,9 @@ async fn run(
     let meter = Meter::start(bench.side.pid);
     let (_workers, record) = closed::run(workers, bench.time).await;
     let usage = meter.stop();
+    if kind == Kind::Register && record.count() > 0 {
+        is_listed(bench, &any, 1).await?;
+    }
     let mut figures = Vec::new();
     if kind == Kind::Subscribe {
         let pushes = pushed.load(Ordering::Relaxed) - before;

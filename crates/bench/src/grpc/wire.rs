@@ -20,10 +20,10 @@ pub(super) fn payload(kind: &str, json: String) -> Payload {
     Payload { metadata: Some(metadata), body: Some(Body { value: json.into(), ..Body::default() }) }
 }
 
-/// `InstanceRequest`. The weight tells one version of an instance from the next.
+/// `InstanceRequest`, without the instance's own `serviceName`, which servers read in different ways. The weight tells one version of an instance from the next.
 pub(super) fn register(service: &str, ip: &str, weight: u32) -> String {
     format!(
-        r#"{{"headers":{{}},"namespace":"public","serviceName":"{service}","groupName":"DEFAULT_GROUP","type":"registerInstance","instance":{{"ip":"{ip}","port":{PORT},"weight":{weight}.0,"healthy":true,"enabled":true,"ephemeral":true,"clusterName":"DEFAULT","serviceName":"DEFAULT_GROUP@@{service}","metadata":{{}}}},"module":"naming"}}"#
+        r#"{{"headers":{{}},"namespace":"public","serviceName":"{service}","groupName":"DEFAULT_GROUP","type":"registerInstance","instance":{{"ip":"{ip}","port":{PORT},"weight":{weight}.0,"healthy":true,"enabled":true,"ephemeral":true,"clusterName":"DEFAULT","metadata":{{}}}},"module":"naming"}}"#
     )
 }
 

@@ -62,6 +62,9 @@ pub(crate) async fn measure(mode: &HttpMode, bench: &Bench<'_>) -> Result<Round,
         // Beats keep by themselves what they are for.
         (kind == Kind::List).then(|| tokio::spawn(keep(target.clone(), pool.clone())))
     };
+    if kind == Kind::List {
+        is_listed(target, &pool).await.map_err(|failed| bench.refused(format!("a list failed: {failed}")))?;
+    }
     let (counted, next) = (AtomicBool::new(false), AtomicUsize::new(0));
     let plan = Arc::new(Plan { kind, pool, warm, counted, next });
     let workers = (0..load.connections).map(|_| Caller::new(target, &plan)).collect::<Result<Vec<_>, _>>()?;
@@ -169,6 +172,14 @@ async fn send_all(target: &Target, requests: impl Iterator<Item = Vec<u8>>) -> R
         result?;
     }
     Ok(())
+}
+
+/// A server may say that it registered what it does not show.
+async fn is_listed(target: &Target, pool: &Pool) -> Result<(), Failed> {
+    let mut connection = Connection::new(target.http.ok_or(Failed::Broken)?);
+    let body = connection.exchange(&pool.list(0)).await?;
+    let shows = body.windows(5).any(|part| part == b"\"ip\":");
+    if shows { Ok(()) } else { Err(Failed::Answer("what was registered is not listed")) }
 }
 
 /// Beats for all instances until it is aborted. Failures show in the lists.

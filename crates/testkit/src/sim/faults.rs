@@ -27,6 +27,8 @@ pub(super) enum Fault {
 
 /// A lost record must be found and mended within that, in ms.
 pub(super) const REPAIR_WITHIN: u64 = 8_000;
+/// A member that ran for that long between two pauses has told the others what it knows, in ms.
+const SETTLED: u64 = 5_000;
 /// Faults that are never drawn at the same time as a freeze.
 const FREEZE_MARGIN: u64 = 2_600;
 
@@ -175,8 +177,13 @@ impl World {
         let length = self.rng.range(500, longest);
         self.log(|| format!("pause m{node} for {length}"));
         self.nodes[node].paused = true;
-        self.nodes[node].pause_end = u64::MAX;
-        self.nodes[node].stopped = self.unfrozen();
+        let at = self.unfrozen();
+        let n = &mut self.nodes[node];
+        if n.pause_end == 0 || n.pause_end + SETTLED < at {
+            // Else nothing of it may have reached the others in between.
+            n.stopped = at;
+        }
+        n.pause_end = u64::MAX;
         let life = self.nodes[node].life;
         self.at(self.now + length, Ev::Fault(Fault::Resume { node, life }));
     }
