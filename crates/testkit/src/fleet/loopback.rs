@@ -208,7 +208,9 @@ pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     // Runs at the same time on one machine begin at different places.
     let first = u16::try_from(std::process::id() % u32::from(width)).expect("the remainder is below a u16");
     let free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+    // Ten apart: the cluster port of one is not the SDK port of the next.
     let ports: Vec<u16> = (0..width)
+        .step_by(10)
         .map(|step| PORTS.start + (first + step) % width)
         .filter(|port| PORT_SPAN.iter().all(|above| free(port + above)))
         .take(count)
