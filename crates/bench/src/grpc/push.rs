@@ -142,10 +142,10 @@ impl Stage {
         Ok(Stage { publisher, service, ip, rate: args.rate, versions, counts, _streams: streams })
     }
 
-    /// Registers one version after another. One that failed is registered again under the next number.
+    /// Registers one version after another, as many a second as asked for: late ones follow at once. One that failed is registered again under the next number.
     async fn publish(&self, version: &mut u32, time: Duration, errors: &mut Errors) {
         let mut ticks = interval(Duration::from_secs_f64(1.0 / self.rate));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let end = tokio::time::Instant::now() + time;
         // The first tick comes at once; the change before it may be just now.
         ticks.tick().await;
