@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use dyad_naming::ports::Ending;
 use dyad_types::{ClientId, Millis, ServiceKey};
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
+use super::cut::Cut;
 use super::outbox::Outbox;
 use crate::push::fuzzy::{self, Watch};
 use crate::push::{Subscriber, SubscriberInfo, Subscription};
@@ -54,7 +54,7 @@ pub struct Connection {
     /// When the client was told to go elsewhere, as `Clock::now`, and 1; 0 if it never was.
     told: AtomicU64,
     /// Ends the transport.
-    pub(super) cut: CancellationToken,
+    pub(super) cut: Cut,
 }
 
 impl Connection {
@@ -72,7 +72,7 @@ impl Connection {
             subscriptions: Mutex::default(),
             watches: Mutex::default(),
             told: AtomicU64::new(0),
-            cut: CancellationToken::new(),
+            cut: Cut::default(),
         })
     }
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Setup, WasRegistered};
+use super::cut::Why;
 use super::outbox::{Times, Wanted};
 use super::{GrpcLimits, GrpcMetrics, frame};
 use crate::push::Push;
@@ -121,6 +122,13 @@ impl Connections {
         Some(connection)
     }
 
+    /// Cuts all transports: the server stops.
+    pub(super) fn stop(&self) {
+        for (_, connection) in self.table.pin().iter().chain(self.unregistered.pin().iter()) {
+            connection.cut.cut(Why::Stopped);
+        }
+    }
+
     /// A transport is gone.
     pub(super) fn closed(&self) {
         self.transports.fetch_sub(1, Ordering::Relaxed);
@@ -159,7 +167,7 @@ impl Connections {
         for watch in watches.into_values() {
             self.push.fuzzy().unwatch(&watch);
         }
-        connection.cut.cancel();
+        connection.cut.cut(Why::Ended);
         if registered {
             self.publications_end(connection);
         }

@@ -113,9 +113,11 @@ impl Connection {
         let mut out = BytesMut::with_capacity(1024);
         out.put_slice(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         head(&mut out, 18, SETTINGS, 0, 0);
-        for (setting, value) in
-            [(SETTINGS_HEADER_TABLE_SIZE, 0), (SETTINGS_ENABLE_PUSH, 0), (SETTINGS_INITIAL_WINDOW_SIZE, WINDOW)]
-        {
+        for (setting, value) in [
+            (SETTINGS_HEADER_TABLE_SIZE, 0),
+            (SETTINGS_ENABLE_PUSH, 0),
+            (SETTINGS_INITIAL_WINDOW_SIZE, WINDOW),
+        ] {
             out.put_u16(setting);
             out.put_u32(value);
         }
@@ -487,9 +489,11 @@ mod tests {
 
     #[test]
     fn a_stream_without_a_message_and_a_reset_are_errors() {
-        for (kind, flags, failed) in
-            [(HEADERS, END_STREAM, Failed::Grpc), (DATA, END_STREAM, Failed::Grpc), (RST_STREAM, 0, Failed::Broken)]
-        {
+        for (kind, flags, failed) in [
+            (HEADERS, END_STREAM, Failed::Grpc),
+            (DATA, END_STREAM, Failed::Grpc),
+            (RST_STREAM, 0, Failed::Broken),
+        ] {
             let mut state = state();
             let mut answer = call(&mut state, 1);
             state.frame(kind, flags, 1, b"").unwrap();
