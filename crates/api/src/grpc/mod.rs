@@ -15,7 +15,6 @@ mod connection;
 mod cut;
 mod dispatch;
 mod dto;
-mod ear;
 mod error;
 mod frame;
 mod listen;

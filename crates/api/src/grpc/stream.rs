@@ -59,8 +59,8 @@ impl Stream {
     }
 
     /// Reads what there is and sends what the transport takes. Ready when the stream has ended.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, http: &mut Context<'_>) -> Poll<()> {
-        if self.read(http).is_ready() || self.write(cx, http).is_ready() {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.read(cx).is_ready() || self.write(cx).is_ready() {
             // The server's half ends with the client's; the client stays registered while its transport lives.
             end(&mut self.out);
             return Poll::Ready(());
@@ -68,9 +68,9 @@ impl Stream {
         Poll::Pending
     }
 
-    fn read(&mut self, http: &mut Context<'_>) -> Poll<()> {
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let message = ready!(poll_message(&mut self.body, &mut self.messages, http));
+            let message = ready!(poll_message(&mut self.body, &mut self.messages, cx));
             let payload = match message.and_then(|message| message.map(decode).transpose()) {
                 Ok(Some(payload)) => payload,
                 Ok(None) => return Poll::Ready(()),
@@ -87,12 +87,12 @@ impl Stream {
     }
 
     /// What is not taken because the transport cannot send stays a flag.
-    fn write(&mut self, cx: &Context<'_>, http: &mut Context<'_>) -> Poll<()> {
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.news |= self.channel.has_news(cx);
         while self.news {
             if self.out.capacity() == 0 {
                 self.out.reserve_capacity(1);
-                match ready!(self.out.poll_capacity(http)) {
+                match ready!(self.out.poll_capacity(cx)) {
                     Some(Ok(0)) => continue,
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return Poll::Ready(()),

@@ -20,7 +20,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::Connection;
 use super::dispatch::{self, Begun, Pending};
-use super::ear::Ear;
 use super::frame::{Code, Messages, Status};
 use super::listen::Front;
 use super::stream::Stream;
@@ -33,8 +32,6 @@ const WAITING_MAX: usize = CALLS_MAX as usize;
 /// Bytes that a client may send ahead of what is read, per call and in all: large batches in one go, and a bound.
 const CALL_WINDOW: u32 = 256 * 1024;
 const WINDOW: u32 = 1024 * 1024;
-/// Turns of reading and answering before other clients have theirs.
-const ROUNDS_MAX: usize = 16;
 /// Bytes of one call's headers; Nacos's SDKs send a few hundred.
 const HEADERS_MAX: u32 = 16 * 1024;
 
@@ -53,7 +50,6 @@ pub(super) struct Transport<T> {
     late: Option<Pin<Box<Sleep>>>,
     waiting: FuturesUnordered<Waiting>,
     streams: Vec<Stream>,
-    ear: Arc<Ear>,
 }
 
 /// A request that is not all there.
@@ -93,7 +89,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
             late: None,
             waiting: FuturesUnordered::new(),
             streams: Vec::new(),
-            ear: Arc::default(),
         })
     }
 
@@ -107,32 +102,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         self.http.graceful_shutdown();
     }
 
+    /// Reads all that is there, then answers it, then writes the answers while it reads again. Tokio's budget for reads
+    /// gives others their turn.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        self.ear.run(cx);
-        let waker = self.ear.waker();
-        // For HTTP/2. Everything else wakes the task itself: it asks for a turn of speaking.
-        let mut inner = Context::from_waker(&waker);
-        let mut ended = Poll::Pending;
-        let mut something = true;
-        for round in 0..ROUNDS_MAX {
-            // What HTTP/2 wanted until here is done by this turn of reading and writing.
-            self.ear.forget();
-            ended = self.read_and_write(&mut inner);
-            if ended.is_ready() || (round > 0 && self.accepted.is_empty() && !self.ear.called()) {
-                something = false;
-                break;
+        loop {
+            if let Poll::Ready(ended) = self.read_and_write(cx) {
+                return Poll::Ready(ended);
             }
-            if !self.speak(cx, &mut inner) && !self.ear.called() {
-                something = false;
-                break;
+            if !self.speak(cx) {
+                return Poll::Pending;
             }
         }
-        if something {
-            // Others have their turn.
-            waker.wake_by_ref();
-        }
-        self.ear.rest();
-        ended
     }
 
     fn read_and_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
@@ -146,18 +126,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
     }
 
     /// Answers what was read and sends what is new. True if there is anything to be written.
-    fn speak(&mut self, cx: &mut Context<'_>, http: &mut Context<'_>) -> bool {
+    fn speak(&mut self, cx: &mut Context<'_>) -> bool {
         let mut said = false;
         for (request, respond) in std::mem::take(&mut self.accepted) {
-            said |= self.call(request, respond, cx, http);
+            said |= self.call(request, respond, cx);
         }
-        said |= self.read_arriving(cx, http);
+        said |= self.read_arriving(cx);
         while let Poll::Ready(Some((respond, bytes))) = self.waiting.poll_next_unpin(cx) {
             answer(respond, bytes);
             said = true;
         }
         self.streams.retain_mut(|stream| {
-            let going = stream.poll(cx, http).is_pending();
+            let going = stream.poll(cx).is_pending();
             said |= stream.said() || !going;
             going
         });
@@ -171,7 +151,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
         cx: &mut Context<'_>,
-        http: &mut Context<'_>,
     ) -> bool {
         self.connection.touch(self.front.app.clock.now());
         let (head, body) = request.into_parts();
@@ -188,7 +167,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
             UNARY => {
                 let until = Instant::now() + self.front.connections.limits().body_read;
                 let mut arriving = Arriving { body, messages, until, respond };
-                match arriving.poll(http) {
+                match arriving.poll(cx) {
                     Poll::Ready(message) => self.answer(message, arriving.respond, cx),
                     Poll::Pending => {
                         if self.late.is_none() {
@@ -237,13 +216,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         true
     }
 
-    fn read_arriving(&mut self, cx: &mut Context<'_>, http: &mut Context<'_>) -> bool {
+    fn read_arriving(&mut self, cx: &mut Context<'_>) -> bool {
         if self.arriving.is_empty() {
             return false;
         }
         let mut said = false;
         for mut arriving in std::mem::take(&mut self.arriving) {
-            match arriving.poll(http) {
+            match arriving.poll(cx) {
                 Poll::Ready(message) => said |= self.answer(message, arriving.respond, cx),
                 Poll::Pending => self.arriving.push(arriving),
             }
