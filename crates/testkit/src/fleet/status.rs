@@ -24,6 +24,11 @@ pub struct MemberRow {
     pub voter: bool,
     #[serde(default)]
     pub applied: Option<u64>,
+    /// Registered gRPC clients.
+    #[serde(default)]
+    pub clients: Option<u64>,
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// The AP side.

@@ -1,13 +1,14 @@
 //! The simulator: the Distro core of every member, a network, clients and faults in one deterministic event loop. A seed
 //! is one run; a violated invariant ends it.
 
+mod actions;
 mod checks;
 mod clients;
 mod faults;
 mod profile;
+mod raft;
 mod rng;
 mod sdk;
-mod sdk_checks;
 mod world;
 
 use std::collections::BTreeMap;

@@ -1,16 +1,16 @@
-//! The event loop: members with their clocks, the network between them, and the raft model.
+//! The event loop: members with their clocks, and what reaches them when.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use dyad_distro::{
-    Action, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome, Visible,
-};
-use dyad_types::{ClientId, MemberId, Millis, Origin};
+use dyad_distro::{CLOCK_START, Config, Distro, Input, MemberState, Message, Visible};
+use dyad_types::{ClientId, MemberId, Millis};
 
+use super::actions::brief;
 use super::clients::{Client, Op};
 use super::faults::Fault;
 use super::profile::{Plan, Profile};
+use super::raft::Entry;
 use super::rng::Rng;
 use super::sdk::{SdkEv, Sdks};
 use super::{Run, Violation};
@@ -73,13 +73,6 @@ pub(super) struct Node {
     pub held: Vec<(u64, usize)>,
     /// Streams to other slots: number and time of the last frame.
     pub streams: Vec<(u64, u64)>,
-}
-
-/// An entry of the raft model.
-#[derive(Clone, Debug)]
-pub(super) enum Entry {
-    Retire(Origin),
-    Members(Vec<MemberId>),
 }
 
 pub(super) struct World {
@@ -347,224 +340,6 @@ impl World {
         let actions = core.handle(input, now);
         self.actions(node, actions);
     }
-
-    pub(super) fn actions(&mut self, node: usize, actions: Vec<Action>) {
-        for action in actions {
-            self.action(node, action);
-        }
-        let n = &mut self.nodes[node];
-        let Some(core) = &n.core else { return };
-        let Some(next) = core.next_timeout() else { return };
-        let at = (n.started + next.since(CLOCK_START)).max(self.now + 1);
-        if at < n.woken {
-            n.woken = at;
-            let life = n.life;
-            self.at(at, Ev::Wake { node, life });
-        }
-    }
-
-    fn action(&mut self, node: usize, action: Action) {
-        match action {
-            Action::Send { to, message } => self.transmit(node, to, message),
-            Action::Reply { req, outcome } => {
-                let reply = if outcome == Outcome::Done { Reply::Ok } else { Reply::Unavailable };
-                self.respond(req, reply);
-            }
-            Action::Changed { key, visible } => {
-                if let Some(&link) = self.sdk.by_conn.get(&key.client) {
-                    return self.sdk_view(node, link, visible);
-                }
-                let Some(&client) = self.by_client.get(&key.client) else { return };
-                self.log(|| match &visible {
-                    Some(v) => {
-                        format!("m{node} view c{client} = v{} healthy {} {:?}", version(v), v.healthy, v.rank)
-                    }
-                    None => format!("m{node} view c{client} = nothing"),
-                });
-                match visible {
-                    Some(visible) => self.nodes[node].view.insert(client, visible),
-                    None => self.nodes[node].view.remove(&client),
-                };
-            }
-            Action::Probe(client) => self.sdk_wants_probe(&client),
-            Action::ProposeRetire(origin) => self.propose(node, origin),
-            Action::PersistIncarnation(incarnation) => self.nodes[node].incarnation = incarnation,
-            Action::State(state) => {
-                self.log(|| format!("m{node} is {}", state.name()));
-                if state == MemberState::Removed {
-                    self.at(self.now + 1, Ev::Sdk(SdkEv::CloseAll { node }));
-                }
-                let ready = state == MemberState::Ready;
-                self.nodes[node].ready_since = if ready { self.unfrozen() } else { u64::MAX };
-            }
-            Action::Left => {
-                if self.nodes[node].leaving {
-                    self.log(|| format!("m{node} left"));
-                    self.mark_losses(node);
-                    self.stop(node);
-                }
-            }
-            Action::Event(event) => self.event(node, event),
-        }
-    }
-
-    fn sdk_view(&mut self, node: usize, link: usize, visible: Option<Visible>) {
-        let client = self.sdk.links[link].client;
-        self.log(|| match &visible {
-            Some(v) => {
-                format!("m{node} view s{client} l{link} = v{} healthy {} {:?}", version(v), v.healthy, v.rank)
-            }
-            None => format!("m{node} view s{client} l{link} = nothing"),
-        });
-        match visible {
-            Some(visible) => self.nodes[node].sdk.insert(link, visible),
-            None => self.nodes[node].sdk.remove(&link),
-        };
-    }
-
-    fn event(&mut self, node: usize, event: Event) {
-        self.log(|| format!("m{node} {event:?}"));
-        let name = match event {
-            Event::Unhealthy(_) => "unhealthy",
-            Event::Recovered(_) => "recovered",
-            Event::Expired(_) => {
-                let at = self.unfrozen();
-                self.nodes[node].expired.push(at);
-                "expired"
-            }
-            Event::Adopted(_) => "adoption",
-            Event::HandedOver { .. } => "hand-over",
-            Event::TookNewer(_) => "took-newer",
-            Event::Claimed { .. } => "claim",
-            Event::Retired { .. } => "retirement",
-            Event::Refuted { .. } => {
-                self.forget_old_beats(node);
-                "refute"
-            }
-            Event::Reset(_) => "reset",
-            Event::HashMismatch(_) => "hash-mismatch",
-            Event::Paused(_) => "pause-seen",
-            Event::RemovalsDelayed(_) => "removals-delayed",
-            Event::ForwardFailed(_) => "forward-failed",
-            Event::RelayFailed(_) => "relay-failed",
-            Event::Reasserted(key) => {
-                if let Some(&link) = self.sdk.by_conn.get(&key.client) {
-                    self.sdk.links[link].reasserted = Some(self.now);
-                }
-                "reassert"
-            }
-        };
-        self.count(name);
-    }
-
-    fn transmit(&mut self, from: usize, to: MemberId, message: Message) {
-        let Some(target) = self.nodes.iter().position(|n| n.id == to) else { return };
-        if self.cut[from][target] || (self.loss > 0 && self.rng.chance(self.loss)) {
-            if !self.cut[from][target] {
-                self.count("loss");
-            }
-            return;
-        }
-        let now = self.now;
-        let stream = &mut self.nodes[from].streams[target];
-        if now.saturating_sub(stream.1) > 3_000 {
-            stream.0 += 1;
-        }
-        stream.1 = now;
-        let stream = stream.0;
-        let mut copies = 1;
-        if self.plan.noise && now < self.plan.chaos && self.rng.chance(30) {
-            copies = 2;
-            self.count("duplicate");
-        }
-        for _ in 0..copies {
-            let slow = self.plan.noise && now < self.plan.chaos && self.rng.chance(30);
-            let delay = if slow { self.rng.range(50, 3_000) } else { self.rng.range(1, 20) };
-            if slow {
-                self.count("delay");
-            }
-            let from_id = self.nodes[from].id;
-            let message = Box::new(message.clone());
-            self.at(now + delay, Ev::Net { from, from_id, to: target, stream, message });
-        }
-    }
-
-    // ---- the raft model: a proposal of a member that reaches a majority is committed ----
-
-    pub(super) fn members(&self) -> Vec<MemberId> {
-        self.nodes.iter().filter(|n| n.configured).map(|n| n.id).collect()
-    }
-
-    fn reaches_majority(&self, node: usize) -> bool {
-        let reachable = |other: usize| {
-            let n = &self.nodes[other];
-            n.configured
-                && n.core.is_some()
-                && !n.paused
-                && (other == node || (!self.cut[node][other] && !self.cut[other][node]))
-        };
-        let count = (0..self.nodes.len()).filter(|&other| reachable(other)).count();
-        count * 2 > self.nodes.iter().filter(|n| n.configured).count()
-    }
-
-    fn propose(&mut self, node: usize, origin: Origin) {
-        let known = self.raft.iter().any(|e| {
-            matches!(e, Entry::Retire(o) if o.member == origin.member && o.incarnation >= origin.incarnation)
-        });
-        if !known && self.reaches_majority(node) {
-            self.log(|| format!("m{node} retires {origin:?}"));
-            self.raft.push(Entry::Retire(origin));
-        }
-    }
-
-    pub(super) fn raft_tick(&mut self) {
-        for node in 0..self.nodes.len() {
-            let n = &self.nodes[node];
-            if n.core.is_some() && !n.paused && self.rng.chance(700) && self.reaches_majority(node) {
-                match n.raft_seen {
-                    0 => self.raft_install(node),
-                    _ => self.raft_apply(node),
-                }
-            }
-        }
-    }
-
-    /// A start: the state on the disk, and what a majority can tell beyond it, as one state and not as its history.
-    fn raft_install(&mut self, node: usize) {
-        let known = if self.reaches_majority(node) { self.raft.len() } else { self.nodes[node].raft_seen };
-        self.nodes[node].raft_seen = known;
-        let mut retired = Vec::new();
-        let mut members = None;
-        for entry in &self.raft[..known] {
-            match entry {
-                Entry::Retire(origin) => retired.push(*origin),
-                Entry::Members(ids) => members = Some(ids.clone()),
-            }
-        }
-        if let Some(known) = members {
-            self.input(node, Input::Members { configured: known.len(), known });
-        }
-        if !retired.is_empty() {
-            self.input(node, Input::Retired(retired));
-        }
-    }
-
-    fn raft_apply(&mut self, node: usize) {
-        while self.nodes[node].raft_seen < self.raft.len() {
-            let entry = self.raft[self.nodes[node].raft_seen].clone();
-            self.nodes[node].raft_seen += 1;
-            match entry {
-                Entry::Retire(origin) => self.input(node, Input::Retired(vec![origin])),
-                Entry::Members(known) => self.input(node, Input::Members { configured: known.len(), known }),
-            }
-        }
-    }
-
-    /// The configured members as they are now, as a committed entry.
-    pub(super) fn commit_members(&mut self) {
-        let members = self.members();
-        self.raft.push(Entry::Members(members));
-    }
 }
 
 impl Node {
@@ -601,45 +376,4 @@ impl Node {
 /// The version that a client put into its instance's weight.
 pub(super) fn version(visible: &Visible) -> u64 {
     visible.publication.instances().first().map_or(0, |i| i.weight as u64)
-}
-
-fn brief(message: &Message) -> String {
-    match message {
-        Message::Delta(d) => {
-            let data: Vec<String> = d
-                .data
-                .iter()
-                .map(|r| format!("{}@{} {}", r.key.client, r.seq, state_name(&r.state)))
-                .collect();
-            format!(
-                "delta {} {}..{}/{} reset {} [{}]",
-                d.origin,
-                d.since,
-                d.to,
-                d.head,
-                d.reset,
-                data.join(", ")
-            )
-        }
-        Message::Relay(r) => {
-            let beats: Vec<String> = r
-                .beats
-                .iter()
-                .map(|b| format!("{} age {} {:?}", b.key.client, b.age, b.value.as_ref().map(|v| v.dot)))
-                .collect();
-            format!("relay {} [{}]", r.batch, beats.join(", "))
-        }
-        other => format!("{other:?}"),
-    }
-}
-
-fn state_name(state: &dyad_distro::message::DatumState) -> String {
-    use dyad_distro::message::DatumState;
-    match state {
-        DatumState::Live { value, healthy } => {
-            format!("live {} healthy {healthy} age {}", value.dot, value.age)
-        }
-        DatumState::Gone => "gone".into(),
-        DatumState::Yield { to, .. } => format!("yield to {to}"),
-    }
 }

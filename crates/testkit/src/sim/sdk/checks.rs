@@ -1,9 +1,9 @@
 //! The invariants of clients with a connection: I3 (visible while connected), I4 (once, with its attributes), I5r (a
 //! reconnect is not seen).
 
-use super::clients::Wish;
-use super::sdk::Voucher;
-use super::world::{World, version};
+use super::Voucher;
+use crate::sim::clients::Wish;
+use crate::sim::world::{World, version};
 
 /// A record has reached everybody it can reach within that, in ms: with late and lost messages, and without.
 const SPREADS: u64 = 5_000;
@@ -46,7 +46,7 @@ impl World {
         seen
     }
 
-    pub(super) fn check_sdks(&mut self) {
+    pub(in crate::sim) fn check_sdks(&mut self) {
         self.sdk_keep_alive();
         for client in 0..self.sdk.clients.len() {
             match self.sdk.clients[client].wish {
@@ -154,7 +154,7 @@ impl World {
     }
 
     /// At the end of the quiet time.
-    pub(super) fn final_sdk(&mut self, client: usize) {
+    pub(in crate::sim) fn final_sdk(&mut self, client: usize) {
         let c = &self.sdk.clients[client];
         let alive = c.wish == Wish::Up;
         if alive && !c.registered {

@@ -1,248 +1,19 @@
-//! Clients with a connection, and the part of a member that has the connections: keep-alives, probes, the ends.
-//!
-//! A *link* is one transport, seen from both sides: the client may have left it long before the member notices.
+//! The client's side: it registers, pings, changes, moves, stops for a while, opens a second connection, leaves and dies.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use dyad_types::{ClientId, PublicationKey, ServiceKey};
 
-use dyad_distro::{Ending, Input};
-use dyad_types::{ClientId, Instance, Publication, PublicationKey, ServiceKey};
+use super::{DETECT, Do, Link, SILENT, SdkEv, Voucher};
+use crate::sim::clients::Wish;
+use crate::sim::world::{Ev, World};
 
-use super::clients::Wish;
-use super::rng::Rng;
-use super::world::{Ev, Reply, World};
-
-/// Marks the requests of these clients among those of a member.
-const SDK: u64 = 1 << 63;
 const REQUEST_TIMEOUT: u64 = 3_000;
-/// The member asks a client that was silent for that long, and closes when it does not answer within the other time.
-const SILENT: u64 = 20_000;
-const DETECT: u64 = 5_000;
-const PROBE: u64 = 3_000;
+/// Clients are still for that long before the end.
 const STOPS_BEFORE: u64 = 2_500;
 /// Changes of the clients' own making end that long before the chaos does.
 const MARGIN: u64 = 3_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Do {
-    Register(u64),
-    Deregister,
-    Ping,
-    Close,
-    Reset,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum SdkEv {
-    Turn {
-        client: usize,
-        turn: u64,
-    },
-    Connect {
-        client: usize,
-        turn: u64,
-    },
-    /// A frame reaches the member.
-    Arrive {
-        link: usize,
-        req: u64,
-        what: Do,
-    },
-    Answer {
-        link: usize,
-        req: u64,
-        ok: bool,
-    },
-    Timeout {
-        client: usize,
-        req: u64,
-    },
-    /// The member waits for a sign of life until then.
-    Probe {
-        link: usize,
-        until: u64,
-    },
-    /// The client sees that the link was closed.
-    Closed {
-        link: usize,
-    },
-    /// The member tells the client to go elsewhere.
-    Move {
-        link: usize,
-    },
-    /// The member closes all links.
-    CloseAll {
-        node: usize,
-    },
-    Thaw {
-        client: usize,
-    },
-    /// The client's second connection, which publishes the same, ends.
-    TwinEnds {
-        link: usize,
-    },
-}
-
-#[derive(Debug)]
-pub(super) struct Link {
-    pub client: usize,
-    pub node: usize,
-    pub key: PublicationKey,
-    /// What either side believes.
-    client_open: bool,
-    pub server_open: bool,
-    /// Frames pass.
-    path: bool,
-    told: bool,
-    last_seen: u64,
-    asked: Option<u64>,
-    pub reasserted: Option<u64>,
-    /// The process of the member.
-    pub life: u64,
-    /// Unfrozen time at which that process stopped.
-    pub stopped: Option<u64>,
-}
-
-/// A registration that was answered over a link: the instance must be seen while it lasts and, if its end was not orderly,
-/// for the linger. Times are unfrozen.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Voucher {
-    pub link: usize,
-    pub answered: u64,
-    pub ended: Option<(u64, bool)>,
-}
-
-#[derive(Debug)]
-pub(super) struct Sdk {
-    pub wish: Wish,
-    pub frozen: bool,
-    thaws: u64,
-    pub version: u64,
-    pub answered_version: u64,
-    pub link: Option<usize>,
-    /// Left after the registration elsewhere was answered.
-    old: Option<usize>,
-    /// A second connection that publishes the same.
-    twin: Option<usize>,
-    /// Simulated time at which a second connection ended.
-    twin_ended: u64,
-    pub links: Vec<usize>,
-    pub registered: bool,
-    turn: u64,
-    open: Option<(u64, Do)>,
-    pub vouchers: Vec<Voucher>,
-    /// Since when the own member shows other attributes.
-    pub wrong_since: Option<u64>,
-    pub ended: u64,
-    batch: bool,
-}
-
-pub(super) struct Sdks {
-    pub clients: Vec<Sdk>,
-    pub links: Vec<Link>,
-    pub by_conn: HashMap<ClientId, usize>,
-    rng: Rng,
-    /// At a member: request -> link.
-    requests: BTreeMap<u64, usize>,
-    next: u64,
-}
-
-impl Sdks {
-    pub(super) fn new(count: usize, seed: u64) -> Sdks {
-        let client = |index: usize| Sdk {
-            wish: Wish::Up,
-            frozen: false,
-            thaws: 0,
-            version: 1,
-            answered_version: 0,
-            link: None,
-            old: None,
-            twin: None,
-            twin_ended: 0,
-            links: Vec::new(),
-            registered: false,
-            turn: 0,
-            open: None,
-            vouchers: Vec::new(),
-            wrong_since: None,
-            ended: 0,
-            batch: index.is_multiple_of(4),
-        };
-        Sdks {
-            clients: (0..count).map(client).collect(),
-            links: Vec::new(),
-            by_conn: HashMap::new(),
-            rng: Rng::new(seed ^ 0x5D4B),
-            requests: BTreeMap::new(),
-            next: 0,
-        }
-    }
-}
-
-fn publication(client: usize, version: u64, batch: bool) -> Arc<Publication> {
-    let instance = |port: u16| {
-        let mut instance = Instance::new(&format!("10.1.0.{client}"), port);
-        instance.weight = version as f64;
-        instance
-    };
-    if batch {
-        Publication::batch((0..3).map(|i| instance(9_000 + i)).collect())
-    } else {
-        Publication::one(instance(9_000))
-    }
-}
-
 impl World {
-    pub(super) fn start_sdks(&mut self) {
-        for client in 0..self.sdk.clients.len() {
-            let at = self.sdk.rng.range(2_500, 8_000);
-            self.at(at, Ev::Sdk(SdkEv::Connect { client, turn: 0 }));
-        }
-    }
-
-    pub(super) fn sdk_event(&mut self, event: SdkEv) {
-        match event {
-            SdkEv::Turn { client, turn } => self.sdk_turn(client, turn),
-            SdkEv::Connect { client, turn } => self.sdk_connect(client, turn),
-            SdkEv::Arrive { link, .. } | SdkEv::Probe { link, .. } => {
-                let node = self.sdk.links[link].node;
-                self.deliver_to(node, Ev::Sdk(event));
-            }
-            SdkEv::CloseAll { node } => self.deliver_to(node, Ev::Sdk(event)),
-            SdkEv::Answer { link, req, ok } => self.sdk_answer(link, req, ok),
-            SdkEv::Timeout { client, req } => {
-                let c = &self.sdk.clients[client];
-                if !c.frozen && c.open.is_some_and(|(open, _)| open == req) {
-                    self.log(|| format!("s{client} waits no longer"));
-                    self.sdk_leave(client, Do::Close);
-                }
-            }
-            SdkEv::Closed { link } => self.sdk_closed(link),
-            SdkEv::Move { link } => self.sdk_move(link),
-            SdkEv::Thaw { client } => self.sdk_thaw(client),
-            SdkEv::TwinEnds { link } => self.sdk_twin_ends(link),
-        }
-    }
-
-    /// At a member that runs.
-    pub(super) fn sdk_arrives(&mut self, event: SdkEv) {
-        match event {
-            SdkEv::Arrive { link, req, what } => self.sdk_frame(link, req, what),
-            SdkEv::Probe { link, until } => self.sdk_probe(link, until),
-            SdkEv::CloseAll { node } => {
-                for link in 0..self.sdk.links.len() {
-                    if self.sdk.links[link].node == node {
-                        self.sdk_close(link, Some(Ending::Abnormal));
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    // ---- the client ----
-
-    fn sdk_turn(&mut self, client: usize, turn: u64) {
+    pub(super) fn sdk_turn(&mut self, client: usize, turn: u64) {
         let chaos = self.now + MARGIN < self.plan.chaos;
         let c = &mut self.sdk.clients[client];
         let over = c.wish == Wish::Dead || c.frozen || self.now + STOPS_BEFORE > self.deadline;
@@ -306,7 +77,7 @@ impl World {
         }
     }
 
-    pub(super) fn sdk_die(&mut self, client: usize) {
+    pub(in crate::sim) fn sdk_die(&mut self, client: usize) {
         self.count("sdk-death");
         self.log(|| format!("s{client} dies"));
         let how = self.sdk.rng.below(3);
@@ -325,7 +96,7 @@ impl World {
         }
     }
 
-    pub(super) fn sdk_mass_death(&mut self) {
+    pub(in crate::sim) fn sdk_mass_death(&mut self) {
         for client in 0..self.sdk.clients.len() {
             if self.sdk.rng.chance(self.plan.mass_death) && self.sdk.clients[client].wish == Wish::Up {
                 self.sdk_die(client);
@@ -346,7 +117,7 @@ impl World {
         self.at(thaws, Ev::Sdk(SdkEv::Thaw { client }));
     }
 
-    fn sdk_thaw(&mut self, client: usize) {
+    pub(super) fn sdk_thaw(&mut self, client: usize) {
         let at = self.unfrozen();
         let c = &mut self.sdk.clients[client];
         c.frozen = false;
@@ -361,7 +132,7 @@ impl World {
     }
 
     /// The client gives its link up and connects again.
-    fn sdk_leave(&mut self, client: usize, how: Do) {
+    pub(super) fn sdk_leave(&mut self, client: usize, how: Do) {
         let c = &mut self.sdk.clients[client];
         c.open = None;
         c.registered = false;
@@ -382,7 +153,7 @@ impl World {
         }
     }
 
-    fn sdk_voucher_ends(&mut self, link: usize, guaranteed: bool) {
+    pub(super) fn sdk_voucher_ends(&mut self, link: usize, guaranteed: bool) {
         let at = self.unfrozen();
         let client = self.sdk.links[link].client;
         let twin = self.sdk_has_twin(client);
@@ -431,7 +202,7 @@ impl World {
         self.at(self.now + wait, Ev::Sdk(SdkEv::Turn { client, turn }));
     }
 
-    fn sdk_connect(&mut self, client: usize, turn: u64) {
+    pub(super) fn sdk_connect(&mut self, client: usize, turn: u64) {
         let c = &self.sdk.clients[client];
         let over = self.now + STOPS_BEFORE > self.deadline;
         if c.wish == Wish::Dead || turn != c.turn || c.link.is_some() || over {
@@ -507,7 +278,7 @@ impl World {
         self.at(self.now + lasts, Ev::Sdk(SdkEv::TwinEnds { link }));
     }
 
-    fn sdk_twin_ends(&mut self, link: usize) {
+    pub(super) fn sdk_twin_ends(&mut self, link: usize) {
         let client = self.sdk.links[link].client;
         if self.sdk.clients[client].twin != Some(link) {
             return;
@@ -533,7 +304,7 @@ impl World {
         self.at(self.now + REQUEST_TIMEOUT, Ev::Sdk(SdkEv::Timeout { client, req }));
     }
 
-    fn sdk_answer(&mut self, link: usize, req: u64, ok: bool) {
+    pub(super) fn sdk_answer(&mut self, link: usize, req: u64, ok: bool) {
         let client = self.sdk.links[link].client;
         let (at, now) = (self.unfrozen(), self.now);
         let c = &mut self.sdk.clients[client];
@@ -580,7 +351,7 @@ impl World {
         self.sdk_next_turn(client, wait);
     }
 
-    fn sdk_closed(&mut self, link: usize) {
+    pub(super) fn sdk_closed(&mut self, link: usize) {
         let client = self.sdk.links[link].client;
         let c = &mut self.sdk.clients[client];
         if c.frozen && c.wish != Wish::Dead {
@@ -604,7 +375,7 @@ impl World {
     }
 
     /// Told to go: it registers elsewhere first.
-    fn sdk_move(&mut self, link: usize) {
+    pub(super) fn sdk_move(&mut self, link: usize) {
         let client = self.sdk.links[link].client;
         let c = &mut self.sdk.clients[client];
         if c.link != Some(link) || c.frozen || c.wish != Wish::Up || c.old.is_some() || !c.registered {
@@ -618,154 +389,5 @@ impl World {
         self.log(|| format!("s{client} is told to leave l{link}"));
         let wait = self.sdk.rng.range(1, 60);
         self.sdk_connect_in(client, wait);
-    }
-
-    // ---- the member ----
-
-    fn sdk_frame(&mut self, link: usize, req: u64, what: Do) {
-        let l = &mut self.sdk.links[link];
-        let client = l.client;
-        if !l.server_open {
-            if l.path {
-                self.at(self.now + 2, Ev::Sdk(SdkEv::Closed { link }));
-            }
-            return;
-        }
-        l.last_seen = self.now;
-        l.asked = None;
-        let (node, key, told) = (l.node, l.key.clone(), l.told);
-        let id = SDK | req;
-        match what {
-            Do::Ping => self.sdk_reply(link, req, true),
-            Do::Close if told => self.sdk_close(link, Some(Ending::Abnormal)),
-            Do::Close => self.sdk_close(link, Some(Ending::Orderly)),
-            Do::Reset => self.sdk_close(link, Some(Ending::Abnormal)),
-            Do::Register(version) => {
-                self.sdk.requests.insert(req, link);
-                let publication = publication(client, version, self.sdk.clients[client].batch);
-                self.input(node, Input::Register { req: id, key, publication });
-            }
-            Do::Deregister => {
-                self.sdk.requests.insert(req, link);
-                self.input(node, Input::Deregister { req: id, key });
-            }
-        }
-    }
-
-    fn sdk_reply(&mut self, link: usize, req: u64, ok: bool) {
-        let l = &self.sdk.links[link];
-        if l.path && l.server_open {
-            let at = self.now + self.sdk.rng.range(1, 8);
-            self.at(at, Ev::Sdk(SdkEv::Answer { link, req, ok }));
-        }
-    }
-
-    /// The answer of a core, if the request was one of these clients'.
-    pub(super) fn sdk_responds(&mut self, id: u64, reply: Reply) -> bool {
-        if id & SDK == 0 {
-            return false;
-        }
-        let req = id & !SDK;
-        if let Some(link) = self.sdk.requests.remove(&req) {
-            self.sdk_reply(link, req, reply == Reply::Ok);
-        }
-        true
-    }
-
-    /// The member's side ends; `None`: the core knows.
-    fn sdk_close(&mut self, link: usize, ending: Option<Ending>) {
-        let l = &mut self.sdk.links[link];
-        if !std::mem::replace(&mut l.server_open, false) {
-            return;
-        }
-        let (node, client, path) = (l.node, l.key.client.clone(), l.path);
-        self.log(|| format!("m{node} closes l{link}: {ending:?}"));
-        self.sdk_voucher_ends(link, true);
-        if path {
-            let at = self.now + self.sdk.rng.range(1, 8);
-            self.at(at, Ev::Sdk(SdkEv::Closed { link }));
-        }
-        if let Some(ending) = ending {
-            self.input(node, Input::Ended { client, ending });
-        }
-    }
-
-    fn sdk_is_alive(&self, link: usize) -> bool {
-        let l = &self.sdk.links[link];
-        let c = &self.sdk.clients[l.client];
-        l.path && l.client_open && !c.frozen && c.wish != Wish::Dead
-    }
-
-    pub(super) fn sdk_wants_probe(&mut self, client: &ClientId) {
-        let Some(&link) = self.sdk.by_conn.get(client) else { return };
-        self.count("probe");
-        let at = self.now + self.sdk.rng.range(2, 30);
-        self.at(at, Ev::Sdk(SdkEv::Probe { link, until: at + PROBE }));
-    }
-
-    fn sdk_probe(&mut self, link: usize, until: u64) {
-        if !self.sdk.links[link].server_open {
-            return;
-        }
-        let (node, client) = (self.sdk.links[link].node, self.sdk.links[link].key.client.clone());
-        let alive = self.sdk_is_alive(link);
-        if !alive && self.now < until {
-            let at = (self.now + 250).min(until);
-            return self.at(at, Ev::Sdk(SdkEv::Probe { link, until }));
-        }
-        if !alive {
-            self.count("dead-probe");
-            self.sdk_close(link, None);
-        }
-        self.log(|| format!("m{node} probed l{link}: {alive}"));
-        self.input(node, Input::Probed { client, alive });
-    }
-
-    /// The process of a member has ended: most clients see it at once.
-    pub(super) fn sdk_stop(&mut self, node: usize) {
-        let (at, life) = (self.unfrozen(), self.nodes[node].life);
-        for link in 0..self.sdk.links.len() {
-            if self.sdk.links[link].node == node && self.sdk.links[link].life == life {
-                self.sdk.links[link].stopped = Some(at);
-            }
-            if self.sdk.links[link].node != node || !self.sdk.links[link].server_open {
-                continue;
-            }
-            self.sdk.links[link].server_open = false;
-            self.sdk_voucher_ends(link, true);
-            if self.sdk.links[link].path && self.sdk.rng.chance(750) {
-                let at = self.now + self.sdk.rng.range(1, 30);
-                self.at(at, Ev::Sdk(SdkEv::Closed { link }));
-            }
-        }
-    }
-
-    pub(super) fn sdk_drain(&mut self, node: usize) {
-        for link in 0..self.sdk.links.len() {
-            if self.sdk.links[link].node == node && self.sdk.links[link].server_open {
-                let at = self.now + self.sdk.rng.range(1, 1_500);
-                self.at(at, Ev::Sdk(SdkEv::Move { link }));
-            }
-        }
-    }
-
-    /// Missing keep-alives.
-    pub(super) fn sdk_keep_alive(&mut self) {
-        for link in 0..self.sdk.links.len() {
-            let (l, n) = (&self.sdk.links[link], &self.nodes[self.sdk.links[link].node]);
-            if !l.server_open || n.paused || n.core.is_none() || self.now < l.last_seen + SILENT {
-                continue;
-            }
-            let asked = l.asked;
-            if self.sdk_is_alive(link) {
-                self.sdk.links[link].last_seen = self.now;
-                self.sdk.links[link].asked = None;
-            } else if asked.is_some_and(|at| self.now >= at + DETECT) {
-                self.count("sdk-timeout");
-                self.sdk_close(link, Some(Ending::Abnormal));
-            } else if asked.is_none() {
-                self.sdk.links[link].asked = Some(self.now);
-            }
-        }
     }
 }
