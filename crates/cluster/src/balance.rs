@@ -84,7 +84,7 @@ impl Balance {
             let is_over = staying * members * OVER.1 > total * OVER.0 && staying - mean >= EXCESS_MIN;
             let over = is_over.then(|| self.over.unwrap_or(now));
             self.over = over;
-            if !over.is_some_and(|since| now.since(since) >= self.after) {
+            if over.is_none_or(|since| now.since(since) < self.after) {
                 return Vec::new();
             }
             self.moving = true;
@@ -141,9 +141,12 @@ mod tests {
         balance.step(Millis(60 * SECOND), own, peers)
     }
 
+    /// The own clients, those of the peers, and where some are sent.
+    type Case = (&'static str, u64, &'static [(MemberId, u64)], &'static [MemberId]);
+
     #[test]
     fn who_sends_clients_where() {
-        let table: &[(&str, u64, &[(MemberId, u64)], &[MemberId])] = &[
+        let table: &[Case] = &[
             ("alone", 1_000, &[], &[]),
             ("as many as the others", 100, &[(B, 100), (C, 100)], &[]),
             ("fewer", 0, &[(B, 100), (C, 100)], &[]),
