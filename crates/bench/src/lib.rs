@@ -28,6 +28,10 @@ use target::Side;
 
 /// Rounds of each server when two are compared: the median of three survives one disturbance.
 const ROUNDS_VS: u64 = 3;
+/// Before a round of a comparison both servers have done what the last one left them to do: they may share a core. In windows
+/// of a second, at most a twentieth of a core each, or this many windows.
+const SETTLE_MAX: u32 = 60;
+const SETTLED: Duration = Duration::from_millis(50);
 /// Files that a generator needs besides its connections.
 const FILES_BESIDE: u64 = 100;
 
@@ -62,8 +66,12 @@ pub async fn run(args: &BenchArgs, note: &(dyn Fn(&str) + Send + Sync)) -> Resul
     let rounds = common.rounds.unwrap_or(if sides.len() > 1 { ROUNDS_VS } else { 1 });
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let mut measured: Vec<Vec<Round>> = sides.iter().map(|_| Vec::new()).collect();
+    let pids: Vec<u32> = common.pid.into_iter().chain(common.vs_pid).collect();
     for round in 0..rounds {
         for (n, side) in sides.iter().enumerate() {
+            if sides.len() > 1 {
+                settle(&pids, note).await;
+            }
             if rounds > 1 || sides.len() > 1 {
                 note(&format!("round {} of {rounds}: {}", round + 1, side.name()));
             }
@@ -79,6 +87,19 @@ pub async fn run(args: &BenchArgs, note: &(dyn Fn(&str) + Send + Sync)) -> Resul
     }
     let sides = sides.iter().map(Side::name).zip(measured).collect();
     Ok(Report::new(args.name(), sides))
+}
+
+/// Waits until these processes rest.
+async fn settle(pids: &[u32], note: &(dyn Fn(&str) + Send + Sync)) {
+    let used = || pids.iter().map(|pid| proc::cpu_of(*pid).unwrap_or_default()).collect::<Vec<_>>();
+    for _ in 0..SETTLE_MAX {
+        let before = used();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if used().iter().zip(&before).all(|(now, before)| now.saturating_sub(*before) <= SETTLED) {
+            return;
+        }
+    }
+    note("the servers do not come to rest; the round begins nevertheless");
 }
 
 async fn measure(protocol: &Protocol, bench: &Bench<'_>) -> Result<Round, BenchError> {
