@@ -1,7 +1,7 @@
 //! The store of datums (Nacos's `DataStore`): per key the records of all origins, per origin its log. No rule of the
 //! protocol is decided here; visibility (rules 2 to 4) is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -246,7 +246,7 @@ pub(crate) struct Store {
     /// Yields whose new record is not here yet, by its origin: (seq, key).
     yields: HashMap<Origin, Vec<(u64, KeyId)>>,
     /// Of clients with a connection: (hash of service, cluster, ip and port; key). Beating clients are found by their id.
-    publishers: BTreeSet<(u64, KeyId)>,
+    publishers: HashTable<(u64, KeyId)>,
     next_id: KeyId,
 }
 
@@ -324,11 +324,9 @@ impl Store {
         }
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        let service = match self.services.get_key_value(&key.service) {
-            Some((service, _)) => service.clone(),
-            None => key.service.clone(),
-        };
-        *self.services.entry(service.clone()).or_insert(0) += 1;
+        let entry = self.services.entry(key.service.clone());
+        let service = entry.key().clone();
+        *entry.or_insert(0) += 1;
         let key = PublicationKey { service, client: key.client.clone() };
         let entries = &self.entries;
         self.index.insert_unique(hash(&key), id, |id| entries.get(id).map_or(0, |e| hash(&e.key)));
@@ -361,6 +359,11 @@ impl Store {
             self.entries.shrink_to(len * 2);
             let entries = &self.entries;
             self.index.shrink_to(len * 2, |id| entries.get(id).map_or(0, |e| hash(&e.key)));
+        }
+        if self.publishers.capacity() > SHRINK_FROM
+            && self.publishers.len() < self.publishers.capacity() / 4
+        {
+            self.publishers.shrink_to(self.publishers.len() * 2, |(hash, _)| *hash);
         }
         if self.services.capacity() > SHRINK_FROM && self.services.len() < self.services.capacity() / 4 {
             self.services.shrink_to(self.services.len() * 2);
@@ -413,8 +416,10 @@ impl Store {
             log.covering.insert(record.seq, id);
         }
         if let Some(publication) = record.publication.as_ref().filter(|_| !entry.key.client.is_beat()) {
-            let hashes = publication.instances().iter().map(|i| instance_hash(&entry.key.service, i));
-            self.publishers.extend(hashes.map(|hash| (hash, id)));
+            for hash in publication.instances().iter().map(|i| instance_hash(&entry.key.service, i)) {
+                let is_same = |other: &(u64, KeyId)| *other == (hash, id);
+                self.publishers.entry(hash, is_same, |(hash, _)| *hash).or_insert((hash, id));
+            }
         }
         entry.records.reserve_exact(1);
         entry.records.push(record);
@@ -443,7 +448,9 @@ impl Store {
             let kept: Vec<u64> =
                 entry.records.iter().filter_map(|r| r.publication.as_ref()).flat_map(of).collect();
             for hash in of(publication).into_iter().filter(|hash| !kept.contains(hash)) {
-                self.publishers.remove(&(hash, id));
+                if let Ok(found) = self.publishers.find_entry(hash, |other| *other == (hash, id)) {
+                    found.remove();
+                }
             }
         }
         Some(record)
@@ -457,7 +464,11 @@ impl Store {
         instance: &Instance,
     ) -> impl Iterator<Item = KeyId> {
         let hash = instance_hash(service, instance);
-        self.publishers.range((hash, 0)..=(hash, KeyId::MAX)).map(|(_, id)| *id)
+        let found = self.publishers.iter_hash(hash).filter(|(other, _)| *other == hash);
+        let mut ids: Vec<KeyId> = found.map(|(_, id)| *id).collect();
+        // The table's own order depends on its history; what is done must depend on the state alone.
+        ids.sort_unstable();
+        ids.into_iter()
     }
 
     /// Takes a record out and forgets the key if nothing is left of it.
