@@ -32,6 +32,8 @@ const WAITING_MAX: usize = CALLS_MAX as usize;
 /// Bytes that a client may send ahead of what is read, per call and in all: large batches in one go, and a bound.
 const CALL_WINDOW: u32 = 256 * 1024;
 const WINDOW: u32 = 1024 * 1024;
+/// Bytes that wait for the socket on behalf of one call before no more are made.
+const UNSENT_MAX: usize = 400 * 1024;
 /// Bytes of one call's headers; Nacos's SDKs send a few hundred.
 const HEADERS_MAX: u32 = 16 * 1024;
 
@@ -78,6 +80,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
             .max_concurrent_streams(CALLS_MAX)
             .initial_window_size(CALL_WINDOW)
             .initial_connection_window_size(WINDOW)
+            .max_send_buffer_size(UNSENT_MAX)
             .max_header_list_size(HEADERS_MAX);
         let http = builder.handshake(io).await?;
         Ok(Transport {
