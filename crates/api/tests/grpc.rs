@@ -76,6 +76,34 @@ async fn recorded_exchanges_are_answered_byte_by_byte() {
     assert!(set_up);
 }
 
+/// Many large requests that never end: only a bounded part of them is held.
+#[tokio::test]
+async fn what_arrives_of_one_clients_requests_is_bounded() {
+    const MESSAGE: usize = 100_000;
+    let server = start_with(GrpcLimits { message: MESSAGE, ..limits() });
+    let stream = tokio::net::TcpStream::connect(server.grpc).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut calls = Vec::new();
+    for _ in 0..5 {
+        let request = http::Request::post(format!("http://{}/Request/request", server.grpc));
+        let request = request.header("content-type", "application/grpc").body(()).unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        let mut data = vec![0, 0, 0, 0, 0];
+        data[1..].copy_from_slice(&(MESSAGE as u32).to_be_bytes());
+        data.resize(60_000, 0xff);
+        body.send_data(data.into(), false).unwrap();
+        calls.push((answer, body));
+    }
+    // Three hold 180,000 bytes; a fourth and a fifth would be over twice the largest message.
+    let refused = futures::future::select_all(calls.iter_mut().map(|(answer, _)| answer)).await.0.unwrap();
+    assert_eq!(refused.headers()["grpc-status"], "8");
+    // The first goes on.
+    let (answer, body) = &mut calls[0];
+    body.send_data(vec![0xff; MESSAGE + 5 - 60_000].into(), true).unwrap();
+    assert_eq!(answer.await.unwrap().headers()["grpc-status"], "13");
+}
+
 #[tokio::test]
 async fn a_client_is_its_transport() {
     let server = start();

@@ -360,8 +360,7 @@ impl Store {
             let entries = &self.entries;
             self.index.shrink_to(len * 2, |id| entries.get(id).map_or(0, |e| hash(&e.key)));
         }
-        if self.publishers.capacity() > SHRINK_FROM
-            && self.publishers.len() < self.publishers.capacity() / 4
+        if self.publishers.capacity() > SHRINK_FROM && self.publishers.len() < self.publishers.capacity() / 4
         {
             self.publishers.shrink_to(self.publishers.len() * 2, |(hash, _)| *hash);
         }

@@ -76,6 +76,11 @@ impl Messages {
         Messages { held: Bytes::new(), max }
     }
 
+    /// Bytes that were not taken yet.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// More has arrived.
     pub(crate) fn hold(&mut self, data: Bytes) {
         if self.held.is_empty() {

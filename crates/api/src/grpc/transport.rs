@@ -32,6 +32,9 @@ const WAITING_MAX: usize = CALLS_MAX as usize;
 /// Bytes that a client may send ahead of what is read, per call and in all: large batches in one go, and a bound.
 const CALL_WINDOW: u32 = 256 * 1024;
 const WINDOW: u32 = 1024 * 1024;
+/// Requests of one client that have not all arrived hold as many bytes as this many largest messages; then the latest gives
+/// way.
+const ARRIVING_MAX: usize = 2;
 /// Bytes that wait for the socket on behalf of one call before no more are made.
 const UNSENT_MAX: usize = 400 * 1024;
 /// Bytes of one call's headers; Nacos's SDKs send a few hundred.
@@ -229,6 +232,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
                 Poll::Ready(message) => said |= self.answer(message, arriving.respond, cx),
                 Poll::Pending => self.arriving.push(arriving),
             }
+        }
+        let max = ARRIVING_MAX * self.front.connections.limits().message;
+        while self.arriving.iter().map(|arriving| arriving.messages.len()).sum::<usize>() > max {
+            let Some(latest) = self.arriving.pop() else { break };
+            let message = "too many requests arrive at the same time";
+            refuse(latest.respond, &Status { code: Code::ResourceExhausted, message });
+            said = true;
         }
         self.wait_for_late(cx) || said
     }
