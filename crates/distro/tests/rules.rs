@@ -375,3 +375,40 @@ fn a_yield_that_is_not_settled_does_not_end_the_stash() {
     }
     assert_eq!(given, [dot]);
 }
+
+/// Rule 13: while an offer is under way a newer registration is taken from another member, made before the last beat. The ack
+/// is of the older one.
+#[test]
+fn a_hand_over_gives_up_only_what_was_offered() {
+    let mut net = Net::ready(3);
+    let owner = net.owner(1);
+    let (far, third) = (1 + owner % 3, 1 + (owner + 1) % 3);
+    net.cut = (1..=3).filter(|&m| m != far).flat_map(|m| [(m, far), (far, m)]).collect();
+    net.run(4_000);
+    net.register(far, 1, 1.0);
+    net.cut.clear();
+    net.run(2_000);
+    assert_eq!(net.beat(far, 1), BeatOutcome::Known);
+    net.run(10);
+    assert_eq!(net.beat(third, 1), BeatOutcome::Known);
+    let is_offer = |(_, from, to, message): &(_, MemberId, MemberId, Message)| {
+        (from.0, to.0) == (far, owner) && matches!(message, Message::Relay(_))
+    };
+    while !net.wire.iter().any(is_offer) {
+        net.run(1);
+    }
+    let acked = |net: &Net| net.wire.iter().any(|w| w.2.0 == far && matches!(w.3, Message::RelayAck { .. }));
+    let origin = Origin { member: MemberId(third), incarnation: 2 };
+    let value = Value { publication: publication(1, 2.0), dot: Dot { origin, seq: 1 }, age: 1_000 };
+    let data = vec![datum(1, 1, DatumState::Live { value, healthy: true })];
+    let (since, floor, cover_floor, silence) = (0, 0, 0, 0);
+    let delta = Delta { origin, since, to: 1, head: 1, reset: false, floor, cover_floor, silence, data };
+    net.input(far, Input::Message { from: MemberId(third), stream: 1, message: Message::Delta(delta) });
+    assert!(!acked(&net) && net.events.iter().any(|(id, e)| *id == far && matches!(e, Event::TookNewer(_))));
+    while !acked(&net) {
+        net.run(1);
+    }
+    net.run(100);
+    assert!(!net.events.iter().any(|(_, e)| matches!(e, Event::HandedOver { .. })));
+    assert!(net.holders(1).contains(&far));
+}

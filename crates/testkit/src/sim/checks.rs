@@ -240,11 +240,14 @@ impl World {
 
     /// Rule 22: a member that finds itself retired takes only clients with a *real* beat in the last 15 s along. Beats age by
     /// unfrozen time here, so this differs only after a stop of all members, in which nobody could beat
-    /// (docs/reliability.md, known limits).
+    /// (docs/reliability.md, limit 15). The beats may have come to another member, which relayed them: those count on only if
+    /// somebody still holds the client.
     pub(super) fn forget_old_beats(&mut self, node: usize) {
         let now = self.now;
         for client in &mut self.clients {
-            client.beats.retain(|b| b.node != node || now.saturating_sub(b.real) <= REFUTE_BEAT);
+            let held = self.nodes.iter().filter_map(|n| n.core.as_ref()).any(|c| c.holds(&client.key));
+            let young = |real: u64| now.saturating_sub(real) <= REFUTE_BEAT;
+            client.beats.retain(|b| young(b.real) || b.node != node && held);
         }
     }
 
