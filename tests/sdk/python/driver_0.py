@@ -179,10 +179,11 @@ def standalone():
     def restart():
         name = SERVICE + "-restart"
         register(mine, name, "10.6.0.8", 8008)
-        again = Watch(other, name)
         until(10, lambda: addresses(other, name) == {"10.6.0.8:8008"})
         ask("restart")
         took = until(40, lambda: addresses(other, name) == {"10.6.0.8:8008"})
+        # Not before: a poll that meets no server ends this SDK's polling for good.
+        again = Watch(other, name)
         register(mine, name, "10.6.0.8", 8008, "restarted")
         until(30, lambda: again.last().get("10.6.0.8:8008") == "restarted")
         return f"there again after {took}"
