@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use dyad_naming::cp::{CpChanges, CpCommand, CpReply, CpState};
@@ -209,6 +210,15 @@ pub fn has(state: &CpState, port: u16) -> bool {
     state.service(&service()).is_some_and(|s| s.instances().contains_key(&address))
 }
 
+/// A port that stays free while its member is down: below Linux's range for outgoing connections, and another one in each
+/// process that runs tests beside this one, as far as that goes.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const PORTS: std::ops::Range<u16> = 10_000..20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() * 97;
+    eventually("a free port", || {
+        let n = first + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from(n % u32::from(PORTS.end - PORTS.start)).unwrap();
+        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
+    })
 }
