@@ -305,8 +305,8 @@ pub(crate) enum PartRecord {
 pub(crate) struct ItemRecord {
     #[prost(message, optional, tag = "1")]
     pub(crate) key: Option<KeyRecord>,
-    #[prost(message, optional, tag = "2")]
-    pub(crate) formal: Option<ReleaseRecord>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub(crate) formal: Option<Box<ReleaseRecord>>,
     #[prost(message, repeated, tag = "3")]
     pub(crate) grays: Vec<ReleaseRecord>,
     #[prost(uint64, repeated, tag = "4")]

@@ -70,3 +70,25 @@ impl Requests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_requests_make_room_by_number_and_by_time() {
+        let mut requests = Requests::default();
+        let done = |index| Remembered { at_ms: 1_000, revision: Revision::new(index, 0), outcomes: None };
+        requests.insert(0, done(1));
+        for index in 1..=REQUESTS_MAX as u64 + 1 {
+            requests.insert(u128::from(index), done(index));
+        }
+        assert_eq!(requests.iter().count(), REQUESTS_MAX);
+        assert!(requests.get(0).is_none() && requests.get(1).is_none() && requests.get(2).is_some());
+        requests.expire(1_000 + REQUEST_KEEP_MS);
+        assert_eq!(requests.iter().count(), REQUESTS_MAX, "not yet");
+        requests.expire(1_001 + REQUEST_KEEP_MS);
+        assert_eq!(requests.iter().count(), REQUESTS_MAX - REQUESTS_DROPPED_AT_ONCE, "a few with each entry");
+        assert_eq!(requests.iter().next().map(|(id, _)| id), Some(2 + REQUESTS_DROPPED_AT_ONCE as u128));
+    }
+}

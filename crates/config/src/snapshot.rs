@@ -23,8 +23,8 @@ use crate::record::{
 use crate::requests::Remembered;
 use crate::state::ConfigState;
 
-/// A part takes gray releases or requests until it has this many bytes. The largest single thing is a formal release with
-/// all its texts and versions, some 150 KiB, so that no part comes to 256 KiB.
+/// A part takes releases, versions or requests until it has this many bytes. The largest single thing is a release with
+/// all its texts, or a thousand versions of as many gray releases: some 150 KiB each, so that no part comes to 256 KiB.
 const PART_BYTES: usize = 64 * 1024;
 /// Remembered requests of one part: 40 KiB, and more only for batches.
 const REQUESTS_PER_PART: usize = 1_000;
@@ -68,7 +68,7 @@ impl ConfigState {
 
     fn restore_item(&mut self, record: ItemRecord) -> Result<(), BadRecord> {
         let key = key_of(record.key)?;
-        let formal = record.formal.map(release_of).transpose()?.map(|(release, _)| release);
+        let formal = record.formal.map(|formal| release_of(*formal)).transpose()?.map(|(release, _)| release);
         if record.revisions.len() != record.marks.len() {
             return Err(BadRecord(format!("the history of {key} has {} times", record.marks.len())));
         }
@@ -125,20 +125,31 @@ impl<'a, I: Iterator<Item = (u128, &'a Remembered)>> Iterator for Chunks<'a, I> 
     }
 }
 
-/// A configuration as one or more parts: formal release and history, then the gray releases.
+/// A configuration as one or more parts: formal release, versions, gray releases.
 fn item_records(key: &ConfigKey, item: &ConfigItem) -> Vec<PartRecord> {
     let (entries, hidden, names) = item.history.parts();
     let mut record = ItemRecord {
         key: Some(key.into()),
-        formal: item.formal().map(|release| release_record(release)),
-        grays: Vec::new(),
+        formal: item.formal().map(|release| Box::new(release_record(release))),
+        ..ItemRecord::default()
+    };
+    let versions = ItemRecord {
+        key: record.key.clone(),
         revisions: entries.iter().map(|e| e.revision.0).collect(),
         marks: entries.iter().map(|e| e.mark).collect(),
         hidden,
         names: names.iter().map(ToString::to_string).collect(),
+        ..ItemRecord::default()
     };
-    let mut bytes = record.encoded_len();
+    let formal = record.encoded_len();
     let mut parts = Vec::new();
+    if formal + versions.encoded_len() > PART_BYTES {
+        parts.push(PartRecord::Item(record));
+        record = versions;
+    } else {
+        record = ItemRecord { formal: record.formal, ..versions };
+    }
+    let mut bytes = record.encoded_len();
     for gray in item.grays() {
         let mut release = release_record(&gray.release);
         release.gray = Some(gray_record(&gray.name, Some(&gray.rule)));

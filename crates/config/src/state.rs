@@ -95,3 +95,35 @@ impl ConfigState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dyad_types::Stamp;
+
+    use super::*;
+    use crate::command::{Change, ConfigCommand, ConfigLimit, ConfigReply, Prune, Publish, Source};
+    use crate::content::Draft;
+
+    #[test]
+    fn a_full_store_takes_what_it_has_and_room_comes_with_retention() {
+        let mut state = ConfigState { configs_max: 2, ..ConfigState::default() };
+        let mut index = 0;
+        let mut apply = |change| {
+            index += 1;
+            let command = ConfigCommand { request: 0, source: Source::default(), change };
+            state.apply(&command, Stamp { now_ms: index, index }).0
+        };
+        let key = |data_id: &str| ConfigKey::new("", "G", data_id);
+        let publish = |data_id: &str| {
+            Change::Publish(Publish { key: key(data_id), draft: Draft::text("x"), cas: None, enforce: false })
+        };
+        let is_done = |reply| matches!(reply, ConfigReply::Done { .. });
+        assert!(is_done(apply(publish("a"))) && is_done(apply(publish("b"))) && is_done(apply(publish("a"))));
+        let full = ConfigReply::Limit(ConfigLimit::Configs(2));
+        assert_eq!(apply(publish("c")), full);
+        assert!(is_done(apply(Change::Remove { key: key("a"), gray: None })));
+        assert_eq!(apply(publish("c")), full, "its history is still there");
+        apply(Change::Prune(Prune { until_ms: u64::MAX, keep: 0, from: None }));
+        assert!(is_done(apply(publish("c"))));
+    }
+}

@@ -51,10 +51,49 @@ impl ConfigKey {
         &self.text[(self.namespace_len + self.group_len) as usize..]
     }
 
+    /// `dataId+group[+tenant]` with `+` and `%` escaped (`GroupKey2`); the default namespace is left out.
+    pub fn group_key(&self) -> String {
+        let mut text = String::with_capacity(self.text.len() + 2);
+        escape(self.data_id(), &mut text);
+        text.push('+');
+        escape(self.group(), &mut text);
+        if !self.is_public() {
+            text.push('+');
+            escape(self.namespace(), &mut text);
+        }
+        text
+    }
+
+    /// The inverse of [`ConfigKey::group_key`]; `None` for fewer than two or more than three parts, or an empty one.
+    pub fn parse_group_key(text: &str) -> Option<ConfigKey> {
+        let parts: Vec<String> = text.split('+').map(unescape).collect();
+        let (data_id, group, namespace) = match parts.as_slice() {
+            [data_id, group] => (data_id, group, ""),
+            [data_id, group, namespace] => (data_id, group, namespace.as_str()),
+            _ => return None,
+        };
+        let whole = !data_id.is_empty() && !group.is_empty();
+        whole.then(|| ConfigKey::new(namespace, group, data_id))
+    }
+
     /// True for the default namespace, which Nacos 2 writes as `''` and Nacos 3 as `public`.
     pub fn is_public(&self) -> bool {
         self.namespace() == DEFAULT_NAMESPACE
     }
+}
+
+fn escape(part: &str, out: &mut String) {
+    for c in part.chars() {
+        match c {
+            '+' => out.push_str("%2B"),
+            '%' => out.push_str("%25"),
+            c => out.push(c),
+        }
+    }
+}
+
+fn unescape(part: &str) -> String {
+    part.replace("%2B", "+").replace("%2b", "+").replace("%25", "%")
 }
 
 impl PartialEq for ConfigKey {
@@ -108,6 +147,9 @@ impl fmt::Display for ConfigKey {
 pub struct Md5(pub [u8; 16]);
 
 impl Md5 {
+    /// Stands for a `casMd5` that is no md5 at all: no known text has this one, so that it matches no release.
+    pub const UNMATCHED: Md5 = Md5([0; 16]);
+
     pub fn of(content: &[u8]) -> Md5 {
         Md5(Hasher::digest(content).into())
     }
@@ -160,6 +202,21 @@ mod tests {
         assert_ne!(ConfigKey::new("n", "ab", "c"), ConfigKey::new("n", "a", "bc"));
         assert!(ConfigKey::new("a", "z", "z") < ConfigKey::new("ab", "a", "a"));
         assert_eq!(ConfigKey::new("n", "g", "d"), ConfigKey::new("n", "g", "d"));
+    }
+
+    #[test]
+    fn a_group_key_is_written_and_read_as_nacos_does() {
+        for (key, text) in [
+            (ConfigKey::new("", "G", "a.yaml"), "a.yaml+G"),
+            (ConfigKey::new("dev", "G", "a.yaml"), "a.yaml+G+dev"),
+            (ConfigKey::new("dev", "g%2B", "a+b"), "a%2Bb+g%252B+dev"),
+        ] {
+            assert_eq!(key.group_key(), text);
+            assert_eq!(ConfigKey::parse_group_key(text), Some(key));
+        }
+        for bad in ["", "a", "+G", "a+", "a+b+c+d"] {
+            assert_eq!(ConfigKey::parse_group_key(bad), None, "{bad:?}");
+        }
     }
 
     #[test]
