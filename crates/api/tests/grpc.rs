@@ -221,6 +221,7 @@ async fn drained_clients_are_sent_elsewhere_and_nobody_comes_in() {
     let mut sdk = Sdk::registered(&server).await;
     sdk.register("s", "10.0.0.1", 80).await;
     let app = server.app.clone();
+    app.connections.begin_drain();
     let drain = tokio::spawn(async move {
         app.connections.drain(&[("10.0.0.2".into(), 8848)], Duration::from_secs(5)).await
     });
@@ -237,6 +238,71 @@ async fn drained_clients_are_sent_elsewhere_and_nobody_comes_in() {
     until("the core is told", || !server.ephemeral.ended.lock().is_empty()).await;
     // What it published lives on until it is there, although it closed its transport in order.
     assert_eq!(server.ephemeral.ended.lock()[0].1, Ending::Abnormal);
+}
+
+#[tokio::test]
+async fn a_drain_that_is_over_takes_in_clients_again() {
+    let server = start();
+    let mut sdk = Sdk::registered(&server).await;
+    let connections = server.app.connections.clone();
+    connections.begin_drain();
+    let draining = connections.clone();
+    let drain = tokio::spawn(async move { draining.drain(&[], Duration::from_secs(60)).await });
+    assert_eq!(sdk.push().await.unwrap().kind, "ConnectResetRequest");
+    connections.undrain();
+    let done = drain.await.unwrap();
+    assert_eq!((done.asked, done.left), (1, 1), "it stayed");
+    let late = Sdk::registered(&server).await;
+    assert_eq!(connections.len(), 2);
+    drop(late);
+}
+
+#[tokio::test]
+async fn the_longest_connected_sdks_are_sent_away_once() {
+    let silent = Duration::from_secs(3_600);
+    let server = start_with(GrpcLimits { silent, ..limits() });
+    let setup = |source: &str| {
+        format!(
+            r#"{{"clientVersion":"Nacos-Java-Client:v2.5.1","labels":{{"source":"{source}"}},"abilityTable":{{}}}}"#
+        )
+    };
+    let mut clients = Vec::new();
+    for (ip, source) in [("1", "cluster"), ("2", "sdk"), ("3", "SDK"), ("4", "sdk"), ("5", "sdk")] {
+        let mut sdk = Sdk::connect(&server, false).await;
+        sdk.open(&setup(source)).await;
+        assert_eq!(sdk.push().await.unwrap().kind, "SetupAckRequest");
+        sdk.register("s", &format!("10.0.0.{ip}"), 80).await;
+        clients.push(sdk);
+        server.clock.advance(1_000);
+    }
+    let minute = Duration::from_secs(60);
+    let to = |n: u16| ("10.9.9.9".to_owned(), n);
+    let send = |to: &[(String, u16)]| server.app.connections.send_away(to, minute);
+    assert_eq!(send(&[to(1)]), 0, "nobody has been here for a minute");
+    server.clock.advance(57_500);
+    assert_eq!(send(&[to(1), to(2)]), 2);
+    assert_eq!(send(&[to(3)]), 0, "those who were told are not told again, and the others came too late");
+    server.clock.advance(1_000);
+    assert_eq!(send(&[to(3), to(4)]), 1);
+    let mut told = Vec::new();
+    for at in [1, 2, 3] {
+        let reset = clients[at].push().await.unwrap();
+        assert_eq!((&*reset.kind, &reset.json()["serverIp"]), ("ConnectResetRequest", &"10.9.9.9".into()));
+        told.push(reset.json()["serverPort"].as_str().unwrap().to_owned());
+    }
+    told[..2].sort();
+    assert_eq!(told, ["1", "2", "3"]);
+    for at in [0, 4] {
+        assert!(clients[at].is_quiet(50).await, "client {at} stays");
+    }
+    // One goes at once, one only much later: its farewell is one.
+    let ended = || server.ephemeral.ended.lock().iter().map(|(_, ending)| *ending).collect::<Vec<_>>();
+    drop(clients.remove(1));
+    until("the first is gone", || ended().len() == 1).await;
+    server.clock.advance(31_000);
+    drop(clients.remove(1));
+    until("the second is gone", || ended().len() == 2).await;
+    assert_eq!(ended(), [Ending::Abnormal, Ending::Orderly]);
 }
 
 /// Type and JSON of a request; type, codes and words of its answer.

@@ -24,8 +24,8 @@ pub(crate) enum Failed {
     Broken,
     /// HTTP: a status other than 200.
     Status(u16),
-    /// gRPC: a status of the transport.
-    Grpc(tonic::Code),
+    /// gRPC: a status instead of a message.
+    Grpc,
     /// Nacos: another `resultCode` or `code` than success.
     Code(i64),
     /// Not an answer that Nacos would give.
@@ -39,7 +39,7 @@ impl fmt::Display for Failed {
             Failed::Timeout => write!(f, "no answer in time"),
             Failed::Broken => write!(f, "the connection ended"),
             Failed::Status(status) => write!(f, "HTTP status {status}"),
-            Failed::Grpc(code) => write!(f, "gRPC status {code:?}"),
+            Failed::Grpc => write!(f, "a gRPC status instead of a message"),
             Failed::Code(code) => write!(f, "code {code}"),
             Failed::Answer(why) => write!(f, "strange answer: {why}"),
         }

@@ -5,7 +5,7 @@
 //! one that answers with the nonce of this start.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dyad_proto::cluster::cluster_client::ClusterClient;
 use dyad_proto::cluster::{HelloReply, HelloRequest};
@@ -18,6 +18,8 @@ use crate::dial::Dialer;
 
 /// A member that is alive answers Hello at once; a call that hangs must not hold up the others.
 pub const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
+/// A member is asked every 2 s; what it said about itself three Hellos ago is not true any more.
+const LOAD_MAX_AGE: Duration = Duration::from_secs(6);
 
 /// One entry of the configured member list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,23 @@ pub struct Found {
     pub me: bool,
 }
 
+/// What a member carries, as it says itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Registered clients of its SDK port.
+    pub clients: u64,
+    /// It sends its clients away and takes in no new ones.
+    pub draining: bool,
+}
+
+/// What an entry's member said about its load, and when.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    member: MemberId,
+    load: Load,
+    at: Instant,
+}
+
 /// The configured list and the last answers.
 #[derive(Debug)]
 pub struct Directory {
@@ -52,6 +71,10 @@ pub struct Directory {
     greeted: Vec<Notify>,
     /// Bumped whenever an answer changed.
     changed: watch::Sender<u64>,
+    /// By entry. Beside `found`, whose changes are told to many: these numbers change all the time.
+    said: RwLock<BTreeMap<usize, Said>>,
+    /// `None` until this member knows.
+    load: RwLock<Option<Load>>,
 }
 
 impl Directory {
@@ -67,7 +90,17 @@ impl Directory {
             entries.iter().map(|e| dialer.channel(&e.cluster_address)).collect::<Result<Vec<_>, _>>()?;
         let greeted = entries.iter().map(|_| Notify::new()).collect();
         let changed = watch::channel(0).0;
-        Ok(Directory { me, nonce, entries, channels, found: RwLock::default(), greeted, changed })
+        Ok(Directory {
+            me,
+            nonce,
+            entries,
+            channels,
+            found: RwLock::default(),
+            greeted,
+            changed,
+            said: RwLock::default(),
+            load: RwLock::default(),
+        })
     }
 
     pub fn me(&self) -> MemberId {
@@ -128,6 +161,22 @@ impl Directory {
         self.note(address, Found { member: self.me, incarnation, cluster_id: None, members, me: true });
     }
 
+    /// What this member answers from now on when it is asked what it carries.
+    pub fn set_load(&self, load: Load) {
+        *self.load.write() = Some(load);
+    }
+
+    pub fn load(&self) -> Option<Load> {
+        *self.load.read()
+    }
+
+    /// What each other member last said that it carries; without those that have not answered for 6 s.
+    pub fn loads(&self) -> BTreeMap<MemberId, Load> {
+        let said = self.said.read();
+        let fresh = said.values().filter(|said| said.member != self.me && said.at.elapsed() <= LOAD_MAX_AGE);
+        fresh.map(|said| (said.member, said.load)).collect()
+    }
+
     /// The member of this address asked who we are: whoever waits to ask it need not wait longer.
     pub(crate) fn greeted(&self, address: &str) {
         if let Some(at) = self.entries.iter().position(|entry| entry.address == address) {
@@ -153,9 +202,23 @@ impl Directory {
             .await
             .map_err(|_| tonic::Status::deadline_exceeded("no answer to Hello"))??
             .into_inner();
+        self.hear(at, &reply);
         let found = self.read(reply);
         self.note(&entry.address, found.clone());
         Ok(found)
+    }
+
+    fn hear(&self, at: usize, reply: &HelloReply) {
+        let mut said = self.said.write();
+        match &reply.load {
+            Some(load) => {
+                let load = Load { clients: load.clients, draining: load.draining };
+                said.insert(at, Said { member: MemberId(reply.member), load, at: Instant::now() });
+            }
+            None => {
+                said.remove(&at);
+            }
+        }
     }
 
     fn read(&self, reply: HelloReply) -> Found {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dyad_naming::ports::BoxFuture;
 use dyad_proto::cluster::cluster_server::{Cluster, ClusterServer};
-use dyad_proto::cluster::{Frame, GossipEnd, HelloReply, HelloRequest};
+use dyad_proto::cluster::{Frame, GossipEnd, HelloReply, HelloRequest, Load};
 use dyad_types::MemberId;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -89,6 +89,7 @@ impl Cluster for ClusterService {
         self.directory.greeted(&request.get_ref().address);
         let cluster_id = self.cluster_id.cluster_id().await;
         let cluster_id = cluster_id.map(|id| id.to_be_bytes().to_vec()).unwrap_or_default();
+        let load = self.directory.load();
         Ok(Response::new(HelloReply {
             member: self.directory.me().0,
             nonce: self.directory.nonce(),
@@ -97,6 +98,7 @@ impl Cluster for ClusterService {
             cluster_id: cluster_id.into(),
             members: self.directory.sorted_addresses(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            load: load.map(|load| Load { clients: load.clients, draining: load.draining }),
         }))
     }
 

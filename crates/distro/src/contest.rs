@@ -250,7 +250,8 @@ impl Distro {
             self.stash.remove(&key);
             return None;
         }
-        let newest = entry.newest()?;
+        // A Yield that waits for its successor's record says nothing: it may have been made, silently, to an older registration.
+        let newest = entry.visible().filter(|r| r.state.is_live()).max_by_key(|r| r.reg)?;
         if newest.dot == stashed.dot || newest.reg >= stashed.reg {
             self.stash.remove(&key);
             return None;

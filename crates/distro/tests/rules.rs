@@ -338,3 +338,40 @@ fn a_copy_keeps_what_its_owner_let_go() {
     net.run(8_000);
     assert_eq!(net.view(1), vec![Some((true, 2.0)); 2]);
 }
+
+/// Rule 16: what a silent Yield gave up for an older registration is kept, also while that one's log is still coming in and
+/// the Yield is visible; then the older one's holder is given it.
+#[test]
+fn a_yield_that_is_not_settled_does_not_end_the_stash() {
+    let mut net = Net::ready(3);
+    let n = (1..).find(|&n| net.owner(n) == 3).unwrap();
+    net.cores.retain(|&id, _| id == 1);
+    net.run(4_000);
+    net.register(1, n, 2.0);
+    let dot = Dot { origin: Origin { member: MemberId(1), incarnation: 1 }, seq: 1 };
+    // Two of three members are silent: six times 15 s.
+    net.run(89_000);
+    let origin = Origin { member: MemberId(3), incarnation: 2 };
+    let piece = |to, data| {
+        let (since, floor, cover_floor, silence) = (to - 1, 0, 0, 0);
+        let delta = Delta { origin, since, to, head: 2, reset: false, floor, cover_floor, silence, data };
+        Input::Message { from: MemberId(3), stream: 1, message: Message::Delta(delta) }
+    };
+    let publication = publication(n, 1.0);
+    let value = Value { publication, dot: Dot { origin, seq: 1 }, age: 200_000 };
+    net.input(1, piece(1, vec![datum(n, 1, DatumState::Live { value, healthy: true })]));
+    net.run(2_000);
+    assert_eq!((net.view(n), net.holders(n)), (vec![Some((true, 2.0))], vec![]), "given up, and not settled");
+    net.input(1, piece(2, vec![datum(n + 1, 2, DatumState::Gone)]));
+    assert_eq!(net.view(n), [Some((true, 1.0))]);
+    let mut given = vec![];
+    for _ in 0..200 {
+        net.run(1);
+        for (_, _, to, message) in &net.wire {
+            if let (MemberId(3), Message::Relay(relay)) = (*to, message) {
+                given.extend(relay.beats.iter().filter_map(|beat| Some(beat.value.as_ref()?.dot)));
+            }
+        }
+    }
+    assert_eq!(given, [dot]);
+}

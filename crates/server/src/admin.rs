@@ -42,6 +42,8 @@ pub enum AdminRequest {
     Status,
     /// Sends the gRPC clients to other members. Answered with `{"clients":n,"to":[…]}` when that has begun.
     Drain,
+    /// Takes in gRPC clients again. Answered with `{"clients":n,"drained":…}`: those that are here, and whether it was drained.
+    Undrain,
 }
 
 /// What answers the commands.

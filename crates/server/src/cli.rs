@@ -59,12 +59,15 @@ pub struct HealthFlags {
 pub enum ClusterVerb {
     /// Show members, log positions and Distro's state
     Status(StatusFlags),
-    /// Send the gRPC clients of this member to the others and take in no new ones, until it is restarted
+    /// Send the gRPC clients of this member to the others and take in no new ones, until --off or a restart
     Drain(DrainFlags),
 }
 
 #[derive(Debug, Args)]
 pub struct DrainFlags {
+    /// End the drain: take in clients again. Those that went come back only as the members are rebalanced
+    #[arg(long)]
+    pub off: bool,
     #[command(flatten)]
     pub settings: SettingFlags,
 }

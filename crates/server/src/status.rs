@@ -37,6 +37,12 @@ pub struct MemberStatus {
     pub applied: Option<u64>,
     /// A voter of the last applied membership.
     pub voter: bool,
+    /// Registered clients of its SDK port.
+    #[serde(default)]
+    pub clients: Option<u64>,
+    /// It sends its clients to other members and takes in no new ones.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// The AP side.
@@ -79,7 +85,7 @@ impl ClusterStatus {
     /// The tables of `dyad cluster status`.
     pub fn to_text(&self) -> String {
         let mut text = table(
-            &["ID", "ADDRESS", "STATE", "INC", "ROLE", "TERM", "LAST", "COMMITTED", "APPLIED", "VOTER"],
+            &["ID", "ADDRESS", "STATE", "INC", "ROLE", "TERM", "LAST", "COMMITTED", "APPLIED", "VOTER", "CLIENTS"],
             self.members.iter().map(|member| member.cells(&self.me)).collect(),
         );
         let equal = word(self.distro.digest_equal);
@@ -116,6 +122,7 @@ impl MemberStatus {
             number(self.committed),
             number(self.applied),
             word(self.voter).to_owned(),
+            format!("{}{}", number(self.clients), if self.draining { ", draining" } else { "" }),
         ]
     }
 }
@@ -186,6 +193,8 @@ mod tests {
                     committed: Some(1041),
                     applied: Some(1040),
                     voter: true,
+                    clients: Some(7),
+                    draining: true,
                 },
                 MemberStatus { address: "dyad-2:8848".into(), ..MemberStatus::default() },
             ],
@@ -204,9 +213,9 @@ mod tests {
             raft: serde_json::Value::Null,
         };
         let want = "\
-ID                 ADDRESS      STATE  INC  ROLE    TERM  LAST  COMMITTED  APPLIED  VOTER
-00000000000000aa*  dyad-1:8848  READY  3    leader  2     1041  1041       1040     yes
--                  dyad-2:8848  -      -    -       -     -     -          -        no
+ID                 ADDRESS      STATE  INC  ROLE    TERM  LAST  COMMITTED  APPLIED  VOTER  CLIENTS
+00000000000000aa*  dyad-1:8848  READY  3    leader  2     1041  1041       1040     yes    7, draining
+-                  dyad-2:8848  -      -    -       -     -     -          -        no     -
 
 distro: 12 own records, digests equal: no
 PEER              BEHIND  DIGEST EQUAL  LAST ANSWER

@@ -57,6 +57,24 @@ fn exit_codes_and_messages() {
 }
 
 #[test]
+fn a_port_that_is_another_members_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let held = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let taken = held.local_addr().unwrap().port();
+    let other = format!("127.0.0.1:{}", taken - 1_000);
+    let line = format!(
+        "server --data-dir data --port 0 --grpc-port 0 --cluster-port {taken} --members 127.0.0.1:1,{other} \
+         --advertise 127.0.0.1:1"
+    );
+    let output = dyad(root.path(), &line, &[("DYAD_CLUSTER_TOKEN", "0123456789abcdef0123456789abcdef")]);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    let want = format!("{taken} is the SDK port (port + 1000) of {other} too: give the members of one host");
+    assert!(stderr.contains(&want), "{stderr}");
+    drop(held);
+}
+
+#[test]
 fn settings_read_the_environment_and_the_file_of_this_directory() {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("dyad.toml"), "log_format = \"json\"\n").unwrap();

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use dyad_naming::ports::Ending;
 use dyad_types::{ClientId, Millis, ServiceKey};
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
+use super::cut::Cut;
 use super::outbox::Outbox;
 use crate::push::fuzzy::{self, Watch};
 use crate::push::{Subscriber, SubscriberInfo, Subscription};
@@ -25,6 +25,11 @@ pub struct Setup {
     pub labels: BTreeMap<String, String>,
 }
 
+/// A client that was told to go elsewhere goes at once, or after some attempts at a server that does not answer. Until then,
+/// however its transport ends, what it published must live on until it is there; a client that is still here after this has
+/// not understood, and its farewell is one. In ms.
+const GOING: u64 = 30_000;
+
 const OPEN: u8 = 0;
 const REGISTERED: u8 = 1;
 const ORDERLY: u8 = 2;
@@ -36,6 +41,8 @@ pub struct Connection {
     peer: SocketAddr,
     /// Wall clock, for listings.
     opened_ms: u64,
+    /// As `Clock::now`.
+    opened: Millis,
     /// When the client was heard last, as `Clock::now`.
     active: AtomicU64,
     state: AtomicU8,
@@ -44,10 +51,10 @@ pub struct Connection {
     /// One for each service.
     pub(super) subscriptions: Mutex<HashMap<ServiceKey, Arc<Subscription>>>,
     pub(super) watches: Mutex<HashMap<Arc<str>, Arc<Watch>>>,
-    /// Told to go elsewhere: however the transport ends, what it published must live on until the client is there.
-    moved: AtomicBool,
+    /// When the client was told to go elsewhere, as `Clock::now`, and 1; 0 if it never was.
+    told: AtomicU64,
     /// Ends the transport.
-    pub(super) cut: CancellationToken,
+    pub(super) cut: Cut,
 }
 
 impl Connection {
@@ -57,14 +64,15 @@ impl Connection {
             id: ClientId::from_text(&format!("{wall_ms}_{ip}_{}", peer.port())),
             peer,
             opened_ms: wall_ms,
+            opened: now,
             active: AtomicU64::new(now.0),
             state: AtomicU8::new(OPEN),
             setup: OnceLock::new(),
             outbox: Mutex::default(),
             subscriptions: Mutex::default(),
             watches: Mutex::default(),
-            moved: AtomicBool::new(false),
-            cut: CancellationToken::new(),
+            told: AtomicU64::new(0),
+            cut: Cut::default(),
         })
     }
 
@@ -115,8 +123,10 @@ impl Connection {
     }
 
     /// Marks the end; the former state if this call was the one that ended it.
-    pub(super) fn end(&self, ending: Ending) -> Option<WasRegistered> {
-        let ending = if self.moved.load(Ordering::SeqCst) { Ending::Abnormal } else { ending };
+    pub(super) fn end(&self, ending: Ending, now: Millis) -> Option<WasRegistered> {
+        let told = self.told.load(Ordering::SeqCst);
+        let going = told != 0 && now.0 <= told + GOING;
+        let ending = if going { Ending::Abnormal } else { ending };
         let to = match ending {
             Ending::Orderly => ORDERLY,
             Ending::Abnormal => ABNORMAL,
@@ -126,8 +136,25 @@ impl Connection {
         Some(WasRegistered(before == REGISTERED))
     }
 
-    pub(super) fn mark_moved(&self) {
-        self.moved.store(true, Ordering::SeqCst);
+    /// The client is told to go elsewhere.
+    pub(super) fn tell(&self, now: Millis) {
+        self.told.store(now.0 + 1, Ordering::SeqCst);
+    }
+
+    /// May the client be sent elsewhere for the sake of balance: an SDK's (`isSdkSource`), here since `since` at the latest,
+    /// and not told before?
+    pub(super) fn may_move(&self, since: Millis) -> bool {
+        let is_sdk =
+            |setup: &Setup| setup.labels.get("source").is_some_and(|s| s.eq_ignore_ascii_case("sdk"));
+        self.is_registered()
+            && self.opened <= since
+            && self.told.load(Ordering::SeqCst) == 0
+            && self.setup().is_some_and(is_sdk)
+    }
+
+    /// When the transport was opened.
+    pub(super) fn opened(&self) -> Millis {
+        self.opened
     }
 }
 

@@ -1,6 +1,8 @@
 //! From a payload to its row: the checks that hold for every request, in Nacos's order, the handler, and the answer's bytes.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -170,30 +172,77 @@ pub(crate) const ROWS: &[Row] = &[
 pub(crate) const DONE: &str = "{\"resultCode\":200,\"errorCode\":0,\"success\":true}";
 const ERROR: &str = "ErrorResponse";
 
-/// Answers one request with a whole message.
-pub(super) async fn answer(front: &Arc<Front>, connection: &Arc<Connection>, payload: Payload) -> Bytes {
+/// What became of a request.
+pub(super) enum Begun {
+    /// A whole message.
+    Answered(Bytes),
+    Waits(Pending),
+}
+
+/// A request whose answer waits, e.g. for a write. Ends with a whole message. It goes on when nobody wants its answer any more.
+pub(super) struct Pending {
+    answer: BoxFuture<'static, Result<Answer, GrpcError>>,
+    finish: Finish,
+}
+
+/// What an answer is made into.
+struct Finish {
+    front: Arc<Front>,
+    at: Option<usize>,
+    started: Instant,
+}
+
+/// Answers one request, at once if that is possible.
+pub(super) fn begin(
+    front: &Arc<Front>,
+    connection: &Arc<Connection>,
+    payload: Payload,
+    cx: &mut Context<'_>,
+) -> Begun {
     let started = Instant::now();
     let metadata = payload.metadata.unwrap_or_default();
     let body = payload.body.map(|body| body.value).unwrap_or_default();
     let at = ROWS.iter().position(|row| row.kind == metadata.r#type);
+    let finish = Finish { front: front.clone(), at, started };
     let result = match admit(front, connection, at, &body) {
         Ok(row) => {
             let call = Call { front: front.clone(), connection: connection.clone(), body };
             match &row.handler {
                 Handler::Now(handle) => handle(&call),
-                Handler::Wait(handle) => handle(call).await,
+                Handler::Wait(handle) => {
+                    let mut answer = handle(call);
+                    match answer.as_mut().poll(cx) {
+                        Poll::Ready(result) => result,
+                        Poll::Pending => return Begun::Waits(Pending { answer, finish }),
+                    }
+                }
             }
         }
         Err(error) => Err(error),
     };
-    let own_type = at.map_or(ERROR, |at| ROWS[at].answer);
-    let ok = result.is_ok();
-    let bytes = match result {
-        Ok(answer) => answer.message(own_type),
-        Err(error) => refuse(&error, own_type),
-    };
-    front.connections.metrics.observe(at.unwrap_or(usize::MAX), ok, started.elapsed());
-    bytes
+    Begun::Answered(finish.message(result))
+}
+
+impl Future for Pending {
+    type Output = Bytes;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Bytes> {
+        self.answer.as_mut().poll(cx).map(|result| self.finish.message(result))
+    }
+}
+
+impl Finish {
+    fn message(&self, result: Result<Answer, GrpcError>) -> Bytes {
+        let own_type = self.at.map_or(ERROR, |at| ROWS[at].answer);
+        let ok = result.is_ok();
+        let bytes = match result {
+            Ok(answer) => answer.message(own_type),
+            Err(error) => refuse(&error, own_type),
+        };
+        let metrics = &self.front.connections.metrics;
+        metrics.observe(self.at.unwrap_or(usize::MAX), ok, self.started.elapsed());
+        bytes
+    }
 }
 
 /// The checks that hold for every request.

@@ -2,8 +2,6 @@
 //! JSON: a push is made once and its bytes are shared by all its subscribers.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Frame};
 use prost::encoding::{encode_varint, encoded_len_varint};
 
 /// Compressed flag and length.
@@ -65,41 +63,21 @@ pub(crate) struct Status {
     pub(crate) message: &'static str,
 }
 
-/// Reads the messages of a request's body.
+/// Cuts the messages out of what arrives of a call.
 #[derive(Debug)]
-pub(crate) struct Messages<B> {
-    body: B,
+pub(crate) struct Messages {
     held: Bytes,
     max: usize,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
+impl Messages {
     /// Messages of at most `max` bytes.
-    pub(crate) fn new(body: B, max: usize) -> Messages<B> {
-        Messages { body, held: Bytes::new(), max }
+    pub(crate) fn new(max: usize) -> Messages {
+        Messages { held: Bytes::new(), max }
     }
 
-    /// The next message; `None` at the end of the body.
-    ///
-    /// # Errors
-    /// The message is too large, compressed, or broken off.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
-        loop {
-            if let Some(message) = self.take()? {
-                return Ok(Some(message));
-            }
-            match self.body.frame().await {
-                Some(Ok(frame)) => self.hold(frame),
-                None if self.held.is_empty() => return Ok(None),
-                Some(Err(_)) | None => {
-                    return Err(Status { code: Code::Internal, message: "the message broke off" });
-                }
-            }
-        }
-    }
-
-    fn hold(&mut self, frame: Frame<Bytes>) {
-        let Ok(data) = frame.into_data() else { return };
+    /// More has arrived.
+    pub(crate) fn hold(&mut self, data: Bytes) {
         if self.held.is_empty() {
             self.held = data;
             return;
@@ -113,7 +91,11 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
         self.held = whole.freeze();
     }
 
-    fn take(&mut self) -> Result<Option<Bytes>, Status> {
+    /// The next message, if all of it is there.
+    ///
+    /// # Errors
+    /// The message is too large or compressed.
+    pub(crate) fn take(&mut self) -> Result<Option<Bytes>, Status> {
         let Some(&[flag, a, b, c, d]) = self.held.first_chunk::<PREFIX>() else { return Ok(None) };
         if flag != 0 {
             return Err(Status { code: Code::Unimplemented, message: "compressed messages are not read" });
@@ -128,23 +110,25 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
         let message = self.held.split_to(PREFIX + len).slice(PREFIX..);
         Ok(Some(message))
     }
+
+    /// Nothing more arrives.
+    ///
+    /// # Errors
+    /// There is a part of a message.
+    pub(crate) fn end(&self) -> Result<(), Status> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        Err(Status { code: Code::Internal, message: "the message broke off" })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-    use std::convert::Infallible;
-
     use dyad_proto::sdk::Payload;
-    use http_body_util::StreamBody;
     use prost::Message;
 
     use super::*;
-
-    fn body(pieces: Vec<Bytes>) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
-        let pieces: VecDeque<_> = pieces.into_iter().map(|piece| Ok(Frame::data(piece))).collect();
-        StreamBody::new(futures::stream::iter(pieces))
-    }
 
     #[test]
     fn a_payload_reads_back_as_prost_reads_it() {
@@ -162,8 +146,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn messages_are_cut_out_of_any_pieces() {
+    #[test]
+    fn messages_are_cut_out_of_any_pieces() {
         let mut wire = BytesMut::new();
         let texts: Vec<String> = (0..5).map(|n| "m".repeat(n * 7)).collect();
         for text in &texts {
@@ -173,25 +157,30 @@ mod tests {
         }
         let wire = wire.freeze();
         for size in [1, 3, 5, 64, 1000] {
-            let pieces = wire.chunks(size).map(Bytes::copy_from_slice).collect();
-            let mut messages = Messages::new(body(pieces), 100);
-            for text in &texts {
-                assert_eq!(messages.next().await.unwrap().unwrap(), text.as_bytes(), "pieces of {size}");
+            let (mut messages, mut found) = (Messages::new(100), Vec::new());
+            for piece in wire.chunks(size) {
+                messages.hold(Bytes::copy_from_slice(piece));
+                while let Some(message) = messages.take().unwrap() {
+                    found.push(message);
+                }
             }
-            assert_eq!(messages.next().await, Ok(None));
+            assert_eq!(found, texts, "pieces of {size}");
+            assert_eq!(messages.end(), Ok(()));
         }
     }
 
-    #[tokio::test]
-    async fn what_is_no_message_is_refused() {
+    #[test]
+    fn what_is_no_message_is_refused() {
         for (wire, code) in [
             (&b"\x00\x00\x00\x00\x65"[..], Code::ResourceExhausted),
             (b"\x01\x00\x00\x00\x01x", Code::Unimplemented),
             (b"\x00\x00\x00\x00\x02x", Code::Internal),
             (b"\x00\x00", Code::Internal),
         ] {
-            let mut messages = Messages::new(body(vec![Bytes::from_static(wire)]), 100);
-            assert_eq!(messages.next().await.unwrap_err().code, code, "{wire:?}");
+            let mut messages = Messages::new(100);
+            messages.hold(Bytes::from_static(wire));
+            let refused = messages.take().and_then(|_| messages.end()).unwrap_err();
+            assert_eq!(refused.code, code, "{wire:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Transports: accepting them, serving HTTP/2 on each in a task of its own, and telling how each ended.
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -8,45 +8,24 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use dyad_naming::ports::Ending;
-use dyad_proto::sdk::Payload;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::body::GrpcBody;
+use super::Connections;
 use super::connection::Connection;
-use super::frame::{Code, Messages, Status};
-use super::{Connections, dispatch, stream};
+use super::cut::Why;
+use super::transport::Transport;
 use crate::state::AppState;
 
 /// Wait after `accept` failed, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Calls of one client at a time; SDKs have a few, load programs hundreds.
-const CALLS_MAX: u32 = 1_000;
-/// Bytes that a client may send ahead of what is read, per call and in all: large batches in one go, and a bound.
-const CALL_WINDOW: u32 = 256 * 1024;
-const WINDOW: u32 = 1024 * 1024;
-/// Bytes of one call's headers; Nacos's SDKs send a few hundred.
-const HEADERS_MAX: u32 = 16 * 1024;
 /// A client whose connection is closed by this server may read what was sent for this long.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// When the server stops, transports get this long to end.
 const STOP: Duration = Duration::from_secs(2);
-
-const UNARY: &str = "/Request/request";
-const STREAM: &str = "/BiRequestStream/requestBiStream";
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// What every call needs.
 #[derive(Debug)]
@@ -60,7 +39,6 @@ pub async fn serve(listener: TcpListener, app: Arc<AppState>, shutdown: impl Fut
     let connections = app.connections.clone();
     let front = Arc::new(Front { app, connections: connections.clone() });
     let transports = TaskTracker::new();
-    let stop = CancellationToken::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -71,7 +49,7 @@ pub async fn serve(listener: TcpListener, app: Arc<AppState>, shutdown: impl Fut
         match accepted {
             Ok((stream, peer)) => {
                 if let Some(connection) = connections.open(peer) {
-                    transports.spawn(transport(stream, connection, front.clone(), stop.clone()));
+                    transports.spawn(transport(stream, connection, front.clone()));
                 }
             }
             Err(error) => {
@@ -81,110 +59,71 @@ pub async fn serve(listener: TcpListener, app: Arc<AppState>, shutdown: impl Fut
         }
     }
     drop(listener);
-    stop.cancel();
+    connections.stop();
     transports.close();
     let ended = timeout(STOP, transports.wait()).await;
     if ended.is_ok() { 0 } else { transports.len() }
 }
 
-async fn transport(
-    stream: TcpStream,
-    connection: Arc<Connection>,
-    front: Arc<Front>,
-    stop: CancellationToken,
-) {
+async fn transport(stream: TcpStream, connection: Arc<Connection>, front: Arc<Front>) {
     let peer = connection.peer();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "TCP_NODELAY was refused");
     }
     let end = Arc::new(ReadEnd::default());
     let wire = Wire { stream, end: end.clone() };
-    let calls = (front.clone(), connection.clone());
-    let service = service_fn(move |request| call(calls.0.clone(), calls.1.clone(), request));
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(CALLS_MAX)
-        .initial_stream_window_size(CALL_WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .max_header_list_size(HEADERS_MAX);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(wire), service));
-    let by_client = tokio::select! {
-        result = &mut served => Some(result),
-        () = connection.cut.cancelled() => None,
-        () = stop.cancelled() => None,
-    };
-    match by_client {
-        Some(Ok(())) => front.connections.end(&connection, Ending::Orderly),
-        Some(Err(error)) => {
+    match serve_until_cut(wire, &connection, &front).await {
+        Served::Ended(Ok(())) => front.connections.end(&connection, Ending::Orderly),
+        Served::Ended(Err(error)) => {
             tracing::debug!(%error, %peer, "a transport broke off");
             let ending = if end.is_fin() { Ending::Orderly } else { Ending::Abnormal };
             front.connections.end(&connection, ending);
         }
-        None => {
-            if stop.is_cancelled() {
+        Served::Cut(why, transport) => {
+            match why {
                 // The process ends and the clients go elsewhere: what they published is for rule 25 of docs/distro.md.
-                connection.outbox.lock().close();
-            } else {
-                front.connections.end(&connection, Ending::Abnormal);
+                Why::Stopped => connection.outbox.lock().close(),
+                Why::Ended => front.connections.end(&connection, Ending::Abnormal),
             }
-            served.as_mut().graceful_shutdown();
-            let _late = timeout(FAREWELL, served).await;
+            if let Some(mut transport) = transport {
+                transport.graceful_shutdown();
+                let _late = timeout(FAREWELL, transport.serve()).await;
+            }
         }
     }
     front.connections.closed();
 }
 
-/// One call. What is wrong with the transport is a status of gRPC; everything else is an answer of Nacos's.
-async fn call(
-    front: Arc<Front>,
-    connection: Arc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Response<GrpcBody>, Infallible> {
-    connection.touch(front.app.clock.now());
-    let (head, body) = request.into_parts();
-    let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
-    if !head.headers.get(CONTENT_TYPE).is_some_and(is_grpc) {
-        let mut response = Response::new(GrpcBody::Empty);
-        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Ok(response);
-    }
-    let messages = Messages::new(body, front.connections.limits().message);
-    let answer = match head.uri.path() {
-        UNARY => unary(&front, &connection, messages).await.map(|bytes| GrpcBody::Message(Some(bytes))),
-        STREAM => Ok(GrpcBody::Stream(stream::open(front, connection, messages))),
-        _ => Err(Status { code: Code::Unimplemented, message: "no such method" }),
+/// How the serving of a transport came to its end.
+enum Served {
+    Ended(Result<(), h2::Error>),
+    /// By this server; there is no transport if the client had not begun.
+    Cut(Why, Option<Box<Transport<Wire>>>),
+}
+
+async fn serve_until_cut(wire: Wire, connection: &Arc<Connection>, front: &Arc<Front>) -> Served {
+    let mut accept = Box::pin(Transport::accept(wire, front.clone(), connection.clone()));
+    let accepted = poll_fn(|cx| match accept.as_mut().poll(cx) {
+        Poll::Ready(accepted) => Poll::Ready(Ok(accepted)),
+        Poll::Pending => connection.cut.poll(cx).map(Err),
+    });
+    let mut transport = match accepted.await {
+        Ok(Ok(transport)) => Box::new(transport),
+        Ok(Err(error)) => return Served::Ended(Err(error)),
+        Err(why) => return Served::Cut(why, None),
     };
-    let mut response = Response::new(GrpcBody::Empty);
-    response.headers_mut().insert(CONTENT_TYPE, GRPC);
-    match answer {
-        Ok(body) => *response.body_mut() = body,
-        Err(status) => {
-            let headers = response.headers_mut();
-            headers.insert("grpc-status", HeaderValue::from(status.code as u16));
-            headers.insert("grpc-message", HeaderValue::from_static(status.message));
-            // What a client may use instead of a compression that is not read.
-            headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
-        }
+    drop(accept);
+    let mut serve = Box::pin(transport.serve());
+    let ended = poll_fn(|cx| match serve.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Ok(ended)),
+        Poll::Pending => connection.cut.poll(cx).map(Err),
+    })
+    .await;
+    drop(serve);
+    match ended {
+        Ok(ended) => Served::Ended(ended),
+        Err(why) => Served::Cut(why, Some(transport)),
     }
-    Ok(response)
-}
-
-async fn unary(
-    front: &Arc<Front>,
-    connection: &Arc<Connection>,
-    mut messages: Messages<Incoming>,
-) -> Result<Bytes, Status> {
-    let read = timeout(front.connections.limits().body_read, messages.next());
-    let late = Status { code: Code::DeadlineExceeded, message: "the message did not arrive in time" };
-    let none = Status { code: Code::Internal, message: "no message" };
-    let message = read.await.map_err(|_| late)??.ok_or(none)?;
-    let payload = decode(message)?;
-    Ok(dispatch::answer(front, connection, payload).await)
-}
-
-pub(super) fn decode(message: Bytes) -> Result<Payload, Status> {
-    Payload::decode(message).map_err(|_| Status { code: Code::Internal, message: "no payload" })
 }
 
 /// How reading a socket ended.

@@ -25,6 +25,8 @@ pub struct GrpcMetrics {
     pub refused: AtomicU64,
     /// Clients that did not answer, and were closed for it.
     pub dead: AtomicU64,
+    /// Clients that were asked to go to another member (`ConnectResetRequest`).
+    pub resets: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -35,8 +37,8 @@ struct RowMetrics {
 }
 
 impl GrpcMetrics {
-    /// Creates the counters and registers them: `grpc_requests`, `grpc_request_seconds`, `grpc_connections_refused` and
-    /// `grpc_connections_dead`.
+    /// Creates the counters and registers them: `grpc_requests`, `grpc_request_seconds`, `grpc_connections_refused`,
+    /// `grpc_connections_dead` and `grpc_connections_reset`.
     pub fn register(registry: &mut Registry) -> Arc<GrpcMetrics> {
         let rows = (0..=ROWS.len()).map(|_| RowMetrics::default()).collect();
         let metrics = Arc::new(GrpcMetrics { rows, ..GrpcMetrics::default() });
@@ -102,6 +104,11 @@ impl Collector for GrpcCollector {
         for (name, help, value) in [
             ("grpc_connections_refused", "Transports closed at once, over the limit", &self.0.refused),
             ("grpc_connections_dead", "Clients closed because they did not answer", &self.0.dead),
+            (
+                "grpc_connections_reset",
+                "Times that a client was asked to go to another member",
+                &self.0.resets,
+            ),
         ] {
             let counter = ConstCounter::new(value.load(Ordering::Relaxed));
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;

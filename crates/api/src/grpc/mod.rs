@@ -4,14 +4,15 @@
 //! client's setup and acknowledgements one way and pushes the other. A client is the transport that both share: its
 //! connection id is made when the transport opens, and what it published ends with the transport.
 //!
-//! [`serve`] accepts transports (`listen`), `stream` reads the setup and acknowledgements, `dispatch` finds the row of a
-//! request in its table and checks what holds for every request, `naming` and `watch` are the use cases, `error` alone turns
-//! errors into codes. [`Connections`] knows all connections: keep-alive, probes, their end, draining. HTTP/2 is hyper's; the
-//! gRPC framing is ours (`frame`), because a transport that is one task tells how it ended and can be closed at any moment,
-//! and because a push is then one buffer for all its subscribers.
+//! [`serve`] accepts transports (`listen`); a `transport` is one task, which reads HTTP/2, answers, and sends what its `stream`
+//! is told; `dispatch` finds the row of a request in its table and checks what holds for every request, `naming` and `watch`
+//! are the use cases, `error` alone turns errors into codes. [`Connections`] knows all connections: keep-alive, probes, their
+//! end, draining. HTTP/2 is the `h2` crate's, without a server framework above it: a transport that is one task tells how it
+//! ended, can be closed at any moment, and spends no task, timer or channel on a call. The gRPC framing is ours (`frame`), so
+//! that a push is one buffer for all its subscribers.
 
-mod body;
 mod connection;
+mod cut;
 mod dispatch;
 mod dto;
 mod error;
@@ -22,6 +23,7 @@ mod naming;
 mod outbox;
 mod stream;
 mod table;
+mod transport;
 mod watch;
 
 use std::time::Duration;

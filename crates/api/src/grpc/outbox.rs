@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +26,22 @@ const REPEATS_MAX: u32 = 3;
 /// Wakes the stream that sends for a connection.
 #[derive(Debug, Default)]
 pub(super) struct Channel {
-    pub(super) waker: AtomicWaker,
+    /// Since it was last looked at, something was put into the outbox.
+    news: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Channel {
+    pub(super) fn wake(&self) {
+        self.news.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Is there anything new? If not, this task is woken when there is.
+    pub(super) fn has_news(&self, cx: &Context<'_>) -> bool {
+        self.waker.register(cx.waker());
+        self.news.load(Ordering::Relaxed) && self.news.swap(false, Ordering::Acquire)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +121,7 @@ impl Outbox {
             return false;
         }
         self.channel = Some(channel.clone());
-        channel.waker.wake();
+        channel.wake();
         true
     }
 
@@ -255,13 +271,13 @@ impl Outbox {
         self.news.clear();
         self.waiting.clear();
         if let Some(channel) = self.channel.take() {
-            channel.waker.wake();
+            channel.wake();
         }
     }
 
     fn wake(&self) {
         if let Some(channel) = &self.channel {
-            channel.waker.wake();
+            channel.wake();
         }
     }
 }

@@ -1,20 +1,24 @@
-//! The client's half of its stream: the setup that registers it, then acknowledgements.
+//! A client's stream: from it the setup that registers it, then acknowledgements; to it pushes and requests of the server's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use bytes::Bytes;
 use dyad_naming::ports::Ending;
 use dyad_proto::sdk::Payload;
-use hyper::body::Incoming;
+use h2::{RecvStream, SendStream};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::body::Stream;
 use super::connection::{Connection, Setup};
 use super::frame::{self, Messages};
-use super::listen::{Front, decode};
-use super::outbox::Channel;
+use super::listen::Front;
+use super::outbox::{Channel, Next};
+use super::transport::{decode, end, poll_message};
+use super::watch;
+use crate::push::Update;
 
 /// What this server can do beyond the first version of the protocol, as `SetupAckRequest` carries it.
 const SETUP_ACK: &str = "{\"headers\":{},\"abilityTable\":{\"supportPersistentInstanceByGrpc\":true,\
@@ -23,47 +27,128 @@ const SETUP_ACK: &str = "{\"headers\":{},\"abilityTable\":{\"supportPersistentIn
 const LABELS_MAX: usize = 64;
 const TEXT_MAX: usize = 1024;
 
-/// Opens the server's half and starts to read the client's.
-pub(super) fn open(front: Arc<Front>, connection: Arc<Connection>, messages: Messages<Incoming>) -> Stream {
-    let (channel, ended) = (Arc::<Channel>::default(), Arc::new(AtomicBool::new(false)));
-    let reader = Reader {
-        front: front.clone(),
-        connection: connection.clone(),
-        channel: channel.clone(),
-        ended: ended.clone(),
-    };
-    // Ends with the client's half, which ends with the transport at the latest.
-    tokio::spawn(reader.run(messages));
-    Stream { front, connection, channel, ended }
-}
-
-struct Reader {
+/// A `requestBiStream`, both halves.
+pub(super) struct Stream {
     front: Arc<Front>,
     connection: Arc<Connection>,
     channel: Arc<Channel>,
-    ended: Arc<AtomicBool>,
+    body: RecvStream,
+    messages: Messages,
+    out: SendStream<Bytes>,
+    /// There may be something to send.
+    news: bool,
+    /// Something was sent.
+    said: bool,
 }
 
-impl Reader {
-    async fn run(self, mut messages: Messages<Incoming>) {
+impl Stream {
+    pub(super) fn new(
+        front: Arc<Front>,
+        connection: Arc<Connection>,
+        body: RecvStream,
+        messages: Messages,
+        out: SendStream<Bytes>,
+    ) -> Stream {
+        let channel = Arc::<Channel>::default();
+        Stream { front, connection, channel, body, messages, out, news: false, said: false }
+    }
+
+    /// Anything sent since it was last asked?
+    pub(super) fn said(&mut self) -> bool {
+        std::mem::take(&mut self.said)
+    }
+
+    /// Reads what there is and sends what the transport takes. Ready when the stream has ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.read(cx).is_ready() || self.write(cx).is_ready() {
+            // The server's half ends with the client's; the client stays registered while its transport lives.
+            end(&mut self.out);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let payload = match messages.next().await.and_then(|message| message.map(decode).transpose()) {
+            let message = ready!(poll_message(&mut self.body, &mut self.messages, cx));
+            let payload = match message.and_then(|message| message.map(decode).transpose()) {
                 Ok(Some(payload)) => payload,
-                Ok(None) => break,
+                Ok(None) => return Poll::Ready(()),
                 Err(status) => {
                     tracing::debug!(client = %self.connection.id(), message = status.message, "a stream broke off");
-                    break;
+                    return Poll::Ready(());
                 }
             };
             self.connection.touch(self.front.app.clock.now());
             if !self.take(payload) {
-                break;
+                return Poll::Ready(());
             }
         }
-        // The server's half ends with the client's; the client stays registered while its transport lives.
-        self.connection.outbox.lock().detach(&self.channel);
-        self.ended.store(true, Ordering::Release);
-        self.channel.waker.wake();
+    }
+
+    /// What is not taken because the transport cannot send stays a flag.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.news |= self.channel.has_news(cx);
+        while self.news {
+            if self.out.capacity() == 0 {
+                self.out.reserve_capacity(1);
+                match ready!(self.out.poll_capacity(cx)) {
+                    Some(Ok(0)) => continue,
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Poll::Ready(()),
+                }
+            }
+            let now = self.front.app.clock.now();
+            let next = self.connection.outbox.lock().next(&self.channel, now);
+            let bytes = match next {
+                Next::End => return Poll::Ready(()),
+                Next::Nothing => {
+                    self.news = false;
+                    return Poll::Pending;
+                }
+                Next::Request(bytes) => bytes,
+                Next::Push(subscription) => {
+                    let push = &self.front.app.push;
+                    let update = subscription.update(push);
+                    let bytes = update.encoded(|update| self.encode(update));
+                    self.connection.outbox.lock().sent(&subscription, &update, now);
+                    let took: Option<Duration> = update.changed.map(|changed| changed.elapsed());
+                    push.metrics.observe(took);
+                    bytes
+                }
+                Next::Watch(watching) => {
+                    let Some(step) = watching.step() else { continue };
+                    let id = self.front.app.push.next_id();
+                    let bytes = watch::encode(watching.pattern(), &step, id, self.own_ip());
+                    let mut outbox = self.connection.outbox.lock();
+                    outbox.noticed(id, now);
+                    // There may be more; the next turn finds out.
+                    outbox.watch(&watching);
+                    bytes
+                }
+            };
+            if self.out.send_data(bytes, false).is_err() {
+                return Poll::Ready(());
+            }
+            self.said = true;
+        }
+        Poll::Pending
+    }
+
+    fn own_ip(&self) -> &str {
+        &self.front.connections.limits().own_ip
+    }
+
+    /// `NotifySubscriberRequest`.
+    fn encode(&self, update: &Update) -> Bytes {
+        let query = dyad_naming::ListQuery { clusters: &update.clusters, healthy_only: false };
+        let info = update.view.service_info(&query);
+        let (mut id, mut stamp) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (id, stamp) = (id.format(update.id).as_bytes(), stamp.format(update.last_ref_ms));
+        let [a, b, c, d, e] = info.pieces(stamp);
+        let (head, middle) = (b"{\"headers\":{},\"requestId\":\"", b"\",\"serviceInfo\":");
+        let json: &[&[u8]] = &[head, id, middle, a, b, c, d, e, b",\"module\":\"naming\"}"];
+        frame::payload("NotifySubscriberRequest", self.own_ip(), json)
     }
 
     /// False when the stream is to end.
@@ -118,6 +203,12 @@ impl Reader {
             outbox.request(frame::payload("SetupAckRequest", own_ip, &[SETUP_ACK.as_bytes()]), None, now);
         }
         true
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.outbox.lock().detach(&self.channel);
     }
 }
 

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dyad_naming::ports::{self, Ending, Ephemeral};
-use dyad_types::ClientId;
+use dyad_types::{ClientId, Millis};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Setup, WasRegistered};
+use super::cut::Why;
 use super::outbox::{Times, Wanted};
 use super::{GrpcLimits, GrpcMetrics, frame};
 use crate::push::Push;
@@ -121,6 +122,13 @@ impl Connections {
         Some(connection)
     }
 
+    /// Cuts all transports: the server stops.
+    pub(super) fn stop(&self) {
+        for (_, connection) in self.table.pin().iter().chain(self.unregistered.pin().iter()) {
+            connection.cut.cut(Why::Stopped);
+        }
+    }
+
     /// A transport is gone.
     pub(super) fn closed(&self) {
         self.transports.fetch_sub(1, Ordering::Relaxed);
@@ -147,7 +155,7 @@ impl Connections {
 
     /// Ends a client, whatever becomes of its transport: its publications end by rule 18, its subscriptions at once.
     pub(super) fn end(&self, connection: &Arc<Connection>, ending: Ending) {
-        let Some(WasRegistered(registered)) = connection.end(ending) else { return };
+        let Some(WasRegistered(registered)) = connection.end(ending, self.clock.now()) else { return };
         self.table.pin().remove(connection.id());
         self.unregistered.pin().remove(connection.id());
         connection.outbox.lock().close();
@@ -159,7 +167,7 @@ impl Connections {
         for watch in watches.into_values() {
             self.push.fuzzy().unwatch(&watch);
         }
-        connection.cut.cancel();
+        connection.cut.cut(Why::Ended);
         if registered {
             self.publications_end(connection);
         }
@@ -263,10 +271,38 @@ impl Connections {
         }
     }
 
-    /// Sends every client elsewhere within about `within`, to `others` (host and HTTP port) by turns, and takes in nobody new
-    /// from now on. Their publications live on until they are there. Returns when all are gone, or at the end of the time.
-    pub async fn drain(&self, others: &[(String, u16)], within: Duration) -> Drain {
+    /// Sends one client to each of `to` (host and HTTP port), but only clients that have been here for `settled`: returns how
+    /// many there were. Those who were here longest go: they were disturbed last, and where they arrive they are the last ones
+    /// to go again, so that the burden goes round instead of hitting those whom the last restart hit.
+    pub fn send_away(&self, to: &[(String, u16)], settled: Duration) -> usize {
+        let Some(since) = self.clock.now().0.checked_sub(settled.as_millis() as u64) else { return 0 };
+        let table = self.table.pin();
+        let mut candidates: Vec<&Arc<Connection>> =
+            table.values().filter(|connection| connection.may_move(Millis(since))).collect();
+        let count = to.len().min(candidates.len());
+        if count < candidates.len() {
+            candidates.select_nth_unstable_by_key(count, |connection| connection.opened());
+        }
+        for (connection, other) in candidates[..count].iter().zip(to) {
+            self.reset(connection, Some(other));
+        }
+        count
+    }
+
+    /// Takes in nobody new from now on; [`Connections::drain`] then sends those away who are here.
+    pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes in new clients again; a drain that is under way asks nobody further.
+    pub fn undrain(&self) {
+        self.draining.store(false, Ordering::SeqCst);
+    }
+
+    /// Sends every client elsewhere within about `within`, to `others` (host and HTTP port) by turns. Their publications live on
+    /// until they are there. Returns when all are gone, at the end of the time, or when [`Connections::undrain`] is called; at
+    /// once without [`Connections::begin_drain`].
+    pub async fn drain(&self, others: &[(String, u16)], within: Duration) -> Drain {
         let deadline = Instant::now() + within;
         let mut waiting = self.list();
         let steps = (within.as_millis() / DRAIN_STEP.as_millis()).max(1) as usize;
@@ -274,7 +310,7 @@ impl Connections {
         let slowest = DRAIN_PER_SECOND_MIN * DRAIN_STEP.as_millis() as usize / 1_000;
         let at_once = (2 * waiting.len()).div_ceil(steps).max(slowest);
         let mut done = Drain::default();
-        while !waiting.is_empty() && Instant::now() < deadline {
+        while self.is_draining() && !waiting.is_empty() && Instant::now() < deadline {
             let rest = waiting.split_off(at_once.min(waiting.len()));
             for connection in std::mem::replace(&mut waiting, rest) {
                 let other = (!others.is_empty()).then(|| &others[done.asked % others.len()]);
@@ -283,7 +319,7 @@ impl Connections {
             }
             sleep(DRAIN_STEP).await;
         }
-        while !self.is_empty() && Instant::now() < deadline {
+        while self.is_draining() && !self.is_empty() && Instant::now() < deadline {
             sleep_until((Instant::now() + DRAIN_STEP).min(deadline)).await;
         }
         done.left = self.len();
@@ -292,7 +328,8 @@ impl Connections {
 
     /// Asks one client to go to another server.
     pub(super) fn reset(&self, connection: &Arc<Connection>, other: Option<&(String, u16)>) {
-        connection.mark_moved();
+        connection.tell(self.clock.now());
+        self.metrics.resets.fetch_add(1, Ordering::Relaxed);
         let fields = other.map_or_else(String::new, |(host, port)| {
             let host = serde_json::to_string(host).expect("a string always serializes");
             format!("\"serverIp\":{host},\"serverPort\":\"{port}\",")

@@ -2,19 +2,18 @@
 //! acknowledged pushes the other.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dyad_proto::sdk::Payload;
-use dyad_proto::sdk::bi_request_stream_client::BiRequestStreamClient;
-use dyad_proto::sdk::request_client::RequestClient;
 use futures::StreamExt;
+use prost::Message;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
 
+use super::h2::{Connection, Sender};
 use super::wire::{self, Listing, RequestId, ServiceInfo};
 use crate::error::Failed;
 
@@ -24,26 +23,23 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// A server that negotiates no abilities gives no sign that the setup was read; its clients wait this long.
 const UNACKNOWLEDGED: Duration = Duration::from_millis(100);
-/// Bytes of a push or an answer: 64 MiB, above what 100,000 instances need.
-const MESSAGE_MAX: usize = 64 * 1024 * 1024;
-/// Bytes that the server may send ahead; the protocol's 64 KiB would make a long list wait for us.
-const WINDOW: u32 = 1024 * 1024;
-/// Acknowledgements that wait; a server has about one push a service on its way.
-const OUT_MAX: usize = 64;
 /// Connections that are opened at a time.
 const OPENING: usize = 64;
+
+const UNARY: &str = "/Request/request";
+const STREAM: &str = "/BiRequestStream/requestBiStream";
 
 /// What a registered client sends over. When it is dropped, and its [`Pushes`] are, the connection ends.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    requests: RequestClient<Channel>,
+    connection: Arc<Connection>,
 }
 
 /// What the server sends to a client.
 #[derive(Debug)]
 pub(super) struct Pushes {
-    stream: Streaming<Payload>,
-    out: mpsc::Sender<Payload>,
+    messages: mpsc::Receiver<Bytes>,
+    out: Sender,
 }
 
 /// Why no more pushes come.
@@ -79,21 +75,14 @@ impl Client {
     }
 
     async fn try_connect(address: SocketAddr) -> Result<(Client, Pushes), Failed> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| Failed::Broken)?;
-        let endpoint = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
-        let channel = endpoint.connect().await.map_err(|error| Failed::Connect(kind(&error)))?;
-        let requests = RequestClient::new(channel.clone()).max_decoding_message_size(MESSAGE_MAX);
-        let client = Client { requests };
+        let connection = Connection::open(address).await.map_err(|error| Failed::Connect(error.kind()))?;
+        let client = Client { connection: connection.clone() };
         let check = client.call("ServerCheckRequest", wire::EMPTY.into()).await?;
         let check: ServerCheck = serde_json::from_slice(wire::body(&check))
             .map_err(|_| Failed::Answer("not the JSON of ServerCheckResponse"))?;
-        let (out, queue) = mpsc::channel(OUT_MAX);
-        let setup = wire::payload("ConnectionSetupRequest", wire::SETUP.into());
-        out.send(setup).await.map_err(|_| Failed::Broken)?;
-        let mut stream = BiRequestStreamClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
-        let opened = stream.request_bi_stream(ReceiverStream::new(queue)).await;
-        let stream = opened.map_err(|status| Failed::Grpc(status.code()))?.into_inner();
-        let mut pushes = Pushes { stream, out };
+        let (out, messages) = connection.stream(STREAM)?;
+        out.send(&wire::payload("ConnectionSetupRequest", wire::SETUP.into()).encode_to_vec())?;
+        let mut pushes = Pushes { messages, out };
         if check.support_ability_negotiation {
             match pushes.next().await {
                 Some(Event::Setup) => {}
@@ -122,13 +111,10 @@ impl Client {
 
     /// One request and its answer, which is a success.
     pub(super) async fn call(&self, kind: &str, json: String) -> Result<Payload, Failed> {
-        let mut requests = self.requests.clone();
-        let answer = timeout(ANSWER_MAX, requests.request(wire::payload(kind, json))).await;
-        let answer = answer.map_err(|_| Failed::Timeout)?.map_err(|status| match status.code() {
-            tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled => Failed::Broken,
-            code => Failed::Grpc(code),
-        })?;
-        let answer = answer.into_inner();
+        let request = wire::payload(kind, json).encode_to_vec();
+        let answer = timeout(ANSWER_MAX, self.connection.call(UNARY, &request)).await;
+        let answer = answer.map_err(|_| Failed::Timeout)??;
+        let answer = Payload::decode(answer).map_err(|_| Failed::Answer("no payload"))?;
         wire::success(&answer).map(|()| answer)
     }
 
@@ -149,17 +135,6 @@ impl Client {
     }
 }
 
-fn kind(error: &tonic::transport::Error) -> std::io::ErrorKind {
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return io.kind();
-        }
-        cause = inner.source();
-    }
-    std::io::ErrorKind::Other
-}
-
 impl Pushes {
     /// Gives each pushed list, with its bytes on the wire, to `on` and acknowledges it, until no more come.
     pub(super) async fn run(&mut self, mut on: impl FnMut(&ServiceInfo<'_>, usize) + Send) -> End {
@@ -170,7 +145,7 @@ impl Pushes {
                     if let Ok(listing) = serde_json::from_slice::<Listing<'_>>(body) {
                         on(&listing.service_info, body.len());
                     }
-                    self.acknowledge("NotifySubscriberResponse", &push).await;
+                    self.acknowledge("NotifySubscriberResponse", &push);
                 }
                 Some(Event::Setup) => {}
                 Some(Event::Reset) => return End::Reset,
@@ -182,24 +157,24 @@ impl Pushes {
     /// The next event that is not dealt with here; None when the stream has ended.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            let push = self.stream.message().await.ok().flatten()?;
+            let push = Payload::decode(self.messages.recv().await?).ok()?;
             let kind = push.metadata.as_ref().map_or("", |metadata| metadata.r#type.as_str());
             match kind {
                 "NotifySubscriberRequest" => return Some(Event::Notify(push)),
                 "SetupAckRequest" => return Some(Event::Setup),
                 "ConnectResetRequest" => {
-                    self.acknowledge("ConnectResetResponse", &push).await;
+                    self.acknowledge("ConnectResetResponse", &push);
                     return Some(Event::Reset);
                 }
-                "ClientDetectionRequest" => self.acknowledge("ClientDetectionResponse", &push).await,
+                "ClientDetectionRequest" => self.acknowledge("ClientDetectionResponse", &push),
                 _ => {}
             }
         }
     }
 
-    async fn acknowledge(&self, kind: &str, push: &Payload) {
+    fn acknowledge(&self, kind: &str, push: &Payload) {
         let Ok(RequestId { request_id: Some(id) }) = serde_json::from_slice(wire::body(push)) else { return };
         // Fails only when the stream has ended, which the next read tells.
-        let _ended = self.out.send(wire::payload(kind, wire::acknowledgement(&id))).await;
+        let _ended = self.out.send(&wire::payload(kind, wire::acknowledgement(&id)).encode_to_vec());
     }
 }

@@ -1,6 +1,7 @@
 //! The gRPC modes and the client that they share.
 
 mod client;
+mod h2;
 pub(crate) mod idle;
 pub(crate) mod load;
 pub(crate) mod push;

@@ -63,16 +63,19 @@ pub fn cluster_status(flags: StatusFlags) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `dyad cluster drain`.
+/// `dyad cluster drain` and `dyad cluster drain --off`.
 ///
 /// # Errors
 /// `Exit::Refused` if no server answers on the data directory's socket, or it has nobody to send clients to.
 pub fn cluster_drain(flags: DrainFlags) -> Result<(), Failure> {
     let place = Place::load(&Inputs::from_process(flags.settings.0))?;
-    let answer = admin::call(&place.data_dir, AdminRequest::Drain)?;
-    if let Some(error) = answer["error"].as_str() {
-        return Err(Failure::new(Exit::Refused, error.to_owned()));
+    if flags.off {
+        let answer = admin::call(&place.data_dir, AdminRequest::Undrain)?;
+        let was = if answer["drained"].as_bool() == Some(true) { "again" } else { "as before" };
+        print(&format!("clients are taken in {was}; there are {}\n", answer["clients"]));
+        return Ok(());
     }
+    let answer = admin::call(&place.data_dir, AdminRequest::Drain)?;
     let to: Vec<&str> = answer["to"].as_array().into_iter().flatten().filter_map(|to| to.as_str()).collect();
     print(&format!("sending {} clients to {}\n", answer["clients"], to.join(", ")));
     Ok(())

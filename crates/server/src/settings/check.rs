@@ -11,7 +11,7 @@ use super::{Secret, parse};
 /// Shortest token: 32 bytes hold a 192-bit secret in base64.
 const TOKEN_MIN: usize = 32;
 /// SDKs dial the gRPC port this far above the HTTP port.
-const GRPC_PORT_OFFSET: u16 = 1000;
+pub(super) const GRPC_PORT_OFFSET: u16 = 1000;
 /// Longest token; a larger file is some other file.
 const TOKEN_MAX: u64 = 4096;
 

@@ -49,6 +49,9 @@ pub struct Settings {
     pub insecure: bool,
     /// Nacos's `nacos.naming.expireInstance`: ephemeral instances whose beats stopped are removed, not only marked.
     pub expire_instance: bool,
+    /// So long has a member more than its share of the gRPC clients before it sends some away, and so long is a client here
+    /// before it may be among them. `None`: clients stay where they are.
+    pub rebalance_after: Option<Duration>,
     /// Bytes; persistent writes are refused while the disk has less free. 0 switches the check off.
     pub min_free_disk: u64,
     pub limits: Limits,
@@ -168,6 +171,7 @@ impl Settings {
             log_level: from.read(row("log_level"), parse::log_level),
             insecure,
             expire_instance: from.read(row("expire_instance"), parse::boolean),
+            rebalance_after: from.read(row("rebalance_after"), parse::time_or_off),
             min_free_disk: from.read(row("min_free_disk"), parse::disk_size),
             limits: Limits::read(&mut from),
             warnings: Vec::new(),
@@ -179,6 +183,32 @@ impl Settings {
         settings.shown = show::all(&settings, &from);
         settings.warnings = std::mem::take(&mut from.warnings);
         Ok(settings)
+    }
+
+    /// What else `port` is in this cluster, when it is a port of another member on this host: members whose HTTP ports follow each
+    /// other collide, for the cluster port of the first is where the SDKs look for the second. For messages.
+    pub fn claimed(&self, port: u16) -> Option<String> {
+        let own = |member: &&MemberAddr| match &self.advertise {
+            Some(own) => *member == own,
+            None => member.port == self.port,
+        };
+        let here: Vec<&str> = self.members.iter().filter(own).map(|member| member.host.as_str()).collect();
+        let others =
+            self.members.iter().filter(|member| !own(member) && here.contains(&member.host.as_str()));
+        let claim = |member: &MemberAddr| {
+            let sdk = member.port.checked_add(check::GRPC_PORT_OFFSET);
+            let what = match port {
+                port if port == member.port => "HTTP port".to_owned(),
+                port if Some(port) == sdk => format!("SDK port (port + {})", check::GRPC_PORT_OFFSET),
+                port if port == member.cluster_port => "cluster port".to_owned(),
+                _ => return None,
+            };
+            Some(format!(
+                "{port} is the {what} of {} too: give the members of one host ports ten apart, or set cluster_port",
+                member.http()
+            ))
+        };
+        others.filter_map(claim).next()
     }
 
     /// No members are configured: a cluster of one.

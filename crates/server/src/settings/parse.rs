@@ -74,6 +74,14 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     (1..=3_600_000).contains(&ms).then(|| Duration::from_millis(ms))
 }
 
+/// `off`, or a duration of at least a second: what is done once a second cannot be timed finer.
+pub(super) fn time_or_off(text: &str) -> Option<Option<Duration>> {
+    if text.eq_ignore_ascii_case("off") {
+        return Some(None);
+    }
+    duration(text).filter(|time| *time >= Duration::from_secs(1)).map(Some)
+}
+
 /// Any path but an empty one.
 pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))

@@ -177,6 +177,16 @@ pub const TABLE: &[Row] = &[
         ..PLAIN
     },
     Row {
+        key: "rebalance_after",
+        flag: "rebalance-after",
+        env: "DYAD_REBALANCE_AFTER",
+        value: "TIME",
+        default: "60s",
+        rule: "off, or a duration from 1s to 1h, such as 30s or 5m",
+        help: "gRPC clients go to members with fewer when this one has had over 1.2 times the mean for so long; off: never",
+        ..PLAIN
+    },
+    Row {
         key: "min_free_disk",
         flag: "min-free-disk",
         env: "DYAD_MIN_FREE_DISK",

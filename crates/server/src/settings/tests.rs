@@ -79,7 +79,7 @@ fn the_file() {
     let text = format!(
         "bind = \"::1\"\nport = \"8858\"\nmembers = [\"a\", \"b:1/2\"]\nadvertise = \"A\"\n\
          cluster_token_file = \"{}\"\ninsecure = true\nlog_format = \"JSON\"\n\
-         nacos.naming.expireInstance = false\nmin_free_disk = 0\n[limits]\nbody = \"1MiB\"\nbody_read = \"1m\"\n",
+         nacos.naming.expireInstance = false\nmin_free_disk = 0\nrebalance_after = \"Off\"\n[limits]\nbody = \"1MiB\"\nbody_read = \"1m\"\n",
         dir.path().join("token").display()
     );
     fs::write(dir.path().join("token"), format!("  {TOKEN}\n\n")).unwrap();
@@ -91,6 +91,7 @@ fn the_file() {
     assert_eq!(settings.cluster_token.unwrap().expose(), TOKEN.as_bytes());
     assert!(settings.insecure && !settings.expire_instance);
     assert_eq!((settings.log_format, settings.min_free_disk), (LogFormat::Json, 0));
+    assert_eq!(settings.rebalance_after, None);
     assert_eq!((settings.limits.body, settings.limits.body_read), (1 << 20, Duration::from_secs(60)));
 }
 
@@ -144,6 +145,30 @@ fn advertise_names_one_entry() {
 }
 
 #[test]
+fn ports_of_other_members_on_this_host() {
+    let claimed = |port: &str, members: &str, asked: u16| {
+        let token = [("DYAD_CLUSTER_TOKEN", TOKEN)];
+        load(&[("port", port), ("members", members)], &token).claimed(asked)
+    };
+    let row = "127.0.0.1:8848,127.0.0.1:8849,127.0.0.1:8850/7000";
+    let advice = "too: give the members of one host ports ten apart, or set cluster_port";
+    let table = [
+        ("8848", row, 9849, Some("9849 is the SDK port (port + 1000) of 127.0.0.1:8849")),
+        ("8849", row, 9849, Some("9849 is the cluster port of 127.0.0.1:8848")),
+        ("8848", row, 8850, Some("8850 is the HTTP port of 127.0.0.1:8850")),
+        ("8848", row, 7000, Some("7000 is the cluster port of 127.0.0.1:8850")),
+        ("8848", row, 9848, None),
+        ("8848", "a,b,c", 9849, None),
+        ("8848", "a:8848,b:8849", 9849, None),
+        ("8848", "a:8848,a:8858", 9849, None),
+    ];
+    for (port, members, asked, want) in table {
+        let want = want.map(|what| format!("{what} {advice}"));
+        assert_eq!(claimed(port, members, asked), want, "{port} {members} {asked}");
+    }
+}
+
+#[test]
 fn bad_values_name_setting_source_and_rule() {
     let port = "is not valid: want a port from 0 to 65535, 0 for any free one";
     let cases: Vec<(&'static str, &str, String)> = vec![
@@ -161,6 +186,7 @@ fn bad_values_name_setting_source_and_rule() {
         ("insecure", "yes", "\"yes\" is not valid: want true or false".into()),
         ("log_format", "xml", "\"xml\" is not valid: want text or json".into()),
         ("log_level", "loud", format!("\"loud\" is not valid: want {}", row("log_level").rule)),
+        ("rebalance_after", "500ms", format!("\"500ms\" is not valid: want {}", row("rebalance_after").rule)),
         ("min_free_disk", "1GB", format!("\"1GB\" is not valid: want {}", row("min_free_disk").rule)),
         ("limits.body", "1", format!("\"1\" is not valid: want {}", row("limits.body").rule)),
         ("limits.headers", "2MiB", format!("\"2MiB\" is not valid: want {}", row("limits.headers").rule)),
@@ -344,6 +370,7 @@ log_format text default
 log_level debug DIR/dyad.toml: log_level
 insecure false default
 expire_instance true default
+rebalance_after 60s default
 min_free_disk 512MiB default
 limits.body 10MiB default
 limits.form 64KiB default

@@ -8,8 +8,8 @@ use dyad_distro::Input;
 use dyad_naming::ports::Propose;
 use dyad_types::MemberId;
 
-use super::Parts;
 use super::clock::monotonic;
+use super::{Parts, rebalance};
 
 /// How often empty services and overrides are looked for (`ExpiredMetadataCleaner`).
 const SWEEP: Duration = Duration::from_secs(5);
@@ -27,8 +27,9 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
     parts.tasks.spawn(probers(parts.clone()));
     parts.tasks.spawn(parts.push.clone().run(stop()));
     parts.tasks.spawn(parts.connections.clone().run(stop()));
-    if parts.directory.is_some() {
+    if let Some(directory) = &parts.directory {
         parts.tasks.spawn(follow_directory(parts.clone()));
+        parts.tasks.spawn(rebalance::run(parts.clone(), directory.clone()));
     }
 }
 

@@ -10,7 +10,7 @@ use dyad_raft::RaftStatus;
 use dyad_types::MemberId;
 use serde_json::json;
 
-use super::Parts;
+use super::{Parts, rebalance};
 use crate::admin::AdminRequest;
 use crate::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, PeerStatus};
 
@@ -110,11 +110,13 @@ pub(crate) fn answer(parts: &Arc<Parts>, request: AdminRequest) -> serde_json::V
         AdminRequest::Drain => {
             let others = others(parts);
             if others.is_empty() {
-                return json!({ "error": "no other member serves: the clients would have nowhere to go" });
+                let why = "no other member serves and takes in clients: these would have nowhere to go";
+                return json!({ "error": why });
             }
             let to: Vec<String> = others.iter().map(|(host, port)| format!("{host}:{port}")).collect();
             let clients = parts.connections.len();
             let connections = parts.connections.clone();
+            begin_drain(parts);
             tracing::info!(clients, "draining: clients are sent to other members");
             let stop = parts.stop.clone();
             parts.tasks.spawn(async move {
@@ -127,25 +129,66 @@ pub(crate) fn answer(parts: &Arc<Parts>, request: AdminRequest) -> serde_json::V
             });
             json!({ "clients": clients, "to": to })
         }
+        AdminRequest::Undrain => {
+            let drained = parts.connections.is_draining();
+            parts.connections.undrain();
+            tell_load(parts);
+            tracing::info!("clients are taken in again");
+            json!({ "clients": parts.connections.len(), "drained": drained })
+        }
     }
 }
 
-/// The other members that serve, as host and HTTP port.
+/// Takes in no client from now on, and says so to the members that ask.
+pub(super) fn begin_drain(parts: &Parts) {
+    parts.connections.begin_drain();
+    tell_load(parts);
+}
+
+/// At once, instead of with the next second: nobody should be sent to a member that drains.
+fn tell_load(parts: &Parts) {
+    if let Some(directory) = &parts.directory {
+        directory.set_load(rebalance::load(parts));
+    }
+}
+
+/// The other members that serve and do not send their own clients away, as host and HTTP port.
 pub(crate) fn others(parts: &Arc<Parts>) -> Vec<(String, u16)> {
+    let loads = parts.directory.as_ref().map(|directory| directory.loads()).unwrap_or_default();
+    let takes = |id: &MemberId| !loads.get(id).is_some_and(|load| load.draining);
+    let others = serving(parts).into_iter().filter(|(id, _)| takes(id));
+    others.filter_map(|(_, address)| host_and_port(&address)).collect()
+}
+
+/// The other members that serve, by their HTTP address.
+pub(super) fn serving(parts: &Arc<Parts>) -> Vec<(MemberId, String)> {
     let members = View(parts.clone()).members();
-    let serving = members.iter().filter(|member| !member.me && member.state == "UP");
-    let address = |member: &MemberView| {
-        let (host, port) = member.address.rsplit_once(':')?;
-        Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
-    };
-    serving.filter_map(address).collect()
+    let serving = members.into_iter().filter(|member| !member.me && member.state == "UP");
+    serving.filter_map(|member| Some((member.id?, member.address))).collect()
+}
+
+/// Of `host:port`, as `ConnectResetRequest` has them.
+pub(super) fn host_and_port(address: &str) -> Option<(String, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
 }
 
 fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
     let raft = parts.raft.status();
     let core = parts.ap.inspect(|core, _| core.status());
     let retired: BTreeMap<MemberId, u64> = core.retired.iter().map(|o| (o.member, o.incarnation)).collect();
-    let members = rows(parts).into_iter().map(|row| member_status(parts, &core, &raft, row)).collect();
+    let loads = parts.directory.as_ref().map(|directory| directory.loads()).unwrap_or_default();
+    let load =
+        |id: MemberId| if id == parts.me { Some(rebalance::load(parts)) } else { loads.get(&id).copied() };
+    let member = |row: Row| {
+        let load = row.id.and_then(load);
+        MemberStatus {
+            clients: load.map(|load| load.clients),
+            draining: load.is_some_and(|load| load.draining),
+            ..member_status(parts, &core, &raft, row)
+        }
+    };
+    let members = rows(parts).into_iter().map(member).collect();
     let peers = core.peers.iter().filter(|p| p.configured).map(|p| PeerStatus {
         id: p.member.to_string(),
         behind: p.behind,
@@ -210,5 +253,6 @@ fn member_status(parts: &Parts, core: &dyad_distro::Status, raft: &RaftStatus, r
         committed: me.then_some(raft.committed).flatten(),
         applied: me.then_some(raft.applied).flatten(),
         voter,
+        ..MemberStatus::default()
     }
 }

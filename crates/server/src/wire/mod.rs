@@ -10,6 +10,7 @@ mod log;
 mod members;
 mod metrics;
 mod probes;
+mod rebalance;
 mod stop;
 
 use std::net::SocketAddr;
@@ -75,10 +76,19 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let data = DataDir::open(&settings.data_dir)?;
     let mut identity = Identity::load_or_create(data.path())?;
     // Ports first: a port in use must not cost an incarnation.
-    let http = Door::take(SocketAddr::new(settings.bind, settings.port), "HTTP", "port")?;
-    let grpc = Door::take(SocketAddr::new(settings.bind, settings.grpc_port), "gRPC", "grpc_port")?;
+    let named = |failure: Failure, port| match (failure.exit, settings.claimed(port)) {
+        (Exit::InUse, Some(by)) => Failure::new(failure.exit, format!("{}: {by}", failure.message)),
+        _ => failure,
+    };
+    let http = Door::take(SocketAddr::new(settings.bind, settings.port), "HTTP", "port")
+        .map_err(|failure| named(failure, settings.port))?;
+    let grpc = Door::take(SocketAddr::new(settings.bind, settings.grpc_port), "gRPC", "grpc_port")
+        .map_err(|failure| named(failure, settings.grpc_port))?;
     let cluster = match &settings.cluster_token {
-        Some(_) => Some(listen(any(settings.cluster_port), "members", "cluster_port").await?),
+        Some(_) => {
+            let listening = listen(any(settings.cluster_port), "members", "cluster_port").await;
+            Some(listening.map_err(|failure| named(failure, settings.cluster_port))?)
+        }
         None => None,
     };
     identity.advance()?;

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
-use super::members::others;
+use super::members::{begin_drain, others};
 use crate::exit::{Exit, Failure};
 
 /// How long the gRPC clients may take to go to other members.
@@ -40,7 +40,10 @@ pub(crate) async fn signal() -> Result<&'static str, Failure> {
 async fn drain(parts: &Arc<Parts>) -> Drain {
     match others(parts) {
         others if others.is_empty() => Drain { asked: 0, left: parts.connections.len() },
-        others => parts.connections.drain(&others, DRAIN).await,
+        others => {
+            begin_drain(parts);
+            parts.connections.drain(&others, DRAIN).await
+        }
     }
 }
 

@@ -166,6 +166,7 @@ impl World {
         let n = &mut self.nodes[node];
         n.id = MemberId(self.next_member);
         n.incarnation = 0;
+        n.raft_seen = 0;
         self.next_member += 1;
         self.commit_members();
     }

@@ -287,7 +287,6 @@ impl World {
         n.view.clear();
         n.sdk.clear();
         n.backlog.clear();
-        n.raft_seen = 0;
         n.ready_since = u64::MAX;
         n.streams.iter_mut().for_each(|s| s.0 += 1);
         n.pause_end = 0;
@@ -305,7 +304,7 @@ impl World {
         n.woken = 0;
         let incarnation = n.incarnation;
         self.log(|| format!("start m{node} incarnation {incarnation}"));
-        self.raft_apply(node);
+        self.raft_install(node);
         self.wake(node);
     }
 
@@ -522,8 +521,31 @@ impl World {
         for node in 0..self.nodes.len() {
             let n = &self.nodes[node];
             if n.core.is_some() && !n.paused && self.rng.chance(700) && self.reaches_majority(node) {
-                self.raft_apply(node);
+                match n.raft_seen {
+                    0 => self.raft_install(node),
+                    _ => self.raft_apply(node),
+                }
             }
+        }
+    }
+
+    /// A start: the state on the disk, and what a majority can tell beyond it, as one state and not as its history.
+    fn raft_install(&mut self, node: usize) {
+        let known = if self.reaches_majority(node) { self.raft.len() } else { self.nodes[node].raft_seen };
+        self.nodes[node].raft_seen = known;
+        let mut retired = Vec::new();
+        let mut members = None;
+        for entry in &self.raft[..known] {
+            match entry {
+                Entry::Retire(origin) => retired.push(*origin),
+                Entry::Members(ids) => members = Some(ids.clone()),
+            }
+        }
+        if let Some(known) = members {
+            self.input(node, Input::Members { configured: known.len(), known });
+        }
+        if !retired.is_empty() {
+            self.input(node, Input::Retired(retired));
         }
     }
 
