@@ -7,6 +7,7 @@
 
 mod apply;
 mod capacity;
+mod catalog;
 mod codec;
 mod command;
 mod content;
@@ -15,6 +16,7 @@ mod history;
 mod item;
 pub mod limits;
 mod namespace;
+mod ports;
 mod query;
 pub mod record;
 mod requests;
@@ -23,6 +25,7 @@ mod snapshot;
 mod state;
 
 pub use capacity::{Capacity, CapacityChange, Scope, Usage};
+pub use catalog::Catalog;
 pub use command::{
     Change, ChangedConfig, ConfigChanges, ConfigCommand, ConfigLimit, ConfigReply, Import, ImportPolicy,
     ItemOutcome, Prune, Publish, PublishGray, RemoveItem, Source,
@@ -32,6 +35,7 @@ pub use gray::{BETA, GrayFault, GrayRule, ReaderLabels, tag_gray_name};
 pub use history::{HistoryEntry, Op};
 pub use item::{Answer, ConfigItem, Extra, Gray, Release};
 pub use namespace::{Namespace, NamespaceView};
+pub use ports::{ConfigWatcher, ContentError, Contents};
 pub use query::{Filter, Found, PageRequest, Pattern};
 pub use row::{Cause, ContentRow, ShownVersion};
 pub use state::ConfigState;
