@@ -1,5 +1,7 @@
 //! Bytes: a row's golden form, arbitrary input, and that members stay alike whatever way the commands reached them.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::collections::BTreeSet;

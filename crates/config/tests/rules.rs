@@ -244,6 +244,17 @@ fn retention_keeps_what_is_shown_and_what_is_live_and_nothing_else() {
 }
 
 #[test]
+fn an_insert_needs_no_row_of_what_was_removed_before_it() {
+    let mut log = Log::default();
+    log.publish("a", "v1");
+    done(&log.reply(remove("a", None)));
+    log.publish("a", "v2");
+    let reply = log.reply(Change::Prune(Prune { until_ms: 0, keep: 1, from: None }));
+    assert_eq!(reply, ConfigReply::Pruned { dropped: 2, next: None });
+    assert_eq!((log.history("a"), log.store.len()), (vec!["I =v2".to_owned()], 1));
+}
+
+#[test]
 fn a_prune_is_bounded_and_says_where_to_go_on() {
     let mut log = Log::default();
     for n in 0..limits::PRUNE_ITEMS_MAX + 5 {

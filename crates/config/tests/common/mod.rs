@@ -43,7 +43,7 @@ impl Log {
     }
 
     pub(crate) fn row(&self, revision: Revision) -> ContentRow {
-        ContentRow::decode(revision, &self.store[&revision]).unwrap()
+        ContentRow::decode(revision, &self.store[&revision]).expect("rows decode")
     }
 
     /// The content of the formal release, from its row.

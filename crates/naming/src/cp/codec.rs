@@ -138,7 +138,7 @@ fn command_kind(command: &CpCommand) -> CommandKind {
         CpCommand::SetSwitch { entry, value } => {
             CommandKind::SetSwitch(SetSwitchRecord { entry: entry.clone(), value: value.clone() })
         }
-        CpCommand::Config(command) => CommandKind::Config(command.into()),
+        CpCommand::Config(command) => CommandKind::Config(Box::new(command.into())),
     }
 }
 
@@ -170,7 +170,7 @@ fn command_of(kind: CommandKind) -> Result<CpCommand, BadRecord> {
             services: all(r.services, ExpiredServiceRecord::value)?,
         },
         CommandKind::SetSwitch(r) => CpCommand::SetSwitch { entry: r.entry, value: r.value },
-        CommandKind::Config(r) => CpCommand::Config(r.try_into().map_err(config_error)?),
+        CommandKind::Config(r) => CpCommand::Config((*r).try_into().map_err(config_error)?),
     })
 }
 

@@ -38,8 +38,8 @@ pub(super) enum CommandKind {
     Expire(ExpireRecord),
     #[prost(message, tag = "11")]
     SetSwitch(SetSwitchRecord),
-    #[prost(message, tag = "12")]
-    Config(config::CommandRecord),
+    #[prost(message, boxed, tag = "12")]
+    Config(Box<config::CommandRecord>),
 }
 
 #[derive(Clone, PartialEq, Message)]
