@@ -9,7 +9,7 @@ use dyad_types::check::Illegal;
 use dyad_types::{Lifetime, ServiceKey};
 use http::StatusCode;
 
-use crate::reply::{Kind, Pieces, Reply};
+use crate::reply::{Kind, Reply};
 use crate::time::timestamp;
 
 /// Why a request was not done. The text of each is what the client reads.
@@ -154,7 +154,7 @@ impl ApiError {
             | ApiError::ForeignOrigin => (Kind::Json, spring(status, &self.to_string(), path, wall_ms)),
             _ => (Kind::Text, self.to_string()),
         };
-        Reply { status, kind, body: Pieces::one(body.into()) }
+        Reply { status, ..Reply::new(kind, body) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use dyad_config::{Catalog, Contents};
 use dyad_naming::Registry;
 use dyad_naming::Switches;
 use dyad_naming::ports::{Ephemeral, Members, Propose};
@@ -25,6 +26,10 @@ pub struct AppState {
     /// The CP core.
     pub propose: Arc<dyn Propose>,
     pub members: Arc<dyn Members>,
+    /// The configurations as applied on this member.
+    pub configs: Arc<Catalog>,
+    /// The contents that are not in `configs`.
+    pub contents: Arc<dyn Contents>,
     /// The subscriptions of this member.
     pub push: Arc<Push>,
     /// The clients of the SDK port.

@@ -22,6 +22,7 @@ use dyad_api::{
     AppState, Bounds, Clock, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Limits,
     Push, PushMetrics,
 };
+use dyad_config::{Catalog, ContentError, ContentRow, Contents, Revision};
 use dyad_naming::cp::{CpCommand, CpReply, CpState, Stamp};
 use dyad_naming::ports::{
     BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError, Leader, MemberView, Members, Propose,
@@ -124,12 +125,28 @@ impl Ephemeral for LocalEphemeral {
     }
 }
 
+/// The rows of the content store, in memory and encoded, as a store has them.
+#[derive(Debug, Default)]
+pub struct LocalContents {
+    pub rows: Mutex<HashMap<Revision, Vec<u8>>>,
+}
+
+impl Contents for LocalContents {
+    fn read(&self, revision: Revision) -> Result<ContentRow, ContentError> {
+        let rows = self.rows.lock();
+        let bytes = rows.get(&revision).ok_or(ContentError::Gone(revision))?;
+        ContentRow::decode(revision, bytes).map_err(|bad| ContentError::Damaged(bad.0))
+    }
+}
+
 /// The CP core of a lone member: every proposal is applied at once.
 #[derive(Debug)]
 pub struct LocalPropose {
     pub registry: Arc<Registry>,
     pub clock: Arc<ManualClock>,
     pub switches: Arc<ArcSwap<Switches>>,
+    pub configs: Arc<Catalog>,
+    pub contents: Arc<LocalContents>,
     pub state: Mutex<(CpState, u64)>,
     /// What every proposal answers, when a test wants an error; the leader is unknown then.
     pub refuse: Mutex<Option<ProposeError>>,
@@ -152,6 +169,9 @@ impl Propose for LocalPropose {
             let (reply, changes) =
                 state.apply(&command, Stamp { now_ms: self.clock.wall_ms(), index: *index });
             self.registry.apply_cp(state, &changes, self.clock.now());
+            let put = changes.config.contents_put.iter().map(|(revision, row)| (*revision, row.encode()));
+            self.contents.rows.lock().extend(put);
+            self.configs.applied(state.config(), &changes.config);
             self.switches.store(state.switches().clone());
             Ok(reply)
         })
@@ -217,10 +237,13 @@ impl Server {
             ended: Mutex::default(),
             probed: Mutex::default(),
         });
+        let (configs, contents) = (Arc::<Catalog>::default(), Arc::<LocalContents>::default());
         let propose = Arc::new(LocalPropose {
             registry: registry.clone(),
             clock: clock.clone(),
             switches: switches.clone(),
+            configs: configs.clone(),
+            contents: contents.clone(),
             state: Mutex::default(),
             refuse: Mutex::default(),
             reply: Mutex::default(),
@@ -237,6 +260,8 @@ impl Server {
             ephemeral: ephemeral.clone(),
             propose: propose.clone(),
             members: Arc::new(OneMember),
+            configs,
+            contents,
             push,
             connections,
             switches,
