@@ -78,6 +78,8 @@ pub enum ApiError {
         "the write was applied with an answer this build does not know; is a newer member in the cluster?"
     )]
     UnknownReply,
+    #[error("the server stops now")]
+    Stopping,
     /// 500 of `readiness`.
     #[error("{0} not in readiness")]
     NotReady(&'static str),
@@ -137,7 +139,7 @@ impl ApiError {
             ApiError::NoSuchApi { .. } => StatusCode::NOT_IMPLEMENTED,
             ApiError::Propose(ProposeError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             // "Try again, here or elsewhere": SDKs go to the next member on it.
-            ApiError::Propose(_) | ApiError::Ephemeral(_) | ApiError::NoLeader => {
+            ApiError::Propose(_) | ApiError::Ephemeral(_) | ApiError::NoLeader | ApiError::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }

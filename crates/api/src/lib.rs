@@ -30,6 +30,7 @@ pub mod time;
 
 mod beat;
 mod cluster;
+mod config;
 mod delegate;
 mod dispatch;
 mod health;

@@ -64,6 +64,8 @@ pub struct Bounds {
     pub per_service: usize,
     /// Entries of one page of a listing. Default 10,000.
     pub page: usize,
+    /// Enforce the quotas of configurations (`isCapacityLimitCheck`). Default false.
+    pub config_quotas: bool,
 }
 
 impl Default for Bounds {
@@ -73,6 +75,7 @@ impl Default for Bounds {
             services: SERVICES_MAX,
             per_service: INSTANCES_PER_SERVICE_MAX,
             page: PAGE_MAX,
+            config_quotas: false,
         }
     }
 }
