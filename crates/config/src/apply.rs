@@ -197,6 +197,7 @@ impl Write<'_> {
     fn set_capacity(&mut self, scope: &Scope, change: &CapacityChange) -> ConfigReply {
         let changed = self.state.capacity(scope).changed(change, self.stamp.now_ms);
         self.state.capacity.insert(scope.clone(), changed);
+        self.changes.listings = true;
         ConfigReply::done(self.revision(0))
     }
 
@@ -213,6 +214,7 @@ impl Write<'_> {
                 due.push(key.clone());
             }
         }
+        self.changes.listings |= !due.is_empty();
         let mut dropped = 0;
         for key in due {
             if dropped >= PRUNE_DROPS_MAX {

@@ -247,6 +247,8 @@ pub struct ConfigChanges {
     pub contents_dropped: Vec<Revision>,
     /// The list of namespaces changed.
     pub namespaces: bool,
+    /// Limits were set, or histories shortened: what listings show, and no listener waits for.
+    pub listings: bool,
 }
 
 /// A configuration after a change, for listeners: they compare [`ConfigItem::answer`] for their own labels.
