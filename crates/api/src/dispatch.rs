@@ -29,6 +29,9 @@ const NAMING: &str = "/nacos/v1/ns/";
 /// In the path of every route that contents are sent to.
 const CONFIG: &str = "/cs/";
 
+/// Where Nacos 3 has what its console asks for.
+const CONSOLE: &str = "/v3/console/";
+
 /// A body: a form, or anything else, which most routes ignore as the servlet API does.
 #[derive(Debug, Default)]
 struct Sent {
@@ -185,6 +188,10 @@ fn router(shared: &Arc<Shared>) -> Router {
         };
         let filter =
             MethodFilter::try_from(route.method.clone()).expect("the table has standard methods only");
+        // Nacos 3 serves its console without the context path.
+        if let Some(path) = route.path.strip_prefix("/nacos").filter(|path| path.starts_with(CONSOLE)) {
+            router = router.route(path, on(filter, handler.clone()));
+        }
         router = router
             .route(route.path, on(filter, handler.clone()))
             .route(&format!("{}/", route.path), on(filter, handler));

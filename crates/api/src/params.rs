@@ -120,6 +120,8 @@ keys! {
     Consistent = "consistent",
     From = "from",
     To = "to",
+    ListeningConfigs = "Listening-Configs",
+    All = "all",
 }
 
 /// Longest name of a parameter.

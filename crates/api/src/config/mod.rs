@@ -2,6 +2,7 @@
 //! fails; `http` has the routes.
 
 pub(crate) mod fault;
+pub(crate) mod http;
 pub(crate) mod read;
 pub(crate) mod request;
 pub(crate) mod write;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dyad_config::{ConfigItem, ContentRow, ReaderLabels, Release, Revision};
-use dyad_types::ConfigKey;
+use dyad_config::{
+    Answer, ConfigItem, ConfigType, ContentError, ContentRow, ReaderLabels, Release, Revision,
+};
 
 use super::fault::Fault;
 use super::write::blocking;
@@ -40,6 +41,15 @@ impl Answered {
         }
     }
 
+    /// The declared type. A gray release without one of its own has that of the formal release, as in Nacos.
+    pub(crate) fn kind(&self) -> ConfigType {
+        let own = self.release().map_or(ConfigType::Text, |release| release.kind);
+        match self.item.formal() {
+            Some(formal) if own == ConfigType::Text => formal.kind,
+            _ => own,
+        }
+    }
+
     /// The gray release's name and the expression of its rule.
     pub(crate) fn gray(&self) -> Option<(&str, &str)> {
         let gray = self.item.grays().get(self.gray?)?;
@@ -47,13 +57,12 @@ impl Answered {
     }
 }
 
-/// Which release this reader gets; `None` is 404. A look-up without lock.
-pub(crate) fn answer(app: &AppState, key: &ConfigKey, reader: &ReaderLabels<'_>) -> Option<Answered> {
-    let item = app.configs.item(key)?;
+/// Which release of a configuration this reader gets; `None` is 404.
+pub(crate) fn answer(item: Arc<ConfigItem>, reader: &ReaderLabels<'_>) -> Option<Answered> {
     let gray = match item.answer(reader) {
-        dyad_config::Answer::Formal(_) => None,
-        dyad_config::Answer::Gray(gray) => Some(item.grays().iter().position(|g| std::ptr::eq(g, gray))?),
-        dyad_config::Answer::Absent => return None,
+        Answer::Formal(_) => None,
+        Answer::Gray(gray) => Some(item.grays().iter().position(|g| std::ptr::eq(g, gray))?),
+        Answer::Absent => return None,
     };
     Some(Answered { item, gray })
 }
@@ -75,7 +84,7 @@ pub(crate) async fn content(app: &Arc<AppState>, release: &Release) -> Result<Ar
 /// The row is of a removal, which no release refers to.
 pub(crate) fn stored(row: ContentRow) -> Result<Arc<str>, Fault> {
     let revision = row.revision;
-    let damaged = || dyad_config::ContentError::Damaged(format!("row {revision} has no content")).into();
+    let damaged = || ContentError::Damaged(format!("row {revision} has no content")).into();
     row.content.map(|content| Arc::clone(content.text())).ok_or_else(damaged)
 }
 

@@ -56,11 +56,14 @@ pub(crate) struct GrayFields<'a> {
     pub(crate) priority: i32,
 }
 
+/// A gray release's name and rule.
+type Named = (Box<str>, Arc<GrayRule>);
+
 /// A publish that may be proposed.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     key: ConfigKey,
-    gray: Option<(Box<str>, Arc<GrayRule>)>,
+    gray: Option<Named>,
     cas: Option<Md5>,
     /// The content is separate, since its md5 is still to be taken.
     draft: Draft,
@@ -128,7 +131,7 @@ pub(crate) fn prepare(fields: &Fields<'_>, tenant_name: &'static str) -> Result<
 }
 
 /// The gray release that a publish is for: by name, else by addresses, else by tag.
-fn gray(fields: &Fields<'_>) -> Result<Option<(Box<str>, Arc<GrayRule>)>, Fault> {
+fn gray(fields: &Fields<'_>) -> Result<Option<Named>, Fault> {
     let present = |text: Option<&'_ str>| text.is_some_and(|text| !text.trim().is_empty());
     let (name, rule) = if let Some(gray) = fields.gray {
         (gray.name.to_owned(), named_rule(&gray)?)
