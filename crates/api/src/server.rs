@@ -52,7 +52,7 @@ pub struct Limits {
     pub body_read: Duration,
     /// Time that a connection may rest between two requests. Default 75 s: longer than any client polls.
     pub idle: Duration,
-    /// Open connections; more are closed at once. Default 4,096.
+    /// Open connections; more are closed at once. Default 16,384: each client of 1.x that listens to configurations holds one.
     pub connections: usize,
     /// Time for requests under way when the server stops. Default 5 s.
     pub drain: Duration,
@@ -68,7 +68,7 @@ impl Default for Limits {
             head_read: Duration::from_secs(10),
             body_read: Duration::from_secs(30),
             idle: Duration::from_secs(75),
-            connections: 4_096,
+            connections: 16_384,
             drain: Duration::from_secs(5),
         }
     }
@@ -121,6 +121,7 @@ pub async fn serve(
         }
     }
     drop(listener);
+    app.listeners.release();
     stop.send_replace(true);
     let deadline = Instant::now() + limits.drain;
     while !connections.is_empty() {

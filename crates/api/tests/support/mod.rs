@@ -303,9 +303,17 @@ impl Server {
             http_metrics,
             prometheus: Arc::new(prometheus),
         });
+        let (addr, grpc, stop, thread) = Server::serve(app.clone(), limits);
+        Server { addr, grpc, app, clock, ephemeral, propose, stop: Some(stop), stopped: Some(thread) }
+    }
+
+    /// Serves until what it gives is dropped.
+    fn serve(
+        served: Arc<AppState>,
+        limits: Limits,
+    ) -> (SocketAddr, SocketAddr, oneshot::Sender<()>, std::thread::JoinHandle<Drained>) {
         let (stop, stopped) = oneshot::channel();
         let (bound, addr) = std::sync::mpsc::channel();
-        let served = app.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -326,7 +334,7 @@ impl Server {
             })
         });
         let (addr, grpc) = addr.recv().unwrap();
-        Server { addr, grpc, app, clock, ephemeral, propose, stop: Some(stop), stopped: Some(thread) }
+        (addr, grpc, stop, thread)
     }
 
     pub fn clock_now(&self) -> Millis {
@@ -366,6 +374,17 @@ impl Server {
 
     pub fn get(&self, target: &str) -> Answer {
         self.send("GET", target, &[], b"")
+    }
+
+    /// The body of an answer that is no text.
+    pub fn get_bytes(&self, target: &str) -> Vec<u8> {
+        let mut stream = self.connect();
+        let head = format!("GET {target} HTTP/1.1\r\nConnection: close\r\nHost: {}\r\n\r\n", self.addr);
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        bytes.split_off(end + 4)
     }
 
     /// A request below `/nacos/v1/ns` with everything in the query.
