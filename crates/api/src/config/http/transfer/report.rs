@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dyad_config::limits::BATCH_MAX;
 use dyad_config::{Change, ConfigReply, Draft, Import, ImportPolicy, ItemOutcome, Source};
+use dyad_naming::ports::ProposeError;
 use dyad_types::ConfigKey;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -84,7 +85,7 @@ pub(super) struct Job {
 #[derive(Debug, Default)]
 struct Report {
     done: usize,
-    /// By their reason: failed, skipped, and those of a command whose outcome is unknown.
+    /// Not written: refused; present, or after the end; and those of a command whose outcome is unknown.
     failed: Vec<Value>,
     skipped: Vec<Value>,
     unknown: Vec<Value>,
@@ -119,8 +120,8 @@ pub(super) async fn run(app: &Arc<AppState>, job: Job, generation: Generation) -
                 stopped = Some(Fault::NoNamespace(keys.first().map_or("", ConfigKey::namespace).to_owned()));
             }
             Ok(_) => return Err(ApiError::UnknownReply.into()),
-            // What was refused before it was sent is not applied; after anything else it may be.
-            Err(fault @ Fault::Limit(_)) => {
+            // What was refused is not applied; after anything else it may be.
+            Err(fault) if is_refused(&fault) => {
                 report.failed.extend(keys.iter().map(named));
                 stopped = Some(fault);
             }
@@ -131,6 +132,17 @@ pub(super) async fn run(app: &Arc<AppState>, job: Job, generation: Generation) -
         }
     }
     Ok(report.reply(generation, clone, &unrecognized, stopped.as_ref()))
+}
+
+/// Is it certain that the command was not applied?
+fn is_refused(fault: &Fault) -> bool {
+    use ProposeError::{Busy, NoLeader, TooLarge};
+    let refused = |error: &ProposeError| matches!(error, NoLeader(_) | Busy(_) | TooLarge { .. });
+    match fault {
+        Fault::Limit(_) => true,
+        Fault::Api(ApiError::Propose(error)) => refused(error),
+        _ => false,
+    }
 }
 
 /// Cuts the items into commands of bounded number and size.
