@@ -15,17 +15,17 @@ STEPS = {
         "connect", "register", "query", "service-list", "subscribe", "push", "update", "deregister", "client-death", "empty",
         "unsubscribe", "persistent", "batch", "clusters", "namespace", "fuzzy-watch", "lock", "config-connect",
         "config-get-missing", "config-publish", "config-get", "config-listen", "config-cas", "config-remove",
-        "config-namespace", "restart",
+        "config-namespace", "restart", "config-restart",
     ],
-    "cluster": ["cluster-register", "cluster-push", "death-1", "death-2", "death-3", "cluster-deregister"],
+    "cluster": [
+        "cluster-register", "cluster-push", "cluster-config", "death-1", "config-death-1", "death-2", "config-death-2",
+        "death-3", "config-death-3", "cluster-deregister",
+    ],
     "machinery": ["rotation", "beat-pace", "re-register", "udp-push", "udp-lost-ack", "udp-gzip", "polling", "udp-acked", "disk-cache"],
 }
 
 # Steps that the server does not serve yet: they are neither run nor judged.
-LATER = {
-    **{step: "configuration is not served yet" for step in STEPS["standalone"] if step.startswith("config-")},
-    "lock": "locks are not served yet",
-}
+LATER = {"lock": "locks are not served yet"}
 
 GRPC_HAS_NONE = {step: "HTTP clients alone do this" for step in STEPS["machinery"]}
 
