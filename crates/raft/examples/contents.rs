@@ -2,9 +2,9 @@
 //! of an instance's registration. `cargo run --release -p dyad-raft --example contents -- [CONFIGS] [BYTES] [VERSIONS]`,
 //! by default 100,000 of 1,024 bytes with 10 versions each; it takes some minutes and two gigabytes of disk.
 #![allow(clippy::unwrap_used, reason = "a measurement may panic")]
+#![allow(clippy::print_stdout, reason = "a program for people")]
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -116,8 +116,9 @@ fn disk_mib(dir: &Path) -> u64 {
 }
 
 fn say(what: &str, dir: &Path) {
-    let stores = ["raft", "contents", "snapshots"].map(|store| format!("{store} {}", disk_mib(&dir.join(store))));
-    writeln!(io::stdout(), "{what}: {} MiB resident; MiB on disk: {}", rss_mib(), stores.join(", ")).unwrap();
+    let stores =
+        ["raft", "contents", "snapshots"].map(|store| format!("{store} {}", disk_mib(&dir.join(store))));
+    println!("{what}: {} MiB resident; MiB on disk: {}", rss_mib(), stores.join(", "));
 }
 
 #[tokio::main]
@@ -129,8 +130,8 @@ async fn main() {
     let dir = dir.path();
     let (handle, readers) = start(dir).await;
     say("empty", dir);
-    for [p50, p99] in latency(&handle, bytes).await {
-        writeln!(io::stdout(), "p50 {p50} us, p99 {p99} us").unwrap();
+    for (what, [p50, p99]) in ["publish", "register"].into_iter().zip(latency(&handle, bytes).await) {
+        println!("{what}: p50 {p50} us, p99 {p99} us");
     }
     let begun = Instant::now();
     fill(&handle, configs, versions, bytes).await;

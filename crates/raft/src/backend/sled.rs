@@ -36,7 +36,9 @@ impl SledBackend {
 
 /// The first key above the record at `index` and its parts; none at the end of all numbers.
 fn above(index: u64) -> std::ops::Bound<[u8; KEY_LEN]> {
-    index.checked_add(1).map_or(std::ops::Bound::Unbounded, |next| std::ops::Bound::Excluded(next.to_be_bytes()))
+    index
+        .checked_add(1)
+        .map_or(std::ops::Bound::Unbounded, |next| std::ops::Bound::Excluded(next.to_be_bytes()))
 }
 
 impl LogBackend for SledBackend {

@@ -6,6 +6,7 @@
 //! nobody needs are removed after a snapshot without them was declared, so that no crash meets a snapshot whose rows are
 //! gone.
 
+mod audit;
 mod reader;
 mod writer;
 
@@ -17,6 +18,9 @@ use dyad_config::{ConfigState, ContentRow, Revision};
 use dyad_naming::cp::CpState;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
+
+use audit::Audit;
+pub(crate) use audit::Since;
 
 use crate::backend::ContentBackend;
 use crate::error::{Fatal, FatalSlot, StartError};
@@ -54,6 +58,7 @@ struct Shared {
     work: Condvar,
     /// Apply's, when rows were written.
     room: Notify,
+    audit: Mutex<Audit>,
     fatal: FatalSlot,
 }
 
@@ -95,6 +100,7 @@ impl ContentStore {
             staged: Mutex::default(),
             work: Condvar::new(),
             room: Notify::new(),
+            audit: Mutex::default(),
             fatal,
         });
         writer::spawn(Arc::clone(&shared))?;
@@ -112,7 +118,7 @@ impl ContentStore {
         let io = |source| StartError::Io { file: file.clone(), source };
         let store = ContentStore::open(backend, fatal).map_err(io)?;
         if let Some(state) = snapshot {
-            let missing = store.compare(state.config(), None).map_err(io)?.missing;
+            let missing = store.compare(state.config(), None, Since::default()).map_err(io)?.missing;
             if let Some(first) = missing.first() {
                 return Err(store.missing(*first, missing.len()).into());
             }
@@ -153,6 +159,16 @@ impl ContentStore {
         self.shared.work.notify_one();
     }
 
+    /// Rows that the state does not rely on any more, as of the entry that is being applied.
+    pub(crate) fn dropped(&self, revisions: &[Revision]) {
+        self.shared.audit.lock().dropped(revisions.iter().map(|revision| revision.0));
+    }
+
+    /// To be called when the state of a snapshot is taken, and before further entries are applied.
+    pub(crate) fn since(&self) -> Since {
+        self.shared.audit.lock().take()
+    }
+
     /// The row, staged or stored. May read the disk.
     fn get(&self, revision: Revision) -> Result<Option<ContentRow>, String> {
         let staged = self.shared.staged.lock().rows.get(&revision.0).cloned();
@@ -166,12 +182,17 @@ impl ContentStore {
         row.map_err(|e| format!("{}: {e}", self.file()))
     }
 
-    /// Makes all rows up to the log index durable and compares them with those that the state relies on. `Err` also when one
-    /// is missing: the snapshot must not be declared.
-    pub(crate) async fn settle(&self, state: &ConfigState, upto: Option<u64>) -> io::Result<Vec<u64>> {
+    /// Makes all rows up to the log index durable and compares them with those that the state relies on; answers those that
+    /// it does not need. `Err` also when one is missing: the snapshot must not be declared.
+    pub(crate) async fn settle(
+        &self,
+        state: &ConfigState,
+        upto: Option<u64>,
+        since: Since,
+    ) -> io::Result<Vec<u64>> {
         self.sync().await?;
         let (store, state) = (self.clone(), state.clone());
-        let compared = tokio::task::spawn_blocking(move || store.compare(&state, upto));
+        let compared = tokio::task::spawn_blocking(move || store.compare(&state, upto, since));
         let Difference { missing, extra } = compared.await.map_err(io::Error::other)??;
         match missing.first() {
             None => Ok(extra),
@@ -193,14 +214,23 @@ impl ContentStore {
         }
     }
 
-    /// Looks which rows are there: the state's, and up to the log index also those that it does not need. Reads the disk.
-    pub(crate) fn compare(&self, state: &ConfigState, upto: Option<u64>) -> io::Result<Difference> {
-        let mut needed: Vec<u64> = state.revisions().map(|revision| revision.0).collect();
+    /// Looks which rows are there: of those the state relies on, and up to the log index also those that it does not need.
+    /// Reads the disk.
+    pub(crate) fn compare(
+        &self,
+        state: &ConfigState,
+        upto: Option<u64>,
+        since: Since,
+    ) -> io::Result<Difference> {
+        let Since { known, dropped } = since;
+        let mut needed: Vec<u64> =
+            state.revisions().map(|revision| revision.0).filter(|revision| *revision >= known).collect();
         needed.sort_unstable();
-        let end = upto.map_or(0, |index| Revision::new(index.saturating_add(1), 0).0);
+        let end = above(upto);
         let mut needed = needed.into_iter().peekable();
-        let mut difference = Difference { missing: Vec::new(), extra: Vec::new() };
-        let mut from = 0;
+        let extra = dropped.into_iter().filter(|revision| *revision < known).collect();
+        let mut difference = Difference { missing: Vec::new(), extra };
+        let mut from = known;
         loop {
             let stored = self.shared.backend.list(from, LIST_CHUNK)?;
             for &revision in &stored {
@@ -220,11 +250,12 @@ impl ContentStore {
         Ok(difference)
     }
 
-    /// Removes rows that no declared snapshot and no later state relies on.
-    pub(crate) async fn remove(&self, revisions: Vec<u64>) -> io::Result<()> {
-        for chunk in revisions.chunks(REMOVE_CHUNK) {
+    /// The snapshot up to this index is declared: removes rows that neither it nor a later state relies on.
+    pub(crate) async fn remove(&self, extra: Vec<u64>, upto: Option<u64>) -> io::Result<()> {
+        for chunk in extra.chunks(REMOVE_CHUNK) {
             self.job(Work::Remove(chunk.to_vec())).await?;
         }
+        self.shared.audit.lock().settled(above(upto));
         Ok(())
     }
 
@@ -248,7 +279,11 @@ impl ContentStore {
     }
 
     /// Encoded rows for another member, as many of the first as fit into `max_bytes` but at least one. May read the disk.
-    pub(crate) fn encoded(&self, revisions: &[u64], max_bytes: usize) -> Result<Vec<bytes::Bytes>, NotServed> {
+    pub(crate) fn encoded(
+        &self,
+        revisions: &[u64],
+        max_bytes: usize,
+    ) -> Result<Vec<bytes::Bytes>, NotServed> {
         let mut rows = Vec::new();
         let mut bytes = 0;
         for &revision in revisions {
@@ -275,6 +310,11 @@ impl ContentStore {
 pub(crate) enum NotServed {
     Unknown(u64),
     Damaged(String),
+}
+
+/// The first revision above the log index.
+fn above(index: Option<u64>) -> u64 {
+    index.map_or(0, |index| Revision::new(index.saturating_add(1), 0).0)
 }
 
 fn cost(row: &ContentRow) -> usize {

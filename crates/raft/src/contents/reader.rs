@@ -34,7 +34,9 @@ impl Reader {
         let mut told = self.told.lock();
         if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             *told = Some(Instant::now());
-            tracing::error!("the store of contents is damaged: {what}; `dyad recover --discard` sets it aside");
+            tracing::error!(
+                "the store of contents is damaged: {what}; `dyad recover --discard` sets it aside"
+            );
         }
         ContentError::Damaged(what)
     }

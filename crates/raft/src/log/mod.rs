@@ -113,16 +113,23 @@ impl LogStore {
             (from, to, first, tail)
         };
         let mut entries = Vec::new();
+        let mut bytes = 0;
         if from < first_cached {
             let backend = Arc::clone(&self.backend);
             let cold = tokio::task::spawn_blocking(move || backend.range(from, first_cached, max_bytes));
-            for (index, bytes) in cold.await.map_err(io::Error::other)?? {
-                entries.push(self.decode(index, &bytes)?);
+            for (index, record) in cold.await.map_err(io::Error::other)?? {
+                bytes += record.len();
+                entries.push(self.decode(index, &record)?);
             }
         }
         let cut = entries.last().is_some_and(|e| e.log_id.index + 1 < first_cached);
         if !cut {
-            entries.extend(tail);
+            // The bound is for both together: a message holds one entry above it, not two.
+            entries.extend(tail.into_iter().take_while(|entry| {
+                let room = bytes < max_bytes;
+                bytes += cache::cost(entry);
+                room
+            }));
         }
         self.check_whole(&entries, from, to, max_bytes)?;
         Ok(entries)

@@ -16,7 +16,7 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
 use crate::backend::MetaKey;
-use crate::contents::ContentStore;
+use crate::contents::{ContentStore, Since};
 use crate::error::{Fatal, FatalSlot};
 use crate::log::LogStore;
 use crate::record;
@@ -137,6 +137,9 @@ impl StateMachine {
             if !rows.is_empty() {
                 contents.stage(rows);
             }
+            if !changes.config.contents_dropped.is_empty() {
+                contents.dropped(&changes.config.contents_dropped);
+            }
             let state = RwLockWriteGuard::downgrade(state);
             self.sink.applied(&state, &changes);
             (reply, state.cluster_id())
@@ -166,6 +169,7 @@ impl StateMachine {
             header: Header { cluster_id: state.cluster_id(), meta },
             state,
             snapshots: Arc::clone(&self.snapshots),
+            since: self.stores.contents.since(),
             contents: self.stores.contents.clone(),
             fatal: self.fatal.clone(),
         }
@@ -240,7 +244,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         })?;
         self.check_cluster(&loaded.header)?;
         let contents = self.stores.contents.clone();
-        let extra = contents.settle(loaded.state.config(), index_of(meta.last_log_id.as_ref())).await?;
+        let upto = index_of(meta.last_log_id.as_ref());
+        // All rows are looked at: this state does not come from the one before.
+        drop(contents.since());
+        let extra = contents.settle(loaded.state.config(), upto, Since::default()).await?;
         let published = self.snapshots.publish(&file.path, meta.clone(), loaded.sha256).await;
         published.inspect_err(|e| self.snapshots.report(&self.fatal, e))?;
         let cluster_id = loaded.state.cluster_id();
@@ -255,7 +262,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.learn_cluster_id(cluster_id).await?;
         self.wake();
         // Not awaited: apply goes on. A failure is in the fatal slot, and at a stop the next snapshot does it.
-        tokio::spawn(async move { contents.remove(extra).await });
+        tokio::spawn(async move { contents.remove(extra, upto).await });
         Ok(())
     }
 
@@ -270,6 +277,7 @@ pub(crate) struct Builder {
     state: CpState,
     snapshots: Arc<SnapshotDir>,
     contents: ContentStore,
+    since: Since,
     fatal: FatalSlot,
 }
 
@@ -280,10 +288,11 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     /// purges the log only after this has returned.
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let upto = index_of(self.header.meta.last_log_id.as_ref());
-        let extra = self.contents.settle(self.state.config(), upto).await?;
+        let since = std::mem::take(&mut self.since);
+        let extra = self.contents.settle(self.state.config(), upto, since).await?;
         let built = self.snapshots.build(self.header.clone(), self.state.clone()).await;
         let snapshot = built.inspect_err(|e| self.snapshots.report(&self.fatal, e))?;
-        self.contents.remove(extra).await?;
+        self.contents.remove(extra, upto).await?;
         Ok(snapshot)
     }
 }

@@ -12,7 +12,7 @@ use dyad_proto::raft as pb;
 use tonic::Status;
 
 use super::snapshot::{Received, blocking};
-use crate::contents::NotServed;
+use crate::contents::{NotServed, Since};
 use crate::handle::Inner;
 use crate::types::{Node, index_of};
 
@@ -29,18 +29,21 @@ impl Inner {
         let upto = index_of(received.snapshot.meta.last_log_id.as_ref());
         let (store, config) = (self.contents.clone(), received.state.config().clone());
         // What is staged counts as absent, and is fetched again with the same bytes: rare, and harmless.
-        let compared = blocking(move || store.compare(&config, upto)).await?;
-        let mut missing = compared.map_err(|e| Status::internal(format!("{}: {e}", self.contents.file())))?.missing;
+        let compared = blocking(move || store.compare(&config, upto, Since::default())).await?;
+        let mut missing =
+            compared.map_err(|e| Status::internal(format!("{}: {e}", self.contents.file())))?.missing;
         if missing.is_empty() {
             return Ok(());
         }
         tracing::info!("fetching {} contents that the snapshot relies on", missing.len());
-        let mut error = Status::unavailable("no member is known that could have the contents of the snapshot");
+        let mut error =
+            Status::unavailable("no member is known that could have the contents of the snapshot");
         for (member, node) in self.sources(received) {
             match self.fetch_from(member, &node, &mut missing).await {
                 Ok(()) => return self.contents.sync().await.map_err(|e| Status::internal(e.to_string())),
                 Err(status) => {
-                    let what = format!("{} contents from {}: {}", missing.len(), node.address, status.message());
+                    let what =
+                        format!("{} contents from {}: {}", missing.len(), node.address, status.message());
                     tracing::warn!("did not get {what}");
                     error = Status::new(status.code(), what);
                 }
@@ -65,8 +68,7 @@ impl Inner {
         let mut client = self.peers.own_client(&node.cluster_address);
         while !missing.is_empty() {
             let asked = &missing[..missing.len().min(ASK_MAX)];
-            let request =
-                pb::ContentsRequest { head: Some(self.me.head(member)), revisions: asked.to_vec() };
+            let request = pb::ContentsRequest { head: Some(self.me.head(member)), revisions: asked.to_vec() };
             let reply = tokio::time::timeout(REPLY_DEADLINE, client.contents(request)).await;
             let reply = reply.map_err(|_| Status::deadline_exceeded("no answer in time"))??.into_inner();
             if reply.rows.is_empty() || reply.rows.len() > asked.len() {
@@ -74,7 +76,8 @@ impl Inner {
             }
             let mut rows = Vec::with_capacity(reply.rows.len());
             for (revision, bytes) in asked.iter().copied().map(Revision).zip(&reply.rows) {
-                let row = ContentRow::decode(revision, bytes).map_err(|e| Status::data_loss(e.to_string()))?;
+                let row =
+                    ContentRow::decode(revision, bytes).map_err(|e| Status::data_loss(e.to_string()))?;
                 rows.push((revision, row));
             }
             let got = rows.len();

@@ -188,6 +188,8 @@ async fn next(parts: &mut Streaming<pb::SnapshotPart>) -> Result<Option<pb::snap
     }
 }
 
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Status::internal(e.to_string()))
 }

@@ -30,7 +30,8 @@ fn bytes(len: usize, seed: usize) -> Bytes {
 
 /// Rows of every number of parts, whole and begun.
 fn rows() -> Vec<(u64, Bytes)> {
-    let lengths = [0, 1, PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1, 40 * PART + 7, 900 * PART];
+    let lengths =
+        [0, 1, PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1, 40 * PART + 7, 900 * PART];
     lengths.into_iter().enumerate().map(|(n, len)| (n as u64 * 1024, bytes(len, n))).collect()
 }
 
@@ -116,11 +117,16 @@ fn large_log_records_come_back_whole() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("raft");
     let backend = SledBackend::open(&path).unwrap();
-    let records: Vec<(u64, Bytes)> = (0..rows().len() as u64).zip(rows().into_iter().map(|(_, row)| row)).collect();
+    let records: Vec<(u64, Bytes)> =
+        (0..rows().len() as u64).zip(rows().into_iter().map(|(_, row)| row)).collect();
     backend.append(&records).unwrap();
     assert_eq!(backend.range(0, u64::MAX, usize::MAX).unwrap(), records);
     assert_eq!(backend.range(3, 6, usize::MAX).unwrap(), records[3..6]);
-    assert_eq!(backend.range(2, 9, 3 * PART).unwrap(), records[2..5], "it ends with the record that reaches the limit");
+    assert_eq!(
+        backend.range(2, 9, 3 * PART).unwrap(),
+        records[2..5],
+        "it ends with the record that reaches the limit"
+    );
     backend.truncate_from(9).unwrap();
     while backend.purge_to(5, 2).unwrap() {}
     assert_eq!(backend.range(0, u64::MAX, usize::MAX).unwrap(), records[6..9]);
@@ -187,7 +193,27 @@ async fn rows_are_there_when_the_entry_is_applied_and_after_a_snapshot_only_the_
     let needed: Vec<u64> = (10..20).map(|index| Revision::new(index, 0).0).collect();
     assert_eq!(disk.list(0, usize::MAX).unwrap(), needed);
     assert_eq!(reader.read(old), Err(ContentError::Gone(old)));
-    assert_eq!(disk.crashed().list(0, usize::MAX).unwrap().len(), 20, "what was removed need not be gone for good");
+    assert_eq!(
+        disk.crashed().list(0, usize::MAX).unwrap().len(),
+        20,
+        "what was removed need not be gone for good"
+    );
+    // The next snapshot looks only at what came since, and at what was dropped.
+    for index in 21..26 {
+        apply(&mut machine, &[entry(index, publish(index as usize % 10, "new"))]).await;
+    }
+    let prune = Change::Prune(Prune { until_ms: u64::MAX, keep: 0, from: None });
+    apply(&mut machine, &[entry(26, prune)]).await;
+    let mut builder = machine.try_create_snapshot_builder(true).await.unwrap();
+    apply(&mut machine, &[entry(27, publish(0, "after it was begun"))]).await;
+    builder.build_snapshot().await.unwrap();
+    machine.contents().sync().await.unwrap();
+    let needed: Vec<u64> =
+        [10, 16, 17, 18, 19, 21, 22, 23, 24, 25, 27].map(|index| Revision::new(index, 0).0).to_vec();
+    assert_eq!(disk.list(0, usize::MAX).unwrap(), needed);
+    for revision in config(&machine).revisions() {
+        reader.read(revision).unwrap();
+    }
     log.stop().await;
 }
 
@@ -256,7 +282,10 @@ async fn a_start_without_a_row_of_the_snapshot_is_refused_by_name() {
     let error = open_with(log_disk, disk, dir.path()).err().unwrap();
     assert_eq!(error.exit_code(), 4);
     let text = error.to_string();
-    assert!(text.contains("memory at content row 1024: 2 rows") && text.contains("recover --discard"), "{text}");
+    assert!(
+        text.contains("memory at content row 1024: 2 rows") && text.contains("recover --discard"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -344,7 +373,9 @@ fn golden_keys() {
         .open_tree("rows")
         .unwrap()
         .iter()
-        .map(|item| item.map(|(key, value)| (key.iter().map(|b| format!("{b:02x}")).collect(), value.len())).unwrap())
+        .map(|item| {
+            item.map(|(key, value)| (key.iter().map(|b| format!("{b:02x}")).collect(), value.len())).unwrap()
+        })
         .collect();
     let want = [
         ("690000000000000102", 0),
