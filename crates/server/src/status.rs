@@ -85,7 +85,19 @@ impl ClusterStatus {
     /// The tables of `dyad cluster status`.
     pub fn to_text(&self) -> String {
         let mut text = table(
-            &["ID", "ADDRESS", "STATE", "INC", "ROLE", "TERM", "LAST", "COMMITTED", "APPLIED", "VOTER", "CLIENTS"],
+            &[
+                "ID",
+                "ADDRESS",
+                "STATE",
+                "INC",
+                "ROLE",
+                "TERM",
+                "LAST",
+                "COMMITTED",
+                "APPLIED",
+                "VOTER",
+                "CLIENTS",
+            ],
             self.members.iter().map(|member| member.cells(&self.me)).collect(),
         );
         let equal = word(self.distro.digest_equal);
