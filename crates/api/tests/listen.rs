@@ -536,6 +536,7 @@ async fn it_can_be_seen_who_listens_with_what_and_heard_of_the_last_change() {
         json!({ "code": 0, "message": "success", "data": {
             "queryType": "config",
             "listenersStatus": { "10.9.9.9": one },
+            "total": 1,
             "listeners": [{
                 "namespaceId": "public", "groupName": "G", "dataId": "d", "ip": "10.9.9.9", "md5": one,
                 "means": "grpc", "client": connection, "app": "unknown", "member": "127.0.0.1:8848",

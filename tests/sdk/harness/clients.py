@@ -15,7 +15,7 @@ STEPS = {
         "connect", "register", "query", "service-list", "subscribe", "push", "update", "deregister", "client-death", "empty",
         "unsubscribe", "persistent", "batch", "clusters", "namespace", "fuzzy-watch", "lock", "config-connect",
         "config-get-missing", "config-publish", "config-get", "config-listen", "config-cas", "config-remove",
-        "config-namespace", "restart", "config-restart",
+        "config-namespace", "config-fuzzy-watch", "restart", "config-restart",
     ],
     "cluster": [
         "cluster-register", "cluster-push", "cluster-config", "death-1", "config-death-1", "death-2", "config-death-2",
@@ -152,7 +152,7 @@ def rust(version, absent):
 
 
 NO_BATCH = {"batch": "the SDK has no batch registration"}
-NO_FUZZY = {"fuzzy-watch": "the SDK has no fuzzy watch"}
+NO_FUZZY = {step: "the SDK has no fuzzy watch" for step in ("fuzzy-watch", "config-fuzzy-watch")}
 NO_LOCK = {"lock": "the SDK has no locks"}
 HTTP = NO_BATCH | NO_FUZZY | NO_LOCK
 GRPC = GRPC_HAS_NONE | NO_FUZZY | NO_LOCK

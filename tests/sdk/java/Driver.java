@@ -217,6 +217,8 @@ public final class Driver {
             Steps.check(config[0].getConfig("n-" + CONFIG, GROUP, 3000) == null, "seen in another namespace");
             return took;
         });
+        Class<?>[] types = {ConfigService.class, String.class};
+        Steps.step("config-fuzzy-watch", () -> reflected("config", types, config[0], SERVICE));
     }
 
     /** A configuration whose changes are told. */

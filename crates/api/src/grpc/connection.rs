@@ -169,12 +169,7 @@ impl Connection {
         header_tag: Option<&'a str>,
     ) -> ReaderLabels<'a> {
         let setup = self.setup();
-        ReaderLabels {
-            client_ip: setup.map_or("", |setup| &setup.ip),
-            tag,
-            header_tag,
-            labels: setup.map(|setup| &setup.labels),
-        }
+        ReaderLabels { client_ip: self.ip(), tag, header_tag, labels: setup.map(|setup| &setup.labels) }
     }
 
     /// When the transport was opened.
@@ -213,9 +208,13 @@ impl Listener for Connection {
         item.answer(&self.reader(None, tag.as_deref())).md5()
     }
 
+    fn ip(&self) -> &str {
+        self.setup().map_or("", |setup| &setup.ip)
+    }
+
     fn describe(&self) -> ListenerInfo {
-        let SubscriberInfo { ip, app, .. } = Subscriber::describe(self);
-        ListenerInfo { ip, means: Means::Grpc, client: self.id.to_string(), app }
+        let app = Subscriber::describe(self).app;
+        ListenerInfo { means: Means::Grpc, client: self.id.to_string(), app }
     }
 }
 

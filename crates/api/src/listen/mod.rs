@@ -88,7 +88,6 @@ pub enum Means {
 /// A listener, for listings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerInfo {
-    pub ip: String,
     pub means: Means,
     /// The connection's id, or empty.
     pub client: String,
@@ -101,6 +100,8 @@ pub trait Listener: Send + Sync + fmt::Debug + 'static {
     fn notify(&self, listening: &Arc<Listening>);
     /// The md5 of what this listener reads of the configuration; `None` when no release is for it.
     fn md5(&self, item: &ConfigItem) -> Option<Md5>;
+    /// The client's address, as gray rules see it.
+    fn ip(&self) -> &str;
     fn describe(&self) -> ListenerInfo;
     /// The server stops. For those who wait for nothing else.
     fn release(&self) {}
@@ -295,5 +296,108 @@ impl ConfigWatcher for Listeners {
 impl fmt::Debug for Listeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listeners").field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dyad_config::{Change, ConfigCommand, ConfigState, Draft, Publish, Source};
+    use dyad_types::{Millis, Stamp};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Millis {
+            Millis(0)
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Counts what it is told, by mark.
+    #[derive(Debug, Default)]
+    struct Client(Mutex<Vec<u32>>);
+
+    impl Listener for Client {
+        fn notify(&self, listening: &Arc<Listening>) {
+            self.0.lock().push(listening.mark());
+        }
+
+        fn md5(&self, item: &ConfigItem) -> Option<Md5> {
+            item.formal().map(|release| release.md5)
+        }
+
+        fn ip(&self) -> &str {
+            ""
+        }
+
+        fn describe(&self) -> ListenerInfo {
+            ListenerInfo { means: Means::Grpc, client: String::new(), app: String::new() }
+        }
+    }
+
+    fn key(data_id: &str) -> ConfigKey {
+        ConfigKey::new("", "G", data_id)
+    }
+
+    fn listeners() -> Arc<Listeners> {
+        Listeners::new(Arc::default(), Arc::new(Still), ListenLimits::default(), Arc::default())
+    }
+
+    /// A state with this content of `a`.
+    fn state(content: &str) -> ConfigState {
+        let mut state = ConfigState::default();
+        let publish = Publish { key: key("a"), draft: Draft::text(content), cas: None, enforce: false };
+        let change = Change::Publish(publish);
+        let command = ConfigCommand { request: 0, source: Source::default(), change };
+        state.apply(&command, Stamp { now_ms: 1, index: 1 });
+        state
+    }
+
+    fn work(listeners: &Listeners) {
+        while let Some(topic) = { listeners.ready.lock().pop_front() } {
+            topic.tell(&listeners.catalog);
+        }
+    }
+
+    #[test]
+    fn an_installed_state_is_compared_for_everybody() {
+        let listeners = listeners();
+        let client = Arc::<Client>::default();
+        for (mark, data_id) in ["a", "b"].iter().enumerate() {
+            let listening = listeners.listen(&key(data_id), "", mark as u32, client.clone()).unwrap();
+            assert!(!listening.compare(&listeners.catalog, Reported::Has(None)));
+        }
+        for (content, want) in [("1", vec![0]), ("1", vec![]), ("2", vec![0])] {
+            listeners.catalog.installed(&state(content));
+            listeners.reloaded();
+            work(&listeners);
+            assert_eq!(std::mem::take(&mut *client.0.lock()), want, "{content}");
+        }
+    }
+
+    #[test]
+    fn listeners_come_and_go_in_any_order() {
+        let listeners = listeners();
+        let client = Arc::<Client>::default();
+        let listen = |mark| listeners.listen(&key("a"), "public", mark, client.clone()).unwrap();
+        let mut held: Vec<Arc<Listening>> = (0..100).map(listen).collect();
+        for n in 0..100usize {
+            let gone = held.swap_remove(n * 7 % held.len());
+            listeners.unlisten(&gone);
+            listeners.unlisten(&gone);
+            assert!(gone.is_ended());
+            let mut marks: Vec<u32> = held.iter().map(|listening| listening.mark()).collect();
+            let mut there: Vec<u32> = listeners.listeners(&key("a")).iter().map(|l| l.mark()).collect();
+            marks.sort_unstable();
+            there.sort_unstable();
+            assert_eq!((marks.len() as u64, there), (listeners.count(), marks));
+        }
+        assert!(listeners.topics.iter().all(|shard| shard.read().is_empty()), "no topic is left behind");
     }
 }

@@ -79,13 +79,12 @@ impl Listener for Poll {
         item.answer(&self.asking.labels()).md5()
     }
 
+    fn ip(&self) -> &str {
+        &self.asking.ip
+    }
+
     fn describe(&self) -> ListenerInfo {
-        ListenerInfo {
-            ip: self.asking.ip.to_string(),
-            means: Means::LongPoll,
-            client: String::new(),
-            app: self.asking.app.to_string(),
-        }
+        ListenerInfo { means: Means::LongPoll, client: String::new(), app: self.asking.app.to_string() }
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Listening, Means};
 use crate::ask::{ASKED_MAX, ask_all, others};
 use crate::config::fault::{Fault, Generation};
 use crate::config::request::{config_key, filter, namespace_param, required};
+use crate::config::write::blocking;
 use crate::error::ApiError;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
@@ -128,60 +129,77 @@ fn answer(
         Ok(asked) => asked,
         Err(fault) => return Step::Done(generation.answer(Err(fault))),
     };
-    let mut rows = here(app, &asked);
-    let others = others(app);
     let alone = form == Form::Sample || !params.get(Key::Aggregation).is_none_or(parse_boolean);
-    if alone || others.is_empty() {
-        return Step::Done(reply(form, &asked, rows));
-    }
+    let others = if alone { Vec::new() } else { others(app) };
+    let app = app.clone();
     Step::wait(async move {
-        let answers: Vec<Envelope> = ask_all(&others, &target(&asked)).await;
-        rows.extend(answers.into_iter().flat_map(|envelope| envelope.data.listeners));
-        reply(form, &asked, rows)
+        let target = target(&asked);
+        // A million listeners take a while to go through.
+        let own = blocking(move || (here(&app, &asked), asked));
+        let (own, answers) = tokio::join!(own, ask_all::<Envelope>(&others, &target));
+        let ((mut found, asked), answers) = match own {
+            Ok(own) => (own, answers),
+            Err(fault) => return generation.answer(Err(fault)),
+        };
+        for answer in answers {
+            found.total += answer.data.total;
+            found.rows.extend(answer.data.listeners);
+        }
+        reply(form, &asked, found)
     })
 }
 
-/// The listeners on this member, as many as one member tells another.
-fn here(app: &AppState, asked: &Asked) -> Vec<Row> {
+/// Listeners, and how many there are: of one member at most [`ASKED_MAX`] are shown.
+#[derive(Default)]
+struct Found {
+    total: usize,
+    rows: Vec<Row>,
+}
+
+/// The listeners on this member.
+fn here(app: &AppState, asked: &Asked) -> Found {
     let me = app.members.members().into_iter().find(|member| member.me).map(|member| member.address);
     let me = me.unwrap_or_default();
-    let mut rows = Vec::new();
+    let mut found = Found::default();
     let mut see = |listening: &Arc<Listening>| {
-        if rows.len() < ASKED_MAX {
-            rows.extend(row(listening, asked, &me));
+        if !is_asked(listening, asked) {
+            return;
+        }
+        found.total += 1;
+        if found.rows.len() < ASKED_MAX {
+            found.rows.push(row(listening, &me));
         }
     };
     match asked {
         Asked::Key(key) => app.listeners.listeners(key).iter().for_each(see),
         Asked::Ip { .. } => app.listeners.each(&mut see),
     }
-    rows
+    found
 }
 
-fn row(listening: &Listening, asked: &Asked, me: &str) -> Option<Row> {
-    let key = listening.key();
-    if let Asked::Ip { namespace: Some(namespace), .. } = asked
-        && *namespace != key.namespace()
-    {
-        return None;
+fn is_asked(listening: &Listening, asked: &Asked) -> bool {
+    match asked {
+        Asked::Key(_) => true,
+        Asked::Ip { ip, namespace } => {
+            listening.ip() == ip
+                && namespace.as_ref().is_none_or(|namespace| listening.key().namespace() == namespace)
+        }
     }
-    let info = listening.describe();
-    if let Asked::Ip { ip, .. } = asked
-        && *ip != info.ip
-    {
-        return None;
-    }
+}
+
+fn row(listening: &Listening, me: &str) -> Row {
+    let (key, info) = (listening.key(), listening.describe());
     let told = listening.told();
     let text = |md5: Option<dyad_types::Md5>| md5.map(|md5| md5.to_string()).unwrap_or_default();
     let means = match info.means {
         Means::LongPoll => "longPoll",
         Means::Grpc => "grpc",
     };
-    Some(Row {
+    Row {
         namespace_id: key.namespace().to_owned(),
         group_name: key.group().to_owned(),
         data_id: key.data_id().to_owned(),
-        ip: info.ip,
+        ip: listening.ip().to_owned(),
         md5: text(told.reported),
         means: means.to_owned(),
         client: info.client,
@@ -191,7 +209,7 @@ fn row(listening: &Listening, asked: &Asked, me: &str) -> Option<Row> {
         seen: text(told.seen),
         notified: told.notified_ms,
         acked: told.acked,
-    })
+    }
 }
 
 /// How another member is asked for its own listeners.
@@ -227,6 +245,8 @@ struct Envelope {
 struct V3 {
     query_type: String,
     listeners_status: BTreeMap<String, String>,
+    /// All that there are, shown or not.
+    total: usize,
     listeners: Vec<Row>,
 }
 
@@ -239,7 +259,7 @@ struct V1 {
     lisenters_groupkey_status: BTreeMap<String, String>,
 }
 
-fn reply(form: Form, asked: &Asked, mut rows: Vec<Row>) -> Result<Reply, ApiError> {
+fn reply(form: Form, asked: &Asked, Found { total, mut rows }: Found) -> Result<Reply, ApiError> {
     rows.sort_unstable();
     let name = |row: &Row| match asked {
         Asked::Key(_) => row.ip.clone(),
@@ -257,6 +277,7 @@ fn reply(form: Form, asked: &Asked, mut rows: Vec<Row>) -> Result<Reply, ApiErro
             data: V3 {
                 query_type: if matches!(asked, Asked::Key(_)) { "config" } else { "ip" }.to_owned(),
                 listeners_status: status,
+                total,
                 listeners: rows,
             },
         }),

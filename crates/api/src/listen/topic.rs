@@ -157,6 +157,10 @@ impl Listening {
         *self.told.lock()
     }
 
+    pub fn ip(&self) -> &str {
+        self.listener.ip()
+    }
+
     pub fn describe(&self) -> ListenerInfo {
         self.listener.describe()
     }
