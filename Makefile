@@ -19,7 +19,7 @@ CLIENTS ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check build unit sim mutants sdk test-sdk failover visibility durability linearizability bench rss shim image up down logs
+.PHONY: run test check build unit sim mutants sdk test-sdk test-spring failover visibility durability linearizability bench rss shim image up down logs
 
 run:
 	$(CARGO) run --release -- server
@@ -56,6 +56,10 @@ sdk: build
 # An SDK whose tools (java and mvn, go, node and npm) this machine lacks is left out, and said to be.
 test-sdk: build
 	tests/sdk/run --binary $(RELEASE)/dyad --table $(if $(CLIENTS),$(CLIENTS))
+
+# A Spring Cloud Alibaba application of an old and of the newest release; writes its table of docs/compatibility.md.
+test-spring: build
+	tests/sdk/spring/run --binary $(RELEASE)/dyad --table
 
 failover: build $(if $(COMPOSE),image)
 	$(RELEASE)/failover $(if $(COMPOSE),--compose) --json target/failover$(if $(COMPOSE),-compose).json
