@@ -12,12 +12,14 @@ SEED ?= 1
 PROFILE ?= each
 # Rounds of the durability test and of the benchmark.
 ROUNDS ?=
+# How long the clients of `make linearizability` work.
+SECONDS ?= 300
 # SDKs for `make test-sdk`, such as CLIENTS='java "python 3"'; all when empty.
 CLIENTS ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check build unit sim mutants sdk test-sdk failover visibility durability bench rss shim image up down logs
+.PHONY: run test check build unit sim mutants sdk test-sdk test-spring failover visibility durability linearizability bench rss shim image up down logs
 
 run:
 	$(CARGO) run --release -- server
@@ -43,7 +45,7 @@ sim:
 	$(CARGO) run --profile sim -p dyad-testkit --bin sim -- --profile $(PROFILE) --seed $(SEED) --seeds $(SEEDS) \
 		$(shell test $(SEEDS) -lt 1000 || echo --require-coverage)
 
-mutants: shim
+mutants: shim target/linearizability/run
 	tests/mutants/run
 
 # One official SDK of HTTP and one of gRPC against a server that is started for them; installed below target/sdk.
@@ -55,6 +57,10 @@ sdk: build
 test-sdk: build
 	tests/sdk/run --binary $(RELEASE)/dyad --table $(if $(CLIENTS),$(CLIENTS))
 
+# A Spring Cloud Alibaba application of an old and of the newest release; writes its table of docs/compatibility.md.
+test-spring: build
+	tests/sdk/spring/run --binary $(RELEASE)/dyad --table
+
 failover: build $(if $(COMPOSE),image)
 	$(RELEASE)/failover $(if $(COMPOSE),--compose) --json target/failover$(if $(COMPOSE),-compose).json
 
@@ -63,6 +69,13 @@ visibility: build $(if $(COMPOSE),image)
 
 durability: build shim
 	$(RELEASE)/durability $(if $(ROUNDS),--rounds $(ROUNDS)) --json target/durability.json
+
+# Needs go. The checker's own tests come first: what it cannot refuse, it cannot prove.
+linearizability: build target/linearizability/run
+	target/linearizability/run --binary $(RELEASE)/dyad --seconds $(SECONDS)
+
+target/linearizability/run: $(wildcard tests/linearizability/*)
+	cd tests/linearizability && go vet . && go test . && go build -o $(CURDIR)/$@ .
 
 # The server has core 0, the load core 1.
 bench: build

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::error::ApiError;
-use crate::params::{Key, Params};
+use crate::params::{Key, Params, Rest};
 use crate::push::udp::{Asker, Udp};
 use crate::reply::{Outgoing, Pieces};
 use crate::routes::{self, ROUTES, Step};
@@ -25,6 +25,29 @@ use crate::state::AppState;
 
 /// Below this path an unknown API is 501, as Nacos's `DistroFilter` answers it.
 const NAMING: &str = "/nacos/v1/ns/";
+
+/// In the path of every route that contents are sent to.
+const CONFIG: &str = "/cs/";
+
+/// Where Nacos 3 has what its console asks for.
+const CONSOLE: &str = "/v3/console/";
+
+/// A body: a form, or anything else, which most routes ignore as the servlet API does.
+#[derive(Debug, Default)]
+struct Sent {
+    form: Bytes,
+    body: Bytes,
+}
+
+/// The other end of the connection, on its way through axum's router.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
+fn with_peer(request: http::Request<Incoming>, peer: IpAddr) -> Request {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    request
+}
 
 /// The front end of one process; clones share everything.
 #[derive(Clone, Debug)]
@@ -63,7 +86,7 @@ impl Front {
             }
             match (hot, router) {
                 (Some(row), _) => shared.answer(row, request, Some(peer)).await.map(Outgoing::Pieces),
-                (None, Some(router)) => match router.oneshot(request.map(Body::new)).await {
+                (None, Some(router)) => match router.oneshot(with_peer(request, peer)).await {
                     Ok(response) => response.map(Outgoing::Axum),
                     Err(never) => match never {},
                 },
@@ -76,7 +99,7 @@ impl Front {
 }
 
 impl Shared {
-    /// Runs a row's handler. The peer matters to hot rows alone, which have it.
+    /// Runs a row's handler.
     async fn answer<B>(&self, row: usize, request: http::Request<B>, peer: Option<IpAddr>) -> Response<Pieces>
     where
         B: HttpBody<Data = Bytes> + Unpin,
@@ -84,13 +107,14 @@ impl Shared {
         let started = Instant::now();
         let route = &ROUTES[row];
         let (head, body) = request.into_parts();
-        let form = self.form(&head.headers, route.path, body).await;
-        let step = match form {
-            Ok(form) => {
+        let body = self.body(&head.headers, route.path, body).await;
+        let step = match body {
+            Ok(Sent { form, body }) => {
                 let mut params = Params::parse(head.uri.query().unwrap_or_default(), &form);
                 if params.get(Key::UdpPort).is_some() {
                     params.asker = self.asker(&head.headers, peer);
                 }
+                params.rest = Rest { headers: head.headers, peer, body };
                 (route.handler)(&self.app, &params)
             }
             Err(error) => Step::Done(Err(error)),
@@ -109,15 +133,15 @@ impl Shared {
         Some(Asker { udp: self.udp.clone()?, ip: peer?, agent: agent.into() })
     }
 
-    /// The body if it is a form; a body of another type is read, within its limit, and ignored as the servlet API does.
-    async fn form<B>(&self, headers: &HeaderMap, path: &str, body: B) -> Result<Bytes, ApiError>
+    /// Reads the body within its limit.
+    async fn body<B>(&self, headers: &HeaderMap, path: &str, body: B) -> Result<Sent, ApiError>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
         if body.is_end_stream() {
-            return Ok(Bytes::new());
+            return Ok(Sent::default());
         }
-        let max = if path.starts_with(NAMING) { self.limits.naming_body } else { self.limits.body };
+        let max = self.body_max(path);
         let announced =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|length| length > max as u64) {
@@ -129,7 +153,21 @@ impl Shared {
             Err(_) => return Err(ApiError::BodyTimeout(deadline.as_millis() as u64)),
         };
         let form = headers.get(CONTENT_TYPE).is_some_and(|kind| is_form(kind.as_bytes()));
-        Ok(if form { bytes } else { Bytes::new() })
+        Ok(if form {
+            Sent { form: bytes, ..Sent::default() }
+        } else {
+            Sent { body: bytes, ..Sent::default() }
+        })
+    }
+
+    fn body_max(&self, path: &str) -> usize {
+        if path.starts_with(NAMING) {
+            self.limits.naming_body
+        } else if path.contains(CONFIG) {
+            self.limits.config_body
+        } else {
+            self.limits.body
+        }
     }
 
     fn refuse(&self, error: &ApiError, path: &str) -> Response<Pieces> {
@@ -144,10 +182,16 @@ fn router(shared: &Arc<Shared>) -> Router {
     let mut router = Router::new();
     for (row, route) in ROUTES.iter().enumerate() {
         let shared = shared.clone();
-        let handler =
-            move |request: Request| async move { shared.answer(row, request, None).await.map(Body::new) };
+        let handler = move |request: Request| async move {
+            let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+            shared.answer(row, request, peer).await.map(Body::new)
+        };
         let filter =
             MethodFilter::try_from(route.method.clone()).expect("the table has standard methods only");
+        // Nacos 3 serves its console without the context path.
+        if let Some(path) = route.path.strip_prefix("/nacos").filter(|path| path.starts_with(CONSOLE)) {
+            router = router.route(path, on(filter, handler.clone()));
+        }
         router = router
             .route(route.path, on(filter, handler.clone()))
             .route(&format!("{}/", route.path), on(filter, handler));

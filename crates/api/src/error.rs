@@ -9,7 +9,8 @@ use dyad_types::check::Illegal;
 use dyad_types::{Lifetime, ServiceKey};
 use http::StatusCode;
 
-use crate::reply::{Kind, Pieces, Reply};
+use crate::listen::ListenFull;
+use crate::reply::{Kind, Reply};
 use crate::time::timestamp;
 
 /// Why a request was not done. The text of each is what the client reads.
@@ -78,6 +79,14 @@ pub enum ApiError {
         "the write was applied with an answer this build does not know; is a newer member in the cluster?"
     )]
     UnknownReply,
+    /// Nacos's words where too much of one kind is under way.
+    #[error("server limit match.")]
+    Overloaded,
+    #[error("the server stops now")]
+    Stopping,
+    /// More listeners than this member takes (503).
+    #[error("{0}")]
+    Listeners(#[from] ListenFull),
     /// 500 of `readiness`.
     #[error("{0} not in readiness")]
     NotReady(&'static str),
@@ -137,9 +146,12 @@ impl ApiError {
             ApiError::NoSuchApi { .. } => StatusCode::NOT_IMPLEMENTED,
             ApiError::Propose(ProposeError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             // "Try again, here or elsewhere": SDKs go to the next member on it.
-            ApiError::Propose(_) | ApiError::Ephemeral(_) | ApiError::NoLeader => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            ApiError::Propose(_)
+            | ApiError::Ephemeral(_)
+            | ApiError::NoLeader
+            | ApiError::Overloaded
+            | ApiError::Stopping
+            | ApiError::Listeners(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -154,7 +166,7 @@ impl ApiError {
             | ApiError::ForeignOrigin => (Kind::Json, spring(status, &self.to_string(), path, wall_ms)),
             _ => (Kind::Text, self.to_string()),
         };
-        Reply { status, kind, body: Pieces::one(body.into()) }
+        Reply { status, ..Reply::new(kind, body) }
     }
 }
 

@@ -19,6 +19,7 @@
 
 pub mod error;
 pub mod grpc;
+pub mod listen;
 pub mod metrics;
 pub mod params;
 pub mod push;
@@ -28,8 +29,10 @@ pub mod server;
 pub mod state;
 pub mod time;
 
+mod ask;
 mod beat;
 mod cluster;
+mod config;
 mod delegate;
 mod dispatch;
 mod health;
@@ -43,6 +46,7 @@ mod service;
 mod subscribers;
 
 pub use grpc::{Connections, GrpcLimits, GrpcMetrics, serve as serve_grpc};
+pub use listen::{ListenLimits, ListenMetrics, Listeners};
 pub use metrics::HttpMetrics;
 pub use push::{Push, PushMetrics};
 pub use server::{Drained, Limits, serve};

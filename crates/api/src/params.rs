@@ -3,6 +3,11 @@
 //! There is no map: a name that no route knows is skipped without being copied, and all decoded values share one buffer.
 //! As in the servlet API a parameter may stand in the query or in a form body, and the first occurrence counts.
 
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
 use crate::push::udp::Asker;
 
 /// Declares the parameters that any route reads.
@@ -13,16 +18,19 @@ macro_rules! keys {
         #[repr(u8)]
         pub enum Key { $($variant),+ }
 
-        const KEYS: usize = [$($name),+].len();
+        const KEYS: usize = NAMES.len();
+        const NAMES: &[&str] = &[$($name),+];
+        const ALL: &[Key] = &[$(Key::$variant),+];
 
         impl Key {
             pub fn name(self) -> &'static str {
-                match self { $(Key::$variant => $name),+ }
+                NAMES[self as usize]
             }
 
             fn of(name: &[u8]) -> Option<Key> {
-                $(if name == $name.as_bytes() { return Some(Key::$variant); })+
-                None
+                let found = BY_LEN.get(name.len())?.iter().map_while(|&at| NAMES.get(at as usize).zip(Some(at)));
+                let at = found.filter(|(known, _)| known.as_bytes() == name).map(|(_, at)| at).next()?;
+                ALL.get(at as usize).copied()
             }
         }
     };
@@ -61,6 +69,84 @@ keys! {
     GroupNameParam = "groupNameParam",
     App = "app",
     Aggregation = "aggregation",
+    DataId = "dataId",
+    Group = "group",
+    Tenant = "tenant",
+    Namespace = "namespace",
+    Content = "content",
+    Tag = "tag",
+    AppName = "appName",
+    SrcUser = "srcUser",
+    SrcUserV1 = "src_user",
+    ConfigTags = "configTags",
+    ConfigTagsV1 = "config_tags",
+    Desc = "desc",
+    Use = "use",
+    Effect = "effect",
+    Type = "type",
+    Types = "types",
+    Schema = "schema",
+    EncryptedDataKey = "encryptedDataKey",
+    Show = "show",
+    Search = "search",
+    Beta = "beta",
+    DelType = "delType",
+    Ids = "ids",
+    Export = "export",
+    ExportV2 = "exportV2",
+    Import = "import",
+    Clone = "clone",
+    Policy = "policy",
+    ConfigDetail = "configDetail",
+    ConfigDetailV1 = "config_detail",
+    Nid = "nid",
+    Id = "id",
+    Quota = "quota",
+    MaxSize = "maxSize",
+    MaxAggrCount = "maxAggrCount",
+    MaxAggrSize = "maxAggrSize",
+    CustomNamespaceId = "customNamespaceId",
+    TargetNamespaceId = "targetNamespaceId",
+    NamespaceName = "namespaceName",
+    NamespaceShowName = "namespaceShowName",
+    NamespaceDesc = "namespaceDesc",
+    CheckNamespaceIdExist = "checkNamespaceIdExist",
+    GrayName = "grayName",
+    GrayRuleExp = "grayRuleExp",
+    GrayVersion = "grayVersion",
+    GrayPriority = "grayPriority",
+    Force = "force",
+    Reason = "reason",
+    Consistent = "consistent",
+    From = "from",
+    To = "to",
+    ListeningConfigs = "Listening-Configs",
+    All = "all",
+}
+
+/// Longest name of a parameter.
+const NAME_MAX: usize = 24;
+/// Most names of one length.
+const SAME_LEN_MAX: usize = 16;
+/// No key has this number.
+const NO_KEY: u8 = u8::MAX;
+
+/// The keys by the length of their names: a name is compared with the few that have its length.
+static BY_LEN: [[u8; SAME_LEN_MAX]; NAME_MAX + 1] = by_len();
+
+const fn by_len() -> [[u8; SAME_LEN_MAX]; NAME_MAX + 1] {
+    let mut table = [[NO_KEY; SAME_LEN_MAX]; NAME_MAX + 1];
+    let mut key = 0;
+    while key < KEYS {
+        let row = &mut table[NAMES[key].len()];
+        let mut place = 0;
+        while row[place] != NO_KEY {
+            place += 1;
+        }
+        row[place] = key as u8;
+        key += 1;
+    }
+    table
 }
 
 /// Where a value lies in the buffer; `start` of `ABSENT` means that the request has no such parameter.
@@ -79,6 +165,26 @@ pub struct Params {
     slots: [Slot; KEYS],
     /// Who asks, when the request names a UDP port to be pushed to.
     pub(crate) asker: Option<Asker>,
+    /// The rest of the request.
+    pub(crate) rest: Rest,
+}
+
+/// What a request carries beside its parameters.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rest {
+    pub(crate) headers: HeaderMap,
+    /// The other end of the connection.
+    pub(crate) peer: Option<IpAddr>,
+    /// A body that is no form, as it came.
+    pub(crate) body: Bytes,
+}
+
+impl Rest {
+    /// A header's trimmed value; `None` when it is absent, blank or no text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let value = std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()?.trim();
+        if value.is_empty() { None } else { Some(value) }
+    }
 }
 
 impl Params {
@@ -89,7 +195,7 @@ impl Params {
         scan(query.as_bytes(), &mut slots, &mut bytes);
         scan(form, &mut slots, &mut bytes);
         match String::from_utf8(bytes) {
-            Ok(text) => Params { text, slots, asker: None },
+            Ok(text) => Params { text, slots, asker: None, rest: Rest::default() },
             Err(bad) => lossy(bad.as_bytes(), slots),
         }
     }
@@ -180,7 +286,7 @@ fn lossy(bytes: &[u8], mut slots: [Slot; KEYS]) -> Params {
         text.push_str(&String::from_utf8_lossy(value));
         *slot = Slot { start: start as u32, len: (text.len() - start) as u32 };
     }
-    Params { text, slots, asker: None }
+    Params { text, slots, asker: None, rest: Rest::default() }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderValue, PRAGMA};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
 use crate::page::HTML_HEADERS;
@@ -18,7 +18,11 @@ use crate::page::HTML_HEADERS;
 pub enum Kind {
     Text,
     Json,
+    /// As [`Kind::Json`], in the spelling of the v1 configuration API.
+    JsonUtf8,
     Html,
+    /// A file to be saved.
+    Zip,
     /// The text format of Prometheus (OpenMetrics).
     Metrics,
     /// No content type: answers of Nacos's parameter check.
@@ -30,16 +34,23 @@ pub enum Kind {
 pub struct Reply {
     pub status: StatusCode,
     pub kind: Kind,
+    /// Headers beside the content type.
+    pub headers: HeaderMap,
     pub body: Pieces,
 }
 
 impl Reply {
+    /// An answer with status 200.
+    pub fn new(kind: Kind, body: impl Into<Bytes>) -> Reply {
+        Reply { status: StatusCode::OK, kind, headers: HeaderMap::new(), body: Pieces::one(body.into()) }
+    }
+
     pub fn text(body: impl Into<Bytes>) -> Reply {
-        Reply { status: StatusCode::OK, kind: Kind::Text, body: Pieces::one(body.into()) }
+        Reply::new(Kind::Text, body)
     }
 
     pub fn json(body: impl Into<Bytes>) -> Reply {
-        Reply { status: StatusCode::OK, kind: Kind::Json, body: Pieces::one(body.into()) }
+        Reply::new(Kind::Json, body)
     }
 
     /// JSON of several ready pieces, of which none is copied.
@@ -47,6 +58,7 @@ impl Reply {
         Reply {
             status: StatusCode::OK,
             kind: Kind::Json,
+            headers: HeaderMap::new(),
             body: Pieces { pieces: [first, second, third], next: 0 },
         }
     }
@@ -59,10 +71,13 @@ impl Reply {
     pub fn into_http(self) -> Response<Pieces> {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
         let headers = response.headers_mut();
         let content_type = match self.kind {
             Kind::Text => "text/plain;charset=UTF-8",
             Kind::Json => "application/json",
+            Kind::JsonUtf8 => "application/json;charset=UTF-8",
+            Kind::Zip => "application/octet-stream",
             Kind::Html => {
                 headers.extend(HTML_HEADERS);
                 "text/html;charset=UTF-8"

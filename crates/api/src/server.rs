@@ -41,6 +41,9 @@ pub struct Limits {
     pub body: usize,
     /// Bytes of a request body below `/nacos/v1/ns`; more is 413. Default 64 KiB.
     pub naming_body: usize,
+    /// Bytes of a request body to the configuration center: a content as a form can take three times its size. More is
+    /// 413. Default 32 MiB.
+    pub config_body: usize,
     /// Bytes of the request line (414), and of request line and headers together (431). Default 16 KiB.
     pub head: usize,
     /// Time from the first byte of a request to the end of its headers; 408 then. Default 10 s.
@@ -49,7 +52,7 @@ pub struct Limits {
     pub body_read: Duration,
     /// Time that a connection may rest between two requests. Default 75 s: longer than any client polls.
     pub idle: Duration,
-    /// Open connections; more are closed at once. Default 4,096.
+    /// Open connections; more are closed at once. Default 16,384: each client of 1.x that listens to configurations holds one.
     pub connections: usize,
     /// Time for requests under way when the server stops. Default 5 s.
     pub drain: Duration,
@@ -60,11 +63,12 @@ impl Default for Limits {
         Limits {
             body: 10 * 1024 * 1024,
             naming_body: 64 * 1024,
+            config_body: 32 * 1024 * 1024,
             head: 16 * 1024,
             head_read: Duration::from_secs(10),
             body_read: Duration::from_secs(30),
             idle: Duration::from_secs(75),
-            connections: 4_096,
+            connections: 16_384,
             drain: Duration::from_secs(5),
         }
     }
@@ -117,6 +121,7 @@ pub async fn serve(
         }
     }
     drop(listener);
+    app.listeners.release();
     stop.send_replace(true);
     let deadline = Instant::now() + limits.drain;
     while !connections.is_empty() {

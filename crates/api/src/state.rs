@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use dyad_config::{Catalog, Contents};
 use dyad_naming::Registry;
 use dyad_naming::Switches;
-use dyad_naming::ports::{Ephemeral, Members, Propose};
+use dyad_naming::ports::{Ephemeral, Linearize, Members, Propose};
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SERVICES_MAX};
 use prometheus_client::registry::Registry as MetricsRegistry;
 
 use crate::grpc::Connections;
+use crate::listen::Listeners;
 use crate::metrics::HttpMetrics;
 use crate::push::Push;
 use crate::time::Clock;
@@ -24,9 +26,17 @@ pub struct AppState {
     pub ephemeral: Arc<dyn Ephemeral>,
     /// The CP core.
     pub propose: Arc<dyn Propose>,
+    /// Reads that must see every acknowledged write wait for it.
+    pub linearize: Arc<dyn Linearize>,
     pub members: Arc<dyn Members>,
+    /// The configurations as applied on this member.
+    pub configs: Arc<Catalog>,
+    /// The contents that are not in `configs`.
+    pub contents: Arc<dyn Contents>,
     /// The subscriptions of this member.
     pub push: Arc<Push>,
+    /// Who listens to configurations on this member.
+    pub listeners: Arc<Listeners>,
     /// The clients of the SDK port.
     pub connections: Arc<Connections>,
     /// The present switches: whoever applies the CP log stores them here.
@@ -59,6 +69,8 @@ pub struct Bounds {
     pub per_service: usize,
     /// Entries of one page of a listing. Default 10,000.
     pub page: usize,
+    /// Enforce the quotas of configurations (`isCapacityLimitCheck`). Default false.
+    pub config_quotas: bool,
 }
 
 impl Default for Bounds {
@@ -68,6 +80,7 @@ impl Default for Bounds {
             services: SERVICES_MAX,
             per_service: INSTANCES_PER_SERVICE_MAX,
             page: PAGE_MAX,
+            config_quotas: false,
         }
     }
 }

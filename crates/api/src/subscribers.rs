@@ -1,19 +1,13 @@
 //! `GET /service/subscribers`: who subscribes to a service, on this member or on all.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use dyad_naming::java::parse_boolean;
 use dyad_types::ServiceKey;
-use futures::future::join_all;
-use http::header::HOST;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 
+use crate::ask::{ASKED_MAX, ask_all, others};
 use crate::error::ApiError;
 use crate::naming::{check_request, int_or};
 use crate::params::{Key, Params};
@@ -22,12 +16,6 @@ use crate::routes::Step;
 use crate::state::AppState;
 
 const PAGE_SIZE: i32 = 1_000;
-/// Subscribers that one member tells another: a table that people read.
-const ASKED_MAX: usize = 10_000;
-/// What their answer has at most, with names as long as they may be.
-const ANSWER_BYTES: usize = 16 << 20;
-/// A member that does not answer within this time is left out, as in Nacos.
-const ASK: Duration = Duration::from_secs(2);
 
 /// One subscriber; the fields are those of Nacos's `Subscriber`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,18 +54,10 @@ pub(crate) fn subscribers(app: &Arc<AppState>, params: &Params) -> Step {
         if !params.get(Key::Aggregation).is_none_or(parse_boolean) {
             return Ok(Step::Done(reply(rows, page, size)));
         }
-        let others: Vec<String> = app
-            .members
-            .members()
-            .into_iter()
-            .filter(|member| !member.me)
-            .map(|member| member.address)
-            .collect();
+        let others = others(app);
         Ok(Step::wait(async move {
-            let asked = others.iter().map(|member| tokio::time::timeout(ASK, ask(member, &wanted)));
-            for answer in join_all(asked).await {
-                rows.extend(answer.ok().flatten().into_iter().flatten());
-            }
+            let answers: Vec<Page> = ask_all(&others, &target(&wanted)).await;
+            rows.extend(answers.into_iter().flat_map(|page| page.subscribers));
             reply(rows, page, size)
         }))
     };
@@ -118,25 +98,12 @@ fn reply(mut rows: Vec<Row>, page: i32, size: i32) -> Result<Reply, ApiError> {
     Ok(Reply::json(body))
 }
 
-/// The subscribers on another member; none when it cannot be asked.
-async fn ask(member: &str, wanted: &ServiceKey) -> Option<Vec<Row>> {
-    let stream = TcpStream::connect(member).await.ok()?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+/// How another member is asked for its own subscribers.
+fn target(wanted: &ServiceKey) -> String {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let uri = format!(
+    format!(
         "/nacos/v1/ns/service/subscribers?aggregation=false&pageSize={ASKED_MAX}&namespaceId={}&serviceName={}",
         encoded(wanted.namespace()),
         encoded(wanted.grouped_name()),
-    );
-    let request = http::Request::get(uri).header(HOST, member).body(Empty::<Bytes>::new()).ok()?;
-    let exchange = async {
-        let response = sender.send_request(request).await.ok()?;
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.ok()?;
-        serde_json::from_slice::<Page>(&body.to_bytes()).ok()
-    };
-    // The connection does its work while the exchange waits, and ends with it.
-    tokio::select! {
-        page = exchange => page.map(|page| page.subscribers),
-        _ = connection => None,
-    }
+    )
 }

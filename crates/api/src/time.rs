@@ -18,6 +18,23 @@ pub(crate) fn timestamp(wall_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}+00:00", ms % 1_000)
 }
 
+/// A moment as HTTP's headers show it: `Sat, 21 Nov 2026 00:50:53 GMT`.
+pub(crate) fn http_date(wall_ms: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let days = wall_ms / 86_400_000;
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (wall_ms / 3_600_000 % 24, wall_ms / 60_000 % 60, wall_ms / 1_000 % 60);
+    let (name, month) = (DAYS[days as usize % 7], MONTHS[month as usize - 1]);
+    format!("{name}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+/// A moment as it stands in the name of a file: `20261121005053`.
+pub(crate) fn compact_date(wall_ms: u64) -> String {
+    timestamp(wall_ms)[..19].chars().filter(char::is_ascii_digit).collect()
+}
+
 /// The Gregorian date of a day counted from 1970-01-01 (the usual era arithmetic on a year that starts in March).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
@@ -33,7 +50,14 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::timestamp;
+    use super::{compact_date, http_date, timestamp};
+
+    #[test]
+    fn moments_are_printed_for_headers_and_file_names() {
+        assert_eq!(http_date(1_795_222_253_757), "Sat, 21 Nov 2026 00:50:53 GMT");
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(compact_date(1_795_222_253_757), "20261121005053");
+    }
 
     #[test]
     fn moments_are_printed_as_spring_prints_them() {

@@ -8,11 +8,12 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use dyad_api::Limits;
 use dyad_api::routes::ROUTES;
 use serde_json::Value;
+use support::recorded::{compare, differs, replay};
 use support::{Answer, Server};
 
 const LINES: &str = include_str!("../../../tests/compat/naming_v1.jsonl");
@@ -22,39 +23,11 @@ const DIFFERS: &str = include_str!("../../../tests/compat/naming_v1.differs");
 /// Most lines that may differ on purpose.
 const DIFFERS_MAX: usize = 15;
 
-/// Fields that differ from run to run: compared by type only.
-const VOLATILE: &[&str] = &[
-    "lastRefTime",
-    "checksum",
-    "createTime",
-    "modifyTime",
-    "createdTime",
-    "lastModifiedTime",
-    "id",
-    "lastBeat",
-    "lastHeartBeat",
-    "revision",
-    "timestamp",
-    "address",
-    "ip",
-    "addrStr",
-    "lastRefreshTime",
-    "raftMetaData",
-    "abilities",
-    "version",
-    "lastUpdatedTime",
-    "clientIp",
-    "clientId",
-    "instanceId",
-    "failAccessCnt",
-    "path",
-];
-
 #[test]
 fn recorded_exchanges_get_the_same_answers() {
     let server = Server::start(Limits::default());
     let counted: BTreeSet<&str> = NAMES.lines().map(|line| line.split_once(':').unwrap().1).collect();
-    let differs = differs();
+    let differs = differs(DIFFERS);
     assert!(differs.len() <= DIFFERS_MAX, "{} lines differ on purpose", differs.len());
     let mut wrong = Vec::new();
     let mut seen = 0;
@@ -121,114 +94,4 @@ fn the_comparison_sees_each_kind_of_difference() {
         assert_ne!(compare(&want, &of(body)), Vec::<String>::new(), "{body}");
     }
     assert_ne!(compare(&want, &Answer { status: 201, ..of(same) }), Vec::<String>::new());
-}
-
-/// Name and reason of each line that differs on purpose.
-fn differs() -> BTreeMap<&'static str, &'static str> {
-    let line = |line: &'static str| {
-        let (name, reason) = line.split_once(' ').unwrap_or_else(|| panic!("{line}: no reason"));
-        assert!(reason.starts_with("policy ") || reason.starts_with("later "), "{line}");
-        (name, reason)
-    };
-    DIFFERS.lines().filter(|l| !l.starts_with('#')).map(line).collect()
-}
-
-fn replay(server: &Server, request: &Value) -> Answer {
-    let query = request["query"].as_str().filter(|query| !query.is_empty());
-    let path = request["path"].as_str().unwrap();
-    let target = query.map_or(path.to_owned(), |query| format!("{path}?{query}"));
-    let mut headers: Vec<(String, String)> = Vec::new();
-    for (name, value) in request["headers"].as_object().into_iter().flatten() {
-        headers.push((name.clone(), value.as_str().unwrap().to_owned()));
-    }
-    let body = match &request["form"] {
-        Value::Object(form) => {
-            headers.push(("Content-Type".into(), "application/x-www-form-urlencoded".into()));
-            let pair = |(key, value): (&String, &Value)| {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                format!(
-                    "{key}={}",
-                    percent_encoding::utf8_percent_encode(&value, percent_encoding::NON_ALPHANUMERIC)
-                )
-            };
-            form.iter().map(pair).collect::<Vec<_>>().join("&")
-        }
-        Value::Null => request["body"].as_str().unwrap_or_default().to_owned(),
-        other => panic!("form {other}"),
-    };
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-    server.send(request["method"].as_str().unwrap(), &target, &headers, body.as_bytes())
-}
-
-/// What differs in status and body; an error's text must be the same too.
-fn compare(want: &Value, got: &Answer) -> Vec<String> {
-    let status = want["status"].as_u64().unwrap();
-    if status != u64::from(got.status) {
-        return vec![format!("status {status} != {} ({})", got.status, got.body)];
-    }
-    let body = if got.body.starts_with(['{', '[']) {
-        serde_json::from_str(&got.body).unwrap_or_else(|_| Value::from(&*got.body))
-    } else {
-        Value::from(&*got.body)
-    };
-    let mut found = Vec::new();
-    differences(&want["body"], &body, "$", false, &mut found);
-    found
-}
-
-fn differences(want: &Value, got: &Value, at: &str, volatile: bool, out: &mut Vec<String>) {
-    if volatile {
-        if kind(want) != kind(got) && !want.is_null() && !got.is_null() {
-            out.push(format!("{at}: {} != {}", kind(want), kind(got)));
-        }
-        return;
-    }
-    match (want, got) {
-        (Value::Object(want), Value::Object(got)) => {
-            let registered = want.contains_key("clusterName") || want.contains_key("weight");
-            for (key, value) in want {
-                let volatile = VOLATILE.contains(&&**key) && !(registered && key == "ip");
-                match got.get(key) {
-                    Some(have) => differences(value, have, &format!("{at}.{key}"), volatile, out),
-                    None if value.is_null() => {}
-                    None => out.push(format!("{at}.{key}: missing")),
-                }
-            }
-        }
-        (Value::Array(want), Value::Array(got)) if want.len() != got.len() => {
-            out.push(format!("{at}: {} items != {}", want.len(), got.len()));
-        }
-        // A set: each recorded item takes the item that is nearest to it.
-        (Value::Array(want), Value::Array(got)) => {
-            let mut left: Vec<&Value> = got.iter().collect();
-            for (n, item) in want.iter().enumerate() {
-                let distance = |have: &&Value| {
-                    let mut found = Vec::new();
-                    differences(item, have, "", false, &mut found);
-                    found.len()
-                };
-                let best = (0..left.len()).min_by_key(|&n| distance(&left[n])).unwrap();
-                differences(item, left.remove(best), &format!("{at}[{n}]"), false, out);
-            }
-        }
-        (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => {
-            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-            if (a - b).abs() >= 1e-9 {
-                out.push(format!("{at}: {a} != {b}"));
-            }
-        }
-        _ if want == got => {}
-        _ => out.push(format!("{at}: {want} != {got}")),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }

@@ -239,7 +239,7 @@ fn reached_limits_are_429_and_name_the_limit() {
 
 #[test]
 fn the_bounds_of_a_member_refuse_what_is_new_and_never_what_is_there() {
-    let bounds = Bounds { instances: 3, services: 2, per_service: 2, page: 5 };
+    let bounds = Bounds { instances: 3, services: 2, per_service: 2, page: 5, ..Bounds::default() };
     let server = Server::start_with(Limits::default(), bounds);
     let register = |service: &str, ip: &str, ephemeral: bool| {
         let answer = server

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// Highest numbers that are taken; beyond them the generator itself is what would be measured.
 const CONNECTIONS_MAX: u64 = 50_000;
 const SERVICES_MAX: u64 = 100_000;
 const INSTANCES_MAX: u64 = 1_000_000;
 const SECONDS_MAX: u64 = 86_400;
+const SIZE_MAX: u64 = 4 * 1024 * 1024;
 
 /// `dyad bench`: what to measure.
 #[derive(Debug, Args)]
@@ -25,6 +26,26 @@ pub enum Protocol {
     /// Over gRPC, as clients of Nacos 2.x and 3.x do
     #[command(subcommand)]
     Grpc(GrpcMode),
+    /// The configuration center, over HTTP or gRPC (--over)
+    #[command(subcommand)]
+    Config(ConfigMode),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigMode {
+    /// Gets of --keys contents of --size bytes
+    Get(ConfigArgs),
+    /// Publishes to --keys configurations of --size bytes, each content another one
+    Publish(ConfigArgs),
+    /// From a publish to the new content at --listeners others
+    Listen(ConfigListenArgs),
+}
+
+/// What the clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Over {
+    Http,
+    Grpc,
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,6 +156,40 @@ pub struct IdleArgs {
     pub connections: u64,
 }
 
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[arg(long, value_enum, default_value = "http")]
+    pub over: Over,
+    /// Clients, each with a connection and one request at a time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    pub connections: u64,
+    /// Configurations
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=SERVICES_MAX))]
+    pub keys: u64,
+    /// Bytes of a content
+    #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=SIZE_MAX))]
+    pub size: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct ConfigListenArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[arg(long, value_enum, default_value = "http")]
+    pub over: Over,
+    /// Listeners of the configuration, connected to the last member of --url; the first one gets the publishes
+    #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    pub listeners: u64,
+    /// Publishes a second
+    #[arg(long, value_name = "R", default_value_t = 2.0)]
+    pub rate: f64,
+    /// Bytes of a content
+    #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=SIZE_MAX))]
+    pub size: u64,
+}
+
 impl BenchArgs {
     /// The mode as it is written.
     pub fn name(&self) -> &'static str {
@@ -149,6 +204,9 @@ impl BenchArgs {
             Protocol::Grpc(GrpcMode::Push(_)) => "grpc push",
             Protocol::Grpc(GrpcMode::Storm(_)) => "grpc storm",
             Protocol::Grpc(GrpcMode::Idle(_)) => "grpc idle",
+            Protocol::Config(ConfigMode::Get(_)) => "config get",
+            Protocol::Config(ConfigMode::Publish(_)) => "config publish",
+            Protocol::Config(ConfigMode::Listen(_)) => "config listen",
         }
     }
 
@@ -166,6 +224,18 @@ impl BenchArgs {
             Protocol::Grpc(GrpcMode::Push(push)) => &push.common,
             Protocol::Grpc(GrpcMode::Storm(storm)) => &storm.common,
             Protocol::Grpc(GrpcMode::Idle(idle)) => &idle.common,
+            Protocol::Config(ConfigMode::Get(args) | ConfigMode::Publish(args)) => &args.common,
+            Protocol::Config(ConfigMode::Listen(listen)) => &listen.common,
+        }
+    }
+
+    /// Is the HTTP port what is measured?
+    pub(crate) fn over_http(&self) -> bool {
+        match &self.protocol {
+            Protocol::Http(_) => true,
+            Protocol::Grpc(_) => false,
+            Protocol::Config(ConfigMode::Get(args) | ConfigMode::Publish(args)) => args.over == Over::Http,
+            Protocol::Config(ConfigMode::Listen(listen)) => listen.over == Over::Http,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! `dyad bench`: load for Dyad and for whatever else speaks Nacos, and what it measured.
 //!
 //! Two kinds of measurement: closed loops (`closed`) of requests over HTTP/1.1 (`http`) or gRPC (`grpc::load`), and things that
-//! happen to clients (`grpc::push`, `grpc::storm`, `grpc::idle`). `record` takes samples, `report` shows them. With two servers
+//! happen to clients (`grpc::push`, `grpc::storm`, `grpc::idle`); the configuration center has both, over either (`config`). `record` takes samples, `report` shows them. With two servers
 //! the rounds alternate, so that both see the same machine.
 
 mod args;
 mod closed;
+mod config;
 mod error;
 mod grpc;
 mod http;
@@ -17,7 +18,8 @@ mod target;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use args::{
-    BenchArgs, CommonArgs, GrpcMode, HttpMode, IdleArgs, LoadArgs, Protocol, PushArgs, StormArgs,
+    BenchArgs, CommonArgs, ConfigArgs, ConfigListenArgs, ConfigMode, GrpcMode, HttpMode, IdleArgs, LoadArgs,
+    Over, Protocol, PushArgs, StormArgs,
 };
 pub use error::BenchError;
 pub use record::{Latency, Usage};
@@ -58,7 +60,7 @@ impl Bench<'_> {
 pub async fn run(args: &BenchArgs, note: &(dyn Fn(&str) + Send + Sync)) -> Result<Report, BenchError> {
     let common = args.common();
     check(args)?;
-    let over_http = matches!(args.protocol, Protocol::Http(_));
+    let over_http = args.over_http();
     let mut sides = vec![Side::resolve(&common.url, common.pid, over_http).await?];
     if !common.vs.is_empty() {
         sides.push(Side::resolve(&common.vs, common.vs_pid, over_http).await?);
@@ -111,6 +113,7 @@ async fn measure(protocol: &Protocol, bench: &Bench<'_>) -> Result<Round, BenchE
         Protocol::Grpc(GrpcMode::Push(push)) => grpc::push::measure(push, bench).await,
         Protocol::Grpc(GrpcMode::Storm(storm)) => grpc::storm::measure(storm, bench).await,
         Protocol::Grpc(GrpcMode::Idle(idle)) => grpc::idle::measure(idle, bench).await,
+        Protocol::Config(mode) => config::measure(mode, bench).await,
     }
 }
 
@@ -121,6 +124,7 @@ fn check(args: &BenchArgs) -> Result<(), BenchError> {
             HttpMode::Register(load) | HttpMode::Beat(load) | HttpMode::List(load) | HttpMode::Mixed(load),
         ) => load.connections,
         Protocol::Grpc(mode) => grpc::check(mode)?,
+        Protocol::Config(mode) => config::check(mode)?,
     };
     let files = proc::raise_open_files();
     if connections + FILES_BESIDE > files {

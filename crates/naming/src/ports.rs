@@ -10,11 +10,26 @@ use crate::cp::{CpChanges, CpCommand, CpReply, CpState};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Bytes of one encoded command: a content of 10 MiB, the most that Nacos takes, with all its texts. A proposer of many
+/// items splits them far below.
+pub const COMMAND_MAX: usize = 12 * 1024 * 1024;
+
 /// The CP half: proposes a command and answers after it was applied on this member.
 pub trait Propose: Send + Sync + 'static {
     fn propose(&self, command: CpCommand) -> BoxFuture<'_, Result<CpReply, ProposeError>>;
     /// The leader as this member knows it; `None` during an election or without a quorum.
     fn leader(&self) -> Option<Leader>;
+}
+
+/// Reads that miss nothing: what this member has applied is compared with the leader's commit index first.
+pub trait Linearize: Send + Sync + 'static {
+    /// After it, reads of this member's applied state see every write that was acknowledged, by any member, before the call.
+    /// Costs a round to a majority; many calls at a time share one.
+    ///
+    /// # Errors
+    /// `NoLeader` when no leader could confirm that it still leads within 5 s, or this member did not get as far by then;
+    /// `Storage` when this member's store has failed. The read can be tried again.
+    fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

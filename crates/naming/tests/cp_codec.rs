@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use dyad_naming::cp::{
-    CpCommand, CpState, ExpiredOverride, ExpiredService, HealthChange, Override, OverrideChange, OverrideKey,
-    Selector, ServiceRecord, Stamp,
+use dyad_config::{
+    CapacityChange, Change, ConfigCommand, ConfigReply, ConfigState, ConfigType, Draft, GrayRule, Import,
+    ImportPolicy, Prune, Publish, PublishGray, RemoveItem, Revision, Scope, Source,
 };
-use dyad_types::{Address, Instance, InstanceIdKind, MemberId, Metadata, Origin, ServiceKey};
+use dyad_naming::cp::{
+    CpCommand, CpReply, CpState, ExpiredOverride, ExpiredService, HealthChange, Override, OverrideChange,
+    OverrideKey, Selector, ServiceRecord, Stamp,
+};
+use dyad_types::{Address, ConfigKey, Instance, InstanceIdKind, Md5, MemberId, Metadata, Origin, ServiceKey};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-/// One command of each kind, in the order of their field numbers, with every field set.
+/// One command of each kind, in the order of their field numbers, with every field set; then the configurations'.
 fn samples() -> Vec<CpCommand> {
     let service = ServiceKey::new("ns", "group", "name");
     let metadata: Metadata = [("k".into(), Some("v".into())), ("null".into(), None)].into_iter().collect();
@@ -32,7 +36,7 @@ fn samples() -> Vec<CpCommand> {
         selector: Selector { kind: "label".into(), expression: "CONSUMER.label.A=PROVIDER.label.A".into() },
     };
     let patch = OverrideChange::Patch { enabled: Some(false), weight: Some(3.0), metadata: Some(metadata) };
-    vec![
+    let mut samples = vec![
         CpCommand::Found { cluster_id: 0x0123_4567_89ab_cdef_0011_2233_4455_6677 },
         CpCommand::Register { service: service.clone(), instance: instance.clone() },
         CpCommand::Deregister { service: service.clone(), address: address.clone() },
@@ -50,7 +54,72 @@ fn samples() -> Vec<CpCommand> {
             services: vec![ExpiredService { service, revision: 10 }],
         },
         CpCommand::SetSwitch { entry: "clientBeatInterval".into(), value: "6000".into() },
-    ]
+    ];
+    samples.extend(config_samples());
+    samples
+}
+
+/// One configuration command of each kind, in the order of their field numbers.
+fn config_samples() -> Vec<CpCommand> {
+    let key = ConfigKey::new("", "G", "a.yaml");
+    let dev = ConfigKey::new("dev", "G", "b");
+    let draft = Draft {
+        kind: ConfigType::Yaml,
+        app_name: Some("app".into()),
+        tags: Some(["t1".into(), "t2".into()].into()),
+        desc: "desc".into(),
+        used_for: "use".into(),
+        effect: "effect".into(),
+        schema: "schema".into(),
+        encrypted_data_key: "key".into(),
+        ..Draft::text("a: 1")
+    };
+    let rule = GrayRule::parse("tagv2", "1.1.0", "env=dev", 7).expect("a rule");
+    let cas = Some(Md5::of(b"a: 1"));
+    let publish = Publish { key: key.clone(), draft: draft.clone(), cas, enforce: true };
+    let gray = PublishGray {
+        key: key.clone(),
+        name: "labels".into(),
+        rule: Arc::new(rule),
+        draft: Draft::text("a: 2"),
+        cas,
+    };
+    let import = Import {
+        items: vec![(dev.clone(), Draft::text("b")), (key.clone(), Draft::text("a: 3"))],
+        policy: ImportPolicy::Overwrite,
+        clone: true,
+        enforce: true,
+    };
+    let capacity = CapacityChange {
+        quota: Some(300),
+        max_size: Some(2_000_000),
+        max_aggr_count: Some(3),
+        max_aggr_size: Some(0),
+    };
+    let changes = vec![
+        Change::CreateNamespace { id: "dev".into(), name: "Dev".into(), desc: "d".into() },
+        Change::Publish(publish),
+        Change::PublishGray(gray),
+        Change::Import(import),
+        Change::Remove { key: dev.clone(), gray: Some("beta".into()) },
+        Change::RemoveBatch {
+            items: vec![
+                RemoveItem { key: dev.clone(), id: None },
+                RemoveItem { key: dev, id: Some(Revision(9)) },
+            ],
+        },
+        Change::Rollback { key: key.clone(), to: Revision::new(10, 0), draft },
+        Change::SetCapacity { scope: Scope::group("G"), change: capacity },
+        Change::UpdateNamespace { id: "dev".into(), name: "Dev 2".into(), desc: "".into() },
+        Change::DeleteNamespace { id: "other".into(), force: true },
+        Change::Prune(Prune { until_ms: 1_700_000_000_000, keep: 2, from: Some(key) }),
+    ];
+    let source = Source { user: "ann".into(), ip: "10.0.0.9".into(), reason: "why".into() };
+    (1..)
+        .zip(changes)
+        .map(|(request, change)| ConfigCommand { request, source: source.clone(), change })
+        .map(CpCommand::Config)
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -99,10 +168,19 @@ fn commands_have_their_golden_bytes() {
 }
 
 #[test]
+fn a_reply_of_the_configurations_survives_its_bytes() {
+    let reply = CpReply::Config(ConfigReply::Done { revision: Revision(9), md5: Some(Md5::of(b"x")) });
+    assert_eq!(CpReply::decode(&reply.encode()).unwrap(), reply);
+}
+
+#[test]
 fn the_snapshot_has_its_golden_bytes() {
     let actual: String = sample_state().snapshot().map(|r| hex(&r) + "\n").collect();
     let records = golden("cp_snapshot.golden", &actual);
     assert_eq!(CpState::restore(records.iter().map(|r| unhex(r))).unwrap(), sample_state());
+    // The first two are a snapshot of the time before there were configurations.
+    let old = CpState::restore(records.iter().take(2).map(|r| unhex(r))).unwrap();
+    assert_eq!((old.config(), old.services().count()), (&ConfigState::default(), 1));
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -201,6 +279,7 @@ fn command() -> impl Strategy<Value = CpCommand> {
             .prop_map(|(overrides, services)| CpCommand::Expire { overrides, services }),
         1 => ("check|clientBeatInterval|masters", "true|7000|a,b")
             .prop_map(|(entry, value)| CpCommand::SetSwitch { entry, value }),
+        2 => any::<prop::sample::Index>().prop_map(|at| at.get(&config_samples()).clone()),
     ]
 }
 

@@ -13,6 +13,8 @@ use crate::error::StartError;
 pub const MIN_FREE_BYTES: u64 = 512 * 1024 * 1024;
 /// How long a write may take before its client is told that the outcome is unknown.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a linearizable read may take until it is refused.
+pub const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// Followers slower than this are sent a snapshot; so many entries stay in the log for them after one is built.
 const KEEP_ENTRIES: u64 = 10_000;
 /// Entries from one snapshot to the next.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dyad_config::Contents;
 use dyad_naming::cp::CpState;
 use dyad_naming::ports::CpSink;
 use dyad_proto::raft::raft_server::RaftServer;
@@ -18,11 +19,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::backend::{LogBackend, SledBackend};
+use crate::backend::{ContentBackend, LogBackend, SledBackend, SledContents};
 use crate::config::RaftConfig;
+use crate::contents::{ContentStore, Reader};
 use crate::error::{Fatal, FatalSlot, StartError};
 use crate::log::LogStore;
-use crate::machine::{SnapshotDir, StateMachine, stored_cluster_id};
+use crate::machine::{SnapshotDir, StateMachine, Stores, stored_cluster_id};
 use crate::network::{Dial, Factory, Me, Peers, Service};
 use crate::propose::Admission;
 use crate::space::Space;
@@ -38,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) config: RaftConfig,
     pub(crate) raft: Raft,
     pub(crate) log: LogStore,
+    pub(crate) contents: ContentStore,
     pub(crate) snapshots: Arc<SnapshotDir>,
     pub(crate) me: Arc<Me>,
     pub(crate) peers: Arc<Peers>,
@@ -136,29 +139,33 @@ impl RaftHandle {
     ) -> Result<Arc<RaftHandle>, StartError> {
         let path = config.data_dir.join("raft");
         let at = path.clone();
-        let backend = blocking(&at, move || SledBackend::open(&path)).await?;
-        RaftHandle::start_on(Arc::new(backend), config, dial, sink).await
+        let log = blocking(&at, move || SledBackend::open(&path)).await?;
+        let path = config.data_dir.join("contents");
+        let at = path.clone();
+        let contents = blocking(&at, move || SledContents::open(&path)).await?;
+        RaftHandle::start_on((Arc::new(log), Arc::new(contents)), config, dial, sink).await
     }
 
-    /// As [`RaftHandle::start`], on the given log.
+    /// As [`RaftHandle::start`], on the given log and store of contents.
     ///
     /// # Errors
     /// As there.
     pub async fn start_on(
-        backend: Arc<dyn LogBackend>,
+        (log, contents): (Arc<dyn LogBackend>, Arc<dyn ContentBackend>),
         config: RaftConfig,
         dial: Arc<dyn Dial>,
         sink: Arc<dyn CpSink>,
     ) -> Result<Arc<RaftHandle>, StartError> {
         let fatal = FatalSlot::new();
         let (slot, member, dir) = (fatal.clone(), config.member.0, config.data_dir.join("snapshots"));
-        let opened = blocking(&config.data_dir, move || open(backend, member, slot, &dir)).await?;
-        let Opened { log, snapshots, loaded, cluster_id } = opened;
+        let opened = blocking(&config.data_dir, move || open(log, contents, member, slot, &dir)).await?;
+        let Opened { stores, snapshots, loaded, cluster_id } = opened;
+        let Stores { log, contents } = stores.clone();
         let snapshots = Arc::new(snapshots);
         let space = Arc::new(Space::new(Arc::clone(log.backend()), config.min_free_bytes));
-        let store = (log.clone(), Arc::clone(&space), fatal.clone());
+        let store = (stores, Arc::clone(&space), fatal.clone());
         let machine = StateMachine::new(Arc::clone(&snapshots), loaded, cluster_id, sink, store);
-        let me = Arc::new(Me { id: config.member.0, applied: machine.applied() });
+        let me = Arc::new(Me::new(config.member.0, machine.applied()));
         let peers = Arc::new(Peers::new(dial));
         let factory =
             Factory { me: Arc::clone(&me), peers: Arc::clone(&peers), idle_limit: config.idle_limit() };
@@ -171,6 +178,7 @@ impl RaftHandle {
             config,
             raft,
             log,
+            contents,
             snapshots,
             me,
             peers,
@@ -227,6 +235,11 @@ impl RaftHandle {
     /// The applied state; a clone, O(1).
     pub fn state(&self) -> CpState {
         self.inner.me.applied.state.read().clone()
+    }
+
+    /// The contents that the applied state relies on.
+    pub fn contents(&self) -> Arc<dyn Contents> {
+        Arc::new(Reader::new(self.inner.contents.clone(), Arc::clone(&self.inner.me.applied)))
     }
 
     pub fn status(&self) -> RaftStatus {
@@ -309,6 +322,7 @@ impl RaftHandle {
             tracing::warn!("raft did not stop cleanly: {error}");
         }
         inner.log.stop().await;
+        inner.contents.stop().await;
         for task in self.tasks.lock().drain(..) {
             task.abort();
         }
@@ -324,22 +338,24 @@ impl Drop for RaftHandle {
 }
 
 struct Opened {
-    log: LogStore,
+    stores: Stores,
     snapshots: SnapshotDir,
     loaded: Option<crate::machine::Loaded>,
     cluster_id: Option<u128>,
 }
 
 fn open(
-    backend: Arc<dyn LogBackend>,
+    log: Arc<dyn LogBackend>,
+    contents: Arc<dyn ContentBackend>,
     member: u64,
     fatal: FatalSlot,
     snapshot_dir: &Path,
 ) -> Result<Opened, StartError> {
-    let log = LogStore::open(backend, member, fatal)?;
+    let log = LogStore::open(log, member, fatal.clone())?;
     let cluster_id = stored_cluster_id(&log)?;
     let (snapshots, loaded) = SnapshotDir::open(snapshot_dir.to_owned(), log.clone())?;
-    Ok(Opened { log, snapshots, loaded, cluster_id })
+    let contents = ContentStore::open_for(contents, fatal, loaded.as_ref().map(|loaded| &loaded.state))?;
+    Ok(Opened { stores: Stores { log, contents }, snapshots, loaded, cluster_id })
 }
 
 /// Runs start-up work off the runtime. sled panics on some torn files instead of saying so: that is a corrupt store too.

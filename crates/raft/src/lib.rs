@@ -4,6 +4,7 @@
 mod backend;
 pub mod bootstrap;
 mod config;
+mod contents;
 mod error;
 mod handle;
 mod join;
@@ -11,6 +12,7 @@ mod log;
 mod machine;
 mod network;
 mod propose;
+mod read;
 mod record;
 mod space;
 mod status;
@@ -18,8 +20,8 @@ mod steward;
 mod types;
 mod wire;
 
-pub use backend::{LogBackend, MemBackend, MetaKey, SledBackend};
-pub use config::{MIN_FREE_BYTES, PROPOSE_DEADLINE, RaftConfig};
+pub use backend::{ContentBackend, LogBackend, MemBackend, MemContents, MetaKey, SledBackend, SledContents};
+pub use config::{MIN_FREE_BYTES, PROPOSE_DEADLINE, READ_DEADLINE, RaftConfig};
 pub use error::{Fatal, StartError};
 pub use handle::RaftHandle;
 pub use join::JoinError;

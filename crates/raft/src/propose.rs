@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dyad_naming::cp::{CpCommand, CpReply};
-use dyad_naming::ports::{BoxFuture, Leader, Propose, ProposeError};
+use dyad_naming::ports::{BoxFuture, COMMAND_MAX, Leader, Propose, ProposeError};
 use dyad_proto::raft as pb;
 use dyad_types::MemberId;
 use openraft::async_runtime::WatchReceiver;
@@ -16,15 +16,14 @@ use tonic::Code;
 
 use crate::config::PROPOSE_DEADLINE;
 use crate::handle::{Inner, RaftHandle};
-use crate::record::COMMAND_MAX;
 use crate::types::{Node, Proposal};
 
 /// Writes under way at once: with the log's queue of 1,024 they cannot fill it.
 pub const PROPOSALS_MAX: usize = 512;
-/// Bytes of commands under way at once.
-const PROPOSAL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of commands under way at once: five of the largest.
+const PROPOSAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Pause before a write that nobody took is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(25);
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(25);
 /// How long a shutting-down member waits for the writes under way.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
@@ -251,7 +250,7 @@ impl Inner {
         })
     }
 
-    async fn leader_is_not(&self, leader: u64) {
+    pub(crate) async fn leader_is_not(&self, leader: u64) {
         let mut metrics = self.raft.server_metrics();
         loop {
             let now = metrics.borrow_and_update().current_leader;

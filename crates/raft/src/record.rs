@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use dyad_naming::ports::COMMAND_MAX;
 use prost::Message;
 
 use crate::types::{Entry, LogId, Membership, Node, Payload, Proposal, StoredMembership, Vote, log_id};
@@ -12,10 +13,8 @@ use crate::types::{Entry, LogId, Membership, Node, Payload, Proposal, StoredMemb
 pub(crate) const VERSION: u8 = 1;
 /// Version, kind and checksum.
 const HEAD: usize = 6;
-/// Largest record. The store keeps larger values in files of their own, which our fdatasync does not reach.
-pub(crate) const RECORD_MAX: usize = 256 * 1024;
-/// Largest encoded command: leaves room in a record for its head, log id and stamp.
-pub(crate) const COMMAND_MAX: usize = RECORD_MAX - 1024;
+/// Largest record: a command with room for its head, log id and stamp. The store cuts large ones into parts.
+pub(crate) const RECORD_MAX: usize = COMMAND_MAX + 1024;
 
 /// What a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

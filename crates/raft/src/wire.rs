@@ -12,8 +12,8 @@ use crate::types::{LogId, TypeConfig, Vote, log_id};
 
 /// Entries in one message; openraft sends at most 300.
 const ENTRIES_MAX: usize = 4096;
-/// Largest message on the wire: a megabyte of entries and one more entry, with room.
-pub(crate) const MESSAGE_MAX: usize = 4 * 1024 * 1024;
+/// Largest message on the wire: a megabyte of entries or rows and one more of them, with room.
+pub(crate) const MESSAGE_MAX: usize = record::RECORD_MAX + 3 * 1024 * 1024;
 
 pub(crate) type Append = AppendEntriesRequest<TypeConfig>;
 

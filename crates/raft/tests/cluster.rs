@@ -12,7 +12,7 @@ use dyad_naming::cp::CpReply;
 use dyad_naming::ports::{Propose, ProposeError};
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
-use dyad_raft::{Dial, MemBackend, Node, RaftConfig, RaftHandle, Recovery, Role};
+use dyad_raft::{Dial, MemBackend, MemContents, Node, RaftConfig, RaftHandle, Recovery, Role};
 use dyad_types::MemberId;
 
 #[test]
@@ -286,7 +286,9 @@ fn a_broken_disk_stops_the_member_and_says_where() {
         let node = Node { address: "a:8848".into(), cluster_address: "127.0.0.1:1".into() };
         let config = RaftConfig::new(MemberId(1), dir.path().into());
         let (dial, sink) = (Arc::new(common::Plain), Arc::new(common::NoSink));
-        let handle = RaftHandle::start_on(disk.clone(), config, dial, sink).await.unwrap();
+        let handle = RaftHandle::start_on((disk.clone(), Arc::new(MemContents::new())), config, dial, sink)
+            .await
+            .unwrap();
         handle.initialize(BTreeMap::from([(MemberId(1), node)])).await.unwrap();
         assert_eq!(handle.propose(register(1)).await, Ok(CpReply::Done));
         let mut fatal = handle.on_fatal();

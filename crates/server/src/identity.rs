@@ -51,7 +51,7 @@ impl Identity {
     }
 
     fn create(dir: &Path) -> Result<Identity, Failure> {
-        for store in ["raft", "snapshots"] {
+        for store in ["raft", "contents", "snapshots"] {
             let store = dir.join(store);
             if fs::read_dir(&store).is_ok_and(|mut entries| entries.next().is_some()) {
                 let why = format!("it is missing, but {} is not empty", store.display());

@@ -62,7 +62,7 @@ fn reach() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn the_pure_crates_reach_no_runtime_no_randomness_and_no_store() {
     let reached = reach();
-    for pure in ["dyad-types", "dyad-naming", "dyad-distro"] {
+    for pure in ["dyad-types", "dyad-config", "dyad-naming", "dyad-distro"] {
         for forbidden in ["tokio", "rand", "openraft", "sled", "tonic", "axum", "hyper"] {
             assert!(!reached[pure].contains(forbidden), "{pure} reaches {forbidden}");
         }
@@ -96,6 +96,8 @@ fn the_front_ends_and_shells_do_not_reach_each_other() {
         // What measures a server shares nothing with it but the wire.
         ("dyad-bench", "dyad-api"),
         ("dyad-bench", "dyad-types"),
+        ("dyad-config", "dyad-naming"),
+        ("dyad-config", "dyad-proto"),
         ("dyad-naming", "dyad-distro"),
         ("dyad-distro", "dyad-naming"),
         ("dyad-naming", "dyad-proto"),
@@ -136,7 +138,10 @@ fn every_source_file_says_why_it_exists() {
 fn the_pure_crates_read_no_clock_and_no_environment() {
     for path in sources() {
         let text = path.to_string_lossy().into_owned();
-        if !["/types/src/", "/naming/src/", "/distro/src/"].iter().any(|part| text.contains(part)) {
+        if !["/types/src/", "/config/src/", "/naming/src/", "/distro/src/"]
+            .iter()
+            .any(|part| text.contains(part))
+        {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();

@@ -5,6 +5,8 @@
 
 pub mod beat;
 pub mod check;
+pub mod config;
+pub mod config_check;
 pub mod ids;
 pub mod instance;
 pub mod key;
@@ -15,10 +17,11 @@ pub mod publication;
 pub mod time;
 
 pub use beat::BeatSlot;
+pub use config::{ConfigKey, Md5};
 pub use ids::{Dot, Lifetime, MemberId, Origin};
 pub use instance::{Instance, InstanceIdKind};
 pub use key::{Address, ClientId, NamespaceId, PublicationKey, ServiceKey};
 pub use metadata::Metadata;
 pub use placement::responsible;
 pub use publication::Publication;
-pub use time::Millis;
+pub use time::{Millis, Stamp};

@@ -3,6 +3,15 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 
+/// When and where an entry was put into the raft log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Wall-clock milliseconds since the epoch, written into the entry by the leader just before proposing.
+    pub now_ms: u64,
+    /// The raft log index.
+    pub index: u64,
+}
+
 /// Milliseconds on a monotonic clock whose zero is the start of the process (or of the simulation).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);

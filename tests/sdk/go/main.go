@@ -309,7 +309,24 @@ func standalone() {
 		if err != nil {
 			return "", err
 		}
+		settings, err := clients.NewConfigClient(parameters(""))
+		if err != nil {
+			return "", err
+		}
+		told, err := follow(settings, name+".properties")
+		if err == nil {
+			_, err = told.change(settings, "before", 30)
+		}
+		if err != nil {
+			return "", err
+		}
 		ask("restart")
+		step("config-restart", func() (string, error) {
+			if _, err := until(60, func() bool { found, _ := settings.GetConfig(told.param); return found == "before" }); err != nil {
+				return "", err
+			}
+			return told.change(settings, "after", 60)
+		})
 		took, err := until(60, func() bool { return keys(values(list(name)), "10.3.0.9:8009") })
 		if err != nil {
 			return "", err
@@ -317,8 +334,8 @@ func standalone() {
 		if _, err = until(30, func() bool { return register(mine, name, "10.3.0.9", 8009, "restarted", true, "DEFAULT") == nil }); err != nil {
 			return "", err
 		}
-		told, err := until(30, func() bool { return again.last()["10.3.0.9:8009"] == "restarted" })
-		return fmt.Sprintf("there again after %s, a change told after %s", took, told), err
+		change, err := until(30, func() bool { return again.last()["10.3.0.9:8009"] == "restarted" })
+		return fmt.Sprintf("there again after %s, a change told after %s", took, change), err
 	})
 }
 
@@ -406,6 +423,36 @@ func config() {
 	})
 }
 
+// followed is a configuration whose changes are told.
+type followed struct {
+	param vo.ConfigParam
+	heard chan string
+}
+
+func follow(listening config_client.IConfigClient, id string) (*followed, error) {
+	f := &followed{param: vo.ConfigParam{DataId: id, Group: group}, heard: make(chan string, 1000)}
+	param := f.param
+	param.OnChange = func(_, _, _, content string) { f.heard <- content }
+	return f, listening.ListenConfig(param)
+}
+
+// change publishes, again until it is taken, and waits until it is told.
+func (f *followed) change(publishing config_client.IConfigClient, content string, seconds int) (string, error) {
+	param := f.param
+	param.Content = content
+	if _, err := until(seconds, func() bool { done, err := publishing.PublishConfig(param); return done && err == nil }); err != nil {
+		return "", err
+	}
+	return until(seconds, func() bool {
+		for len(f.heard) > 0 {
+			if <-f.heard == content {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 func cluster() {
 	mine, other := naming(""), naming("")
 	name := service + "-cluster"
@@ -429,12 +476,28 @@ func cluster() {
 		}
 		return until(20, func() bool { return keys(w.last(), both...) })
 	})
+	publishing, err := clients.NewConfigClient(parameters(""))
+	if err != nil {
+		panic(err)
+	}
+	listening, err := clients.NewConfigClient(parameters(""))
+	if err != nil {
+		panic(err)
+	}
+	told, err := follow(listening, name+".properties")
+	step("cluster-config", func() (string, error) {
+		if err != nil {
+			return "", err
+		}
+		return told.change(publishing, "0", 20)
+	})
 	seen := len(w.all()) - 1
 	for number := 1; number <= 3; number++ {
 		step(fmt.Sprintf("death-%d", number), func() (string, error) {
 			ask(fmt.Sprintf("kill-%d", number))
 			defer ask(fmt.Sprintf("revive-%d", number))
 			value := fmt.Sprintf("death-%d", number)
+			step("config-"+value, func() (string, error) { return told.change(publishing, value, 60) })
 			if _, err := until(30, func() bool { return register(mine, name, "10.3.1.1", 8001, value, true, "DEFAULT") == nil }); err != nil {
 				return "", err
 			}

@@ -15,17 +15,17 @@ STEPS = {
         "connect", "register", "query", "service-list", "subscribe", "push", "update", "deregister", "client-death", "empty",
         "unsubscribe", "persistent", "batch", "clusters", "namespace", "fuzzy-watch", "lock", "config-connect",
         "config-get-missing", "config-publish", "config-get", "config-listen", "config-cas", "config-remove",
-        "config-namespace", "restart",
+        "config-namespace", "config-fuzzy-watch", "restart", "config-restart",
     ],
-    "cluster": ["cluster-register", "cluster-push", "death-1", "death-2", "death-3", "cluster-deregister"],
+    "cluster": [
+        "cluster-register", "cluster-push", "cluster-config", "death-1", "config-death-1", "death-2", "config-death-2",
+        "death-3", "config-death-3", "cluster-deregister",
+    ],
     "machinery": ["rotation", "beat-pace", "re-register", "udp-push", "udp-lost-ack", "udp-gzip", "polling", "udp-acked", "disk-cache"],
 }
 
 # Steps that the server does not serve yet: they are neither run nor judged.
-LATER = {
-    **{step: "configuration is not served yet" for step in STEPS["standalone"] if step.startswith("config-")},
-    "lock": "locks are not served yet",
-}
+LATER = {"lock": "locks are not served yet"}
 
 GRPC_HAS_NONE = {step: "HTTP clients alone do this" for step in STEPS["machinery"]}
 
@@ -152,7 +152,7 @@ def rust(version, absent):
 
 
 NO_BATCH = {"batch": "the SDK has no batch registration"}
-NO_FUZZY = {"fuzzy-watch": "the SDK has no fuzzy watch"}
+NO_FUZZY = {step: "the SDK has no fuzzy watch" for step in ("fuzzy-watch", "config-fuzzy-watch")}
 NO_LOCK = {"lock": "the SDK has no locks"}
 HTTP = NO_BATCH | NO_FUZZY | NO_LOCK
 GRPC = GRPC_HAS_NONE | NO_FUZZY | NO_LOCK

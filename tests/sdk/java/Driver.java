@@ -159,6 +159,9 @@ public final class Driver {
 
     private String restart() throws Exception {
         String service = SERVICE + "-restart";
+        ConfigService config = NacosFactory.createConfigService(Steps.properties(""));
+        Followed followed = new Followed(config, service + ".properties");
+        followed.change(config, "before", 30);
         mine.registerInstance(service, GROUP, Steps.instance("10.1.0.9", 8009, true, "1"));
         Steps.Watch watch = new Steps.Watch(other, service);
         Steps.until(10, () -> watch.addresses().equals(Steps.set("10.1.0.9:8009")));
@@ -169,6 +172,10 @@ public final class Driver {
             return true;
         });
         String told = Steps.until(30, () -> "restarted".equals(watch.last().get("10.1.0.9:8009")));
+        Steps.step("config-restart", () -> {
+            Steps.until(60, () -> "before".equals(config.getConfig(followed.id, GROUP, 3000)));
+            return followed.change(config, "after", 60);
+        });
         return "there again after " + took + ", a change told after " + told;
     }
 
@@ -210,6 +217,31 @@ public final class Driver {
             Steps.check(config[0].getConfig("n-" + CONFIG, GROUP, 3000) == null, "seen in another namespace");
             return took;
         });
+        Class<?>[] types = {ConfigService.class, String.class};
+        Steps.step("config-fuzzy-watch", () -> reflected("config", types, config[0], SERVICE));
+    }
+
+    /** A configuration whose changes are told. */
+    private static final class Followed {
+        final String id;
+        private final BlockingQueue<String> heard = new LinkedBlockingQueue<>();
+
+        Followed(ConfigService listening, String id) throws Exception {
+            this.id = id;
+            listening.addListener(id, GROUP, listener(heard));
+        }
+
+        /** Publishes, again until it is taken, and waits until it is told. */
+        String change(ConfigService publishing, String content, int seconds) throws Exception {
+            Steps.until(seconds, () -> publishing.publishConfig(id, GROUP, content));
+            return Steps.until(seconds, () -> {
+                String told = heard.poll();
+                while (told != null && !content.equals(told)) {
+                    told = heard.poll();
+                }
+                return told != null;
+            });
+        }
     }
 
     private static Listener listener(BlockingQueue<String> heard) {
@@ -254,10 +286,15 @@ public final class Driver {
             other.registerInstance(service, GROUP, Steps.instance("10.1.1.2", 8002, true, "1"));
             return Steps.until(20, () -> watch.addresses().equals(both));
         });
+        ConfigService publishing = NacosFactory.createConfigService(Steps.properties(""));
+        ConfigService listening = NacosFactory.createConfigService(Steps.properties(""));
+        Followed followed = new Followed(listening, service + ".properties");
+        Steps.step("cluster-config", () -> followed.change(publishing, "0", 20));
         int seen = watch.lists.size() - 1;
         for (int number = 1; number <= 3; number++) {
             int at = number;
-            Steps.step("death-" + at, () -> death(service, watch, both, at, seen));
+            Steps.Check config = () -> followed.change(publishing, "death-" + at, 60);
+            Steps.step("death-" + at, () -> death(service, watch, both, at, seen, config));
         }
         Steps.step("cluster-deregister", () -> {
             other.deregisterInstance(service, GROUP, Steps.instance("10.1.1.2", 8002, true, "1"));
@@ -266,9 +303,11 @@ public final class Driver {
     }
 
     /** A member dies; a change is told all the same, and no callback misses an instance. */
-    private String death(String service, Steps.Watch watch, Set<String> both, int number, int seen) throws Exception {
+    private String death(String service, Steps.Watch watch, Set<String> both, int number, int seen, Steps.Check config)
+            throws Exception {
         Steps.ask("kill-" + number);
         try {
+            Steps.step("config-death-" + number, config);
             String value = "death-" + number;
             Steps.until(30, () -> {
                 mine.registerInstance(service, GROUP, Steps.instance("10.1.1.1", 8001, true, value));

@@ -1,4 +1,6 @@
 import com.alibaba.nacos.api.NacosFactory;
+import com.alibaba.nacos.api.config.ConfigService;
+import com.alibaba.nacos.api.config.listener.ConfigFuzzyWatchChangeEvent;
 import com.alibaba.nacos.api.lock.LockService;
 import com.alibaba.nacos.api.lock.model.LockInstance;
 import com.alibaba.nacos.api.naming.NamingService;
@@ -27,6 +29,27 @@ public final class Fuzzy {
         String took = Steps.until(15, () -> told.contains("ADD_SERVICE " + after));
         naming.deregisterInstance(before, Steps.GROUP, Steps.instance("10.1.0.9", 1, true, "1"));
         naming.deregisterInstance(after, Steps.GROUP, Steps.instance("10.1.0.9", 1, true, "1"));
+        return took;
+    }
+
+    /** A pattern tells the configurations that are there and those that come and go. */
+    public static String config(ConfigService config, String service) throws Exception {
+        List<String> told = new CopyOnWriteArrayList<>();
+        String before = "fuzzy-" + service + "-before";
+        String after = "fuzzy-" + service + "-after";
+        Steps.check(config.publishConfig(before, Steps.GROUP, "1"), "not published");
+        config.fuzzyWatch("fuzzy-" + service + "-*", Steps.GROUP, new com.alibaba.nacos.api.config.listener.AbstractFuzzyWatchEventWatcher() {
+            @Override
+            public void onEvent(ConfigFuzzyWatchChangeEvent event) {
+                told.add(event.getChangedType() + " " + event.getDataId());
+            }
+        });
+        Steps.until(15, () -> told.contains("ADD_CONFIG " + before));
+        Steps.check(config.publishConfig(after, Steps.GROUP, "1"), "not published");
+        String took = Steps.until(15, () -> told.contains("ADD_CONFIG " + after));
+        config.removeConfig(before, Steps.GROUP);
+        Steps.until(15, () -> told.contains("DELETE_CONFIG " + before));
+        config.removeConfig(after, Steps.GROUP);
         return took;
     }
 

@@ -164,10 +164,16 @@ async function standalone() {
   await config();
   await step('restart', async () => {
     const service = SERVICE + '-restart';
+    const followed = new Followed(await configuration(), service + '.properties');
+    await followed.change('before', 30);
     await mine.registerInstance(service, instance('10.4.0.8', 8008), GROUP);
     const again = new Watch(other, service);
     await until(10, () => same(again.addresses(), '10.4.0.8:8008'));
     await ask('restart');
+    await step('config-restart', async () => {
+      await until(60, async () => await followed.client.getConfig(followed.id, GROUP) === 'before');
+      return followed.change('after', 60);
+    });
     const took = await until(60, async () => same(await addresses(other, service), '10.4.0.8:8008'));
     await until(30, async () => {
       await mine.registerInstance(service, instance('10.4.0.8', 8008, { metadata: { v: 'restarted' } }), GROUP);
@@ -178,13 +184,34 @@ async function standalone() {
   });
 }
 
+async function configuration() {
+  const client = new NacosConfigClient({ serverAddr: SERVERS, namespace: '', requestTimeout: 6000, cacheDir: path.join(os.homedir(), 'config') });
+  client.on('error', () => {});
+  await client.ready();
+  return client;
+}
+
+/** A configuration whose changes are told. */
+class Followed {
+  constructor(client, id) {
+    this.client = client;
+    this.id = id;
+    this.heard = [];
+    client.subscribe({ dataId: id, group: GROUP }, content => this.heard.push(content));
+  }
+
+  /** Publishes, again until it is taken, and waits until it is told. */
+  async change(content, seconds) {
+    await until(seconds, () => this.client.publishSingle(this.id, GROUP, content));
+    return until(seconds, () => this.heard[this.heard.length - 1] === content);
+  }
+}
+
 async function config() {
   let client;
   const heard = [];
   await step('config-connect', async () => {
-    client = new NacosConfigClient({ serverAddr: SERVERS, namespace: '', requestTimeout: 6000, cacheDir: path.join(os.homedir(), 'config') });
-    client.on('error', () => {});
-    await client.ready();
+    client = await configuration();
     return 'ok';
   });
   await step('config-get-missing', async () => {
@@ -225,12 +252,15 @@ async function cluster() {
     await other.registerInstance(service, instance('10.4.1.2', 8002), GROUP);
     return until(20, () => same(watch.addresses(), ...both));
   });
+  const followed = new Followed(await configuration(), service + '.properties');
+  await step('cluster-config', () => followed.change('0', 40));
   const seen = watch.lists.length - 1;
   for (const number of [ 1, 2, 3 ]) {
     await step(`death-${number}`, async () => {
       await ask(`kill-${number}`);
       try {
         const v = `death-${number}`;
+        await step(`config-${v}`, () => followed.change(v, 60));
         await until(30, async () => {
           await mine.registerInstance(service, instance('10.4.1.1', 8001, { metadata: { v } }), GROUP);
           return true;

@@ -178,9 +178,17 @@ def standalone():
 
     def restart():
         name = SERVICE + "-restart"
+        followed = Followed(mine, name + ".properties")
+        followed.change("before", 30)
         register(mine, name, "10.6.0.8", 8008)
         until(10, lambda: addresses(other, name) == {"10.6.0.8:8008"})
         ask("restart")
+
+        def there():
+            until(60, lambda: mine.get_config(followed.id, GROUP, no_snapshot=True) == "before")
+            return followed.change("after", 60)
+
+        step("config-restart", there)
         took = until(40, lambda: addresses(other, name) == {"10.6.0.8:8008"})
         # Not before: a poll that meets no server ends this SDK's polling for good.
         again = Watch(other, name)
@@ -189,6 +197,19 @@ def standalone():
         return f"there again after {took}"
 
     step("restart", restart)
+
+
+class Followed:
+    """A configuration whose changes are told."""
+
+    def __init__(self, of, id):
+        self.of, self.id, self.heard = of, id, []
+        of.add_config_watcher(id, GROUP, lambda change: self.heard.append(change["content"]))
+        time.sleep(3)  # the long poll is sent by another process
+
+    def change(self, content, seconds):
+        until(seconds, lambda: self.of.publish_config(self.id, GROUP, content))
+        return until(seconds, lambda: self.heard and self.heard[-1] == content)
 
 
 def config(of):
@@ -248,12 +269,15 @@ def cluster():
         return until(20, lambda: set(watch.last()) == both)
 
     step("cluster-push", push)
+    followed = Followed(client(), service + ".properties")
+    step("cluster-config", lambda: followed.change("0", 40))
     seen = len(watch.lists) - 1
 
     def death(number):
         ask(f"kill-{number}")
         try:
             value = f"death-{number}"
+            step(f"config-{value}", lambda: followed.change(value, 60))
             until(30, lambda: register(mine, service, "10.6.1.1", 8001, value) is None)
             took = until(30, lambda: watch.last().get("10.6.1.1:8001") == value)
             assert addresses(mine, service) == both, "an instance is missing"

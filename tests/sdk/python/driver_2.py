@@ -274,6 +274,9 @@ async def more(mine, other):
 
 async def restart(mine, other):
     name = SERVICE + "-restart"
+    settled = await NacosConfigService.create_config_service(settings(""))
+    followed = await Followed.of(settled, name + ".properties")
+    await followed.change(settled, "before", 30)
     await register(mine, name, "10.2.0.9", 8009)
     watch = await Watch.of(other, name)
 
@@ -288,10 +291,42 @@ async def restart(mine, other):
         return watch.last().get("10.2.0.9:8009") == "restarted"
 
     await until(10, there)
+    async def present():
+        async def before():
+            return await settled.get_config(ConfigParam(data_id=followed.id, group=GROUP)) == "before"
+
+        await until(60, before)
+        return await followed.change(settled, "after", 60)
+
     await ask("restart")
+    await step("config-restart", present)
     took = await until(60, there)
     await until(30, again)
     return f"there again after {took}, a change told after {await until(60, told)}"
+
+
+class Followed:
+    """A configuration whose changes are told."""
+
+    @classmethod
+    async def of(cls, listening, id):
+        followed = cls()
+        followed.id, followed.heard = id, []
+        await listening.add_listener(id, GROUP, followed.called)
+        return followed
+
+    async def called(self, _tenant, _data_id, _group, content):
+        self.heard.append(content)
+
+    async def change(self, publishing, content, seconds):
+        async def taken():
+            return await publishing.publish_config(ConfigParam(data_id=self.id, group=GROUP, content=content))
+
+        async def told():
+            return bool(self.heard) and self.heard[-1] == content
+
+        await until(seconds, taken)
+        return await until(seconds, told)
 
 
 async def config():
@@ -397,12 +432,17 @@ async def cluster():
         return await until(20, lambda: watch.sees(*both))
 
     await step("cluster-push", push)
+    publishing = await NacosConfigService.create_config_service(settings(""))
+    listening = await NacosConfigService.create_config_service(settings(""))
+    followed = await Followed.of(listening, service + ".properties")
+    await step("cluster-config", lambda: followed.change(publishing, "0", 20))
     seen = max(len(watch.lists) - 1, 0)
 
     async def death(number):
         await ask(f"kill-{number}")
         try:
             value = f"death-{number}"
+            await step(f"config-{value}", lambda: followed.change(publishing, value, 60))
 
             async def again():
                 await register(mine, service, "10.2.1.1", 8001, value=value)

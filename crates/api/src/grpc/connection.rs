@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use dyad_config::{ConfigItem, ReaderLabels};
 use dyad_naming::ports::Ending;
-use dyad_types::{ClientId, Millis, ServiceKey};
+use dyad_types::{ClientId, ConfigKey, Md5, Millis, ServiceKey};
 use parking_lot::Mutex;
 
 use super::cut::Cut;
 use super::outbox::Outbox;
+use crate::listen::{Listener, ListenerInfo, Listening, Means};
 use crate::push::fuzzy::{self, Watch};
 use crate::push::{Subscriber, SubscriberInfo, Subscription};
 
@@ -50,7 +52,12 @@ pub struct Connection {
     pub(super) outbox: Mutex<Outbox>,
     /// One for each service.
     pub(super) subscriptions: Mutex<HashMap<ServiceKey, Arc<Subscription>>>,
-    pub(super) watches: Mutex<HashMap<Arc<str>, Arc<Watch>>>,
+    pub(super) watches: Mutex<HashMap<Arc<str>, Arc<Watch<ServiceKey>>>>,
+    /// One for each configuration.
+    pub(super) listenings: Mutex<HashMap<ConfigKey, Arc<Listening>>>,
+    pub(super) config_watches: Mutex<HashMap<Arc<str>, Arc<Watch<ConfigKey>>>>,
+    /// The header `Vipserver-Tag` of the last request to listen.
+    pub(super) tag: Mutex<Option<Box<str>>>,
     /// When the client was told to go elsewhere, as `Clock::now`, and 1; 0 if it never was.
     told: AtomicU64,
     /// Ends the transport.
@@ -71,6 +78,9 @@ impl Connection {
             outbox: Mutex::default(),
             subscriptions: Mutex::default(),
             watches: Mutex::default(),
+            listenings: Mutex::default(),
+            config_watches: Mutex::default(),
+            tag: Mutex::default(),
             told: AtomicU64::new(0),
             cut: Cut::default(),
         })
@@ -152,6 +162,16 @@ impl Connection {
             && self.setup().is_some_and(is_sdk)
     }
 
+    /// What gray rules know of the client: its own idea of its address, its labels, and the tags of a request.
+    pub(super) fn reader<'a>(
+        &'a self,
+        tag: Option<&'a str>,
+        header_tag: Option<&'a str>,
+    ) -> ReaderLabels<'a> {
+        let setup = self.setup();
+        ReaderLabels { client_ip: self.ip(), tag, header_tag, labels: setup.map(|setup| &setup.labels) }
+    }
+
     /// When the transport was opened.
     pub(super) fn opened(&self) -> Millis {
         self.opened
@@ -178,8 +198,34 @@ impl Subscriber for Connection {
     }
 }
 
-impl fuzzy::Watcher for Connection {
-    fn notify(&self, watch: &Arc<Watch>) {
+impl Listener for Connection {
+    fn notify(&self, listening: &Arc<Listening>) {
+        self.outbox.lock().config(listening);
+    }
+
+    fn md5(&self, item: &ConfigItem) -> Option<Md5> {
+        let tag = self.tag.lock();
+        item.answer(&self.reader(None, tag.as_deref())).md5()
+    }
+
+    fn ip(&self) -> &str {
+        self.setup().map_or("", |setup| &setup.ip)
+    }
+
+    fn describe(&self) -> ListenerInfo {
+        let app = Subscriber::describe(self).app;
+        ListenerInfo { means: Means::Grpc, client: self.id.to_string(), app }
+    }
+}
+
+impl fuzzy::Watcher<ConfigKey> for Connection {
+    fn notify(&self, watch: &Arc<Watch<ConfigKey>>) {
+        self.outbox.lock().config_watch(watch);
+    }
+}
+
+impl fuzzy::Watcher<ServiceKey> for Connection {
+    fn notify(&self, watch: &Arc<Watch<ServiceKey>>) {
         self.outbox.lock().watch(watch);
     }
 }

@@ -1,5 +1,6 @@
 //! From a payload to its row: the checks that hold for every request, in Nacos's order, the handler, and the answer's bytes.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +15,7 @@ use serde::de::IgnoredAny;
 use super::connection::Connection;
 use super::error::GrpcError;
 use super::listen::Front;
-use super::{frame, naming, watch};
+use super::{config, config_watch, frame, naming, watch};
 
 /// One type of request.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(crate) struct Row {
 pub(crate) enum Module {
     Internal,
     Naming,
+    Config,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,15 @@ pub(crate) struct Call {
     pub(crate) front: Arc<Front>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) body: Bytes,
+    headers: HashMap<String, String>,
+}
+
+impl Call {
+    /// A header of the request, whatever its case; `None` when it is absent or blank.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
+        Some(found.1.as_str()).filter(|value| !value.trim().is_empty())
+    }
 }
 
 /// The JSON of an answer.
@@ -148,6 +159,41 @@ pub(crate) const ROWS: &[Row] = &[
         Handler::Now(naming::list),
     ),
     row(
+        ("ConfigBatchListenRequest", "ConfigChangeBatchListenResponse"),
+        Module::Config,
+        Verb::Read,
+        Access::Client,
+        Handler::Now(config::listen),
+    ),
+    row(
+        ("ConfigQueryRequest", "ConfigQueryResponse"),
+        Module::Config,
+        Verb::Read,
+        Access::Client,
+        Handler::Wait(|call| Box::pin(config::query(call))),
+    ),
+    row(
+        ("ConfigPublishRequest", "ConfigPublishResponse"),
+        Module::Config,
+        Verb::Write,
+        Access::Client,
+        Handler::Wait(|call| Box::pin(config::publish(call))),
+    ),
+    row(
+        ("ConfigRemoveRequest", "ConfigRemoveResponse"),
+        Module::Config,
+        Verb::Write,
+        Access::Client,
+        Handler::Wait(|call| Box::pin(config::remove(call))),
+    ),
+    row(
+        ("ConfigFuzzyWatchRequest", "ConfigFuzzyWatchResponse"),
+        Module::Config,
+        Verb::Read,
+        Access::Client,
+        Handler::Now(config_watch::watch),
+    ),
+    row(
         ("NamingFuzzyWatchRequest", "NamingFuzzyWatchResponse"),
         Module::Naming,
         Verb::Read,
@@ -206,7 +252,8 @@ pub(super) fn begin(
     let finish = Finish { front: front.clone(), at, started };
     let result = match admit(front, connection, at, &body) {
         Ok(row) => {
-            let call = Call { front: front.clone(), connection: connection.clone(), body };
+            let headers = metadata.headers;
+            let call = Call { front: front.clone(), connection: connection.clone(), body, headers };
             match &row.handler {
                 Handler::Now(handle) => handle(&call),
                 Handler::Wait(handle) => {

@@ -4,7 +4,9 @@ use dyad_naming::ports::EphemeralError;
 use dyad_types::check::Illegal;
 use http::StatusCode;
 
+use crate::config::fault::Fault;
 use crate::error::ApiError;
+use crate::listen::ListenFull;
 use crate::push::fuzzy::FuzzyError;
 
 /// Why a request is not done.
@@ -29,9 +31,14 @@ pub(crate) enum GrpcError {
     NoInstance,
     #[error("{what} is over the limit of {max}")]
     TooMany { what: &'static str, max: usize },
+    #[error("{0}")]
+    Listeners(#[from] ListenFull),
     /// Answered under the request's own type.
     #[error("{0}")]
     Fuzzy(#[from] FuzzyError),
+    /// Answered under the request's own type, with this `errorCode`.
+    #[error("{fault}")]
+    Config { fault: Fault, code: u16 },
     #[error("{0}")]
     Api(ApiError),
 }
@@ -72,6 +79,23 @@ impl From<Illegal> for GrpcError {
     }
 }
 
+impl From<Fault> for GrpcError {
+    /// What the handlers of Nacos make of an exception: its code under their own type.
+    fn from(fault: Fault) -> GrpcError {
+        match fault {
+            Fault::Filter(illegal) => GrpcError::Illegal(illegal),
+            Fault::Param(_) | Fault::BlankContent(_) | Fault::Invalid(_) => {
+                GrpcError::Config { fault, code: INVALID }
+            }
+            Fault::Gray(_) | Fault::GrayName(_) | Fault::Limit(_) => {
+                let code = u16::try_from(fault.code().0).unwrap_or(FAIL);
+                GrpcError::Config { fault, code }
+            }
+            fault => GrpcError::Config { fault, code: FAIL },
+        }
+    }
+}
+
 impl GrpcError {
     pub(crate) fn codes(&self) -> Codes {
         let of = |result, error| Codes { result, error, own_type: false };
@@ -83,8 +107,9 @@ impl GrpcError {
             GrpcError::Forbidden(_) | GrpcError::Malformed => of(FAIL, BAD_GATEWAY),
             GrpcError::Illegal(_) | GrpcError::Fuzzy(FuzzyError::Malformed) => own(INVALID),
             GrpcError::Fuzzy(FuzzyError::Patterns) => own(FUZZY_PATTERNS),
+            GrpcError::Config { code, .. } => own(*code),
             GrpcError::Unsupported(_) | GrpcError::NoInstance => of(INVALID, INVALID),
-            GrpcError::TooMany { .. } => of(OVER_THRESHOLD, OVER_THRESHOLD),
+            GrpcError::TooMany { .. } | GrpcError::Listeners(_) => of(OVER_THRESHOLD, OVER_THRESHOLD),
             // An exception of a handler: both codes are its own.
             GrpcError::Api(error) => {
                 let code = match error.status() {

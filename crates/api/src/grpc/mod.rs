@@ -5,12 +5,14 @@
 //! connection id is made when the transport opens, and what it published ends with the transport.
 //!
 //! [`serve`] accepts transports (`listen`); a `transport` is one task, which reads HTTP/2, answers, and sends what its `stream`
-//! is told; `dispatch` finds the row of a request in its table and checks what holds for every request, `naming` and `watch`
-//! are the use cases, `error` alone turns errors into codes. [`Connections`] knows all connections: keep-alive, probes, their
+//! is told; `dispatch` finds the row of a request in its table and checks what holds for every request, `naming`, `watch`, `config`
+//! and `config_watch` are the use cases, `error` alone turns errors into codes. [`Connections`] knows all connections: keep-alive, probes, their
 //! end, draining. HTTP/2 is the `h2` crate's, without a server framework above it: a transport that is one task tells how it
 //! ended, can be closed at any moment, and spends no task, timer or channel on a call. The gRPC framing is ours (`frame`), so
 //! that a push is one buffer for all its subscribers.
 
+mod config;
+mod config_watch;
 mod connection;
 mod cut;
 mod dispatch;

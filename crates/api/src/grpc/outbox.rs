@@ -10,9 +10,12 @@ use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dyad_types::Millis;
+use dyad_types::{ConfigKey, Millis, ServiceKey};
 use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
+use crate::listen::Listening;
 use crate::push::fuzzy::Watch;
 use crate::push::{Subscription, Update};
 
@@ -60,7 +63,9 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 enum News {
     Push(Arc<Subscription>),
-    Watch(Arc<Watch>),
+    Watch(Arc<Watch<ServiceKey>>),
+    Config(Arc<Listening>),
+    ConfigWatch(Arc<Watch<ConfigKey>>),
 }
 
 /// Something that was sent and is to be acknowledged.
@@ -69,6 +74,8 @@ struct Waiting {
     wanted: Wanted,
     since: Millis,
     repeats: u32,
+    /// It is about to be sent again.
+    again: bool,
 }
 
 /// Why an acknowledgement is wanted.
@@ -79,8 +86,38 @@ pub(super) enum Wanted {
     /// The core asked.
     Probe,
     Push(Arc<Subscription>),
+    Config(Arc<Listening>),
+    /// Somebody waits for what it says.
+    Metrics(ClientAnswer),
     /// Only counted: nothing follows from its absence.
     Notice,
+}
+
+/// The fields of a client's own metrics.
+pub(crate) type ClientMetrics = serde_json::Map<String, serde_json::Value>;
+
+/// Gives what a client answers to somebody who waits for it.
+#[derive(Clone, Debug)]
+pub(super) struct ClientAnswer(Arc<Mutex<Option<oneshot::Sender<ClientMetrics>>>>);
+
+impl ClientAnswer {
+    pub(super) fn new() -> (ClientAnswer, oneshot::Receiver<ClientMetrics>) {
+        let (sender, receiver) = oneshot::channel();
+        (ClientAnswer(Arc::new(Mutex::new(Some(sender)))), receiver)
+    }
+
+    /// `json` is a whole `ClientConfigMetricResponse`; one that is none gives nothing.
+    pub(super) fn give(&self, json: &[u8]) {
+        #[derive(serde::Deserialize)]
+        struct Response {
+            metrics: ClientMetrics,
+        }
+        let sender = self.0.lock().take();
+        if let (Some(sender), Ok(response)) = (sender, serde_json::from_slice::<Response>(json)) {
+            // Fails when nobody waits any more.
+            let _late = sender.send(response.metrics);
+        }
+    }
 }
 
 /// What the stream takes.
@@ -88,7 +125,9 @@ pub(super) enum Wanted {
 pub(super) enum Next {
     Request(Bytes),
     Push(Arc<Subscription>),
-    Watch(Arc<Watch>),
+    Watch(Arc<Watch<ServiceKey>>),
+    Config(Arc<Listening>),
+    ConfigWatch(Arc<Watch<ConfigKey>>),
     Nothing,
     /// The connection has ended, or another stream sends for it.
     End,
@@ -103,6 +142,8 @@ pub(super) struct Overdue {
     pub(super) probe_failed: bool,
     pub(super) pushes_failed: u64,
     pub(super) repeat: Vec<Arc<Subscription>>,
+    pub(super) configs_failed: u64,
+    pub(super) repeat_configs: Vec<Arc<Listening>>,
 }
 
 /// The times of `GrpcLimits` that are looked at here.
@@ -138,7 +179,7 @@ impl Outbox {
         }
         // The time for an answer runs from here: a client that takes nothing does not answer either.
         if let Some((id, wanted)) = &wanted {
-            self.waiting.insert(*id, Waiting { wanted: wanted.clone(), since: now, repeats: 0 });
+            self.waiting.insert(*id, Waiting::new(wanted.clone(), now));
         }
         self.requests_bytes += bytes.len();
         self.requests.push_back((bytes, wanted));
@@ -153,9 +194,23 @@ impl Outbox {
         }
     }
 
-    pub(super) fn watch(&mut self, watch: &Arc<Watch>) {
+    pub(super) fn watch(&mut self, watch: &Arc<Watch<ServiceKey>>) {
         if !self.closed && !watch.queued.swap(true, Ordering::AcqRel) {
             self.news.push_back(News::Watch(watch.clone()));
+            self.wake();
+        }
+    }
+
+    pub(super) fn config(&mut self, listening: &Arc<Listening>) {
+        if !self.closed && !listening.queued.swap(true, Ordering::AcqRel) {
+            self.news.push_back(News::Config(listening.clone()));
+            self.wake();
+        }
+    }
+
+    pub(super) fn config_watch(&mut self, watch: &Arc<Watch<ConfigKey>>) {
+        if !self.closed && !watch.queued.swap(true, Ordering::AcqRel) {
+            self.news.push_back(News::ConfigWatch(watch.clone()));
             self.wake();
         }
     }
@@ -191,6 +246,17 @@ impl Outbox {
                     watch.queued.store(false, Ordering::Release);
                     return Next::Watch(watch);
                 }
+                News::Config(listening) => {
+                    // Before the message is made: what changes from here on is told again.
+                    listening.queued.store(false, Ordering::Release);
+                    if !listening.is_ended() {
+                        return Next::Config(listening);
+                    }
+                }
+                News::ConfigWatch(watch) => {
+                    watch.queued.store(false, Ordering::Release);
+                    return Next::ConfigWatch(watch);
+                }
             }
         }
         Next::Nothing
@@ -206,12 +272,26 @@ impl Outbox {
         let former = self.waiting.remove(&last).filter(|waiting| of_same(&waiting.wanted));
         let repeats = former.filter(|_| last == update.id).map_or(0, |waiting| waiting.repeats + 1);
         let wanted = Wanted::Push(subscription.clone());
-        self.waiting.insert(update.id, Waiting { wanted, since: now, repeats });
+        self.waiting.insert(update.id, Waiting { repeats, ..Waiting::new(wanted, now) });
+    }
+
+    /// A notification is being sent: its acknowledgement is waited for, that of an older one of the same configuration no
+    /// longer.
+    pub(super) fn sent_config(&mut self, listening: &Arc<Listening>, id: u64, now: Millis) {
+        let of_same = |wanted: &Wanted| match wanted {
+            Wanted::Config(other) => Arc::ptr_eq(other, listening),
+            _ => false,
+        };
+        let last = listening.last_sent.swap(id, Ordering::AcqRel);
+        let former = self.waiting.remove(&last).filter(|waiting| of_same(&waiting.wanted));
+        let repeats = former.filter(|former| former.again).map_or(0, |former| former.repeats + 1);
+        let wanted = Wanted::Config(listening.clone());
+        self.waiting.insert(id, Waiting { repeats, ..Waiting::new(wanted, now) });
     }
 
     /// Something was sent whose acknowledgement is only counted.
     pub(super) fn noticed(&mut self, id: u64, now: Millis) {
-        self.waiting.insert(id, Waiting { wanted: Wanted::Notice, since: now, repeats: 0 });
+        self.waiting.insert(id, Waiting::new(Wanted::Notice, now));
     }
 
     /// An acknowledgement came in: what it was wanted for, if it was.
@@ -238,8 +318,8 @@ impl Outbox {
         self.waiting.retain(|_, waiting| {
             let within = match waiting.wanted {
                 Wanted::Probe => times.probe,
-                Wanted::Push(_) => times.answer + times.retry,
-                Wanted::Detection | Wanted::Notice => times.answer,
+                Wanted::Push(_) | Wanted::Config(_) => times.answer + times.retry,
+                Wanted::Detection | Wanted::Notice | Wanted::Metrics(_) => times.answer,
             };
             if !over(now, waiting.since, within) {
                 return true;
@@ -257,6 +337,17 @@ impl Outbox {
                         return true;
                     }
                 }
+                Wanted::Config(listening) => {
+                    found.configs_failed += 1;
+                    if waiting.repeats < REPEATS_MAX && !listening.is_ended() {
+                        found.repeat_configs.push(listening.clone());
+                        waiting.since = now;
+                        waiting.again = true;
+                        return true;
+                    }
+                }
+                // Who waits for it hears that it does not come.
+                Wanted::Metrics(_) => {}
                 Wanted::Notice => found.pushes_failed += 1,
             }
             false
@@ -279,6 +370,12 @@ impl Outbox {
         if let Some(channel) = &self.channel {
             channel.wake();
         }
+    }
+}
+
+impl Waiting {
+    fn new(wanted: Wanted, now: Millis) -> Waiting {
+        Waiting { wanted, since: now, repeats: 0, again: false }
     }
 }
 

@@ -17,7 +17,7 @@ use super::frame::{self, Messages};
 use super::listen::Front;
 use super::outbox::{Channel, Next};
 use super::transport::{decode, end, poll_message};
-use super::watch;
+use super::{config, config_watch, watch};
 use crate::push::Update;
 
 /// What this server can do beyond the first version of the protocol, as `SetupAckRequest` carries it.
@@ -116,6 +116,22 @@ impl Stream {
                     push.metrics.observe(took);
                     bytes
                 }
+                Next::Config(listening) => {
+                    let id = self.front.app.push.next_id();
+                    let took = listening.notified(self.front.app.clock.wall_ms());
+                    self.connection.outbox.lock().sent_config(&listening, id, now);
+                    self.front.app.listeners.metrics.observe(took);
+                    config::encode(&listening, id, self.own_ip())
+                }
+                Next::ConfigWatch(watching) => {
+                    let Some(step) = watching.step() else { continue };
+                    let id = self.front.app.push.next_id();
+                    let bytes = config_watch::encode(watching.pattern(), &step, id, self.own_ip());
+                    let mut outbox = self.connection.outbox.lock();
+                    outbox.noticed(id, now);
+                    outbox.config_watch(&watching);
+                    bytes
+                }
                 Next::Watch(watching) => {
                     let Some(step) = watching.step() else { continue };
                     let id = self.front.app.push.next_id();
@@ -167,7 +183,7 @@ impl Stream {
             _ => None,
         };
         match id {
-            Some((id, code)) => self.front.connections.acknowledged(&self.connection, id, code == OK),
+            Some((id, code)) => self.front.connections.acknowledged(&self.connection, id, code == OK, &body),
             None => tracing::debug!(client = %self.connection.id(), kind, "ignored on a stream"),
         }
         true

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Setup, WasRegistered};
 use super::cut::Why;
-use super::outbox::{Times, Wanted};
+use super::outbox::{ClientAnswer, ClientMetrics, Times, Wanted};
 use super::{GrpcLimits, GrpcMetrics, frame};
+use crate::listen::Listeners;
 use crate::push::Push;
 use crate::time::Clock;
 
@@ -38,6 +39,7 @@ pub struct Connections {
     unregistered: papaya::HashMap<ClientId, Arc<Connection>>,
     ephemeral: Arc<dyn Ephemeral>,
     push: Arc<Push>,
+    listeners: Arc<Listeners>,
     clock: Arc<dyn Clock>,
     limits: GrpcLimits,
     pub(super) metrics: Arc<GrpcMetrics>,
@@ -60,6 +62,7 @@ impl Connections {
     pub fn new(
         ephemeral: Arc<dyn Ephemeral>,
         push: Arc<Push>,
+        listeners: Arc<Listeners>,
         clock: Arc<dyn Clock>,
         limits: GrpcLimits,
         metrics: Arc<GrpcMetrics>,
@@ -70,6 +73,7 @@ impl Connections {
             unregistered: papaya::HashMap::new(),
             ephemeral,
             push,
+            listeners,
             clock,
             limits,
             metrics,
@@ -167,6 +171,14 @@ impl Connections {
         for watch in watches.into_values() {
             self.push.fuzzy().unwatch(&watch);
         }
+        let watches = std::mem::take(&mut *connection.config_watches.lock());
+        for watch in watches.into_values() {
+            self.listeners.fuzzy().unwatch(&watch);
+        }
+        let listenings = std::mem::take(&mut *connection.listenings.lock());
+        for listening in listenings.into_values() {
+            self.listeners.unlisten(&listening);
+        }
         connection.cut.cut(Why::Ended);
         if registered {
             self.publications_end(connection);
@@ -180,8 +192,8 @@ impl Connections {
         }
     }
 
-    /// An acknowledgement came in on the stream.
-    pub(super) fn acknowledged(&self, connection: &Connection, id: u64, ok: bool) {
+    /// An acknowledgement came in on the stream, in this JSON.
+    pub(super) fn acknowledged(&self, connection: &Connection, id: u64, ok: bool, json: &[u8]) {
         let wanted = connection.outbox.lock().acknowledged(id);
         match wanted {
             Some(Wanted::Probe) => self.ephemeral.probed(connection.id(), true),
@@ -191,6 +203,14 @@ impl Connections {
             Some(Wanted::Push(_)) => {
                 self.push.metrics.failed.fetch_add(1, Ordering::Relaxed);
             }
+            Some(Wanted::Config(listening)) if ok => {
+                listening.acked();
+                self.listeners.metrics.acked.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(Wanted::Config(_)) => {
+                self.listeners.metrics.failed.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(Wanted::Metrics(answer)) => answer.give(json),
             Some(Wanted::Detection | Wanted::Notice) | None => {}
         }
     }
@@ -221,6 +241,7 @@ impl Connections {
         for connection in self.list() {
             let found = connection.outbox.lock().overdue(now, connection.active(), &times);
             self.push.metrics.failed.fetch_add(found.pushes_failed, Ordering::Relaxed);
+            self.listeners.metrics.failed.fetch_add(found.configs_failed, Ordering::Relaxed);
             if found.probe_failed {
                 self.ephemeral.probed(connection.id(), false);
             }
@@ -232,6 +253,9 @@ impl Connections {
             }
             for subscription in found.repeat {
                 connection.outbox.lock().push(&subscription);
+            }
+            for listening in found.repeat_configs {
+                connection.outbox.lock().config(&listening);
             }
             let silent = now.since(connection.active()) >= limits.silent.as_millis() as u64;
             if silent && !connection.outbox.lock().asks() {
@@ -259,6 +283,23 @@ impl Connections {
     fn internal(&self, kind: &str, id: u64, fields: &str) -> Bytes {
         let json = format!("{{\"headers\":{{}},\"requestId\":\"{id}\",{fields}\"module\":\"internal\"}}");
         frame::payload(kind, &self.limits.own_ip, &[json.as_bytes()])
+    }
+
+    /// Asks a client of configurations for its own view of them (`ClientConfigMetricRequest`); `keys` is JSON. The answer is
+    /// dropped unsent when the client does not give it in time.
+    pub(crate) fn ask_metrics(
+        &self,
+        connection: &Connection,
+        keys: &str,
+    ) -> tokio::sync::oneshot::Receiver<ClientMetrics> {
+        let (answer, receiver) = ClientAnswer::new();
+        let id = self.push.next_id();
+        let json = format!(
+            "{{\"headers\":{{}},\"requestId\":\"{id}\",\"metricsKeys\":{keys},\"module\":\"config\"}}"
+        );
+        let bytes = frame::payload("ClientConfigMetricRequest", &self.limits.own_ip, &[json.as_bytes()]);
+        connection.outbox.lock().request(bytes, Some((id, Wanted::Metrics(answer))), self.clock.now());
+        receiver
     }
 
     fn send_probes(&self) {

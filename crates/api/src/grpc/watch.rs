@@ -13,7 +13,7 @@ use super::frame;
 use crate::push::fuzzy::{Appearance, MATCHES_MAX, Step, parse_service, service_text};
 
 /// Services that a client may say it knows; it was told of no more.
-const RECEIVED_MAX: usize = 4 * MATCHES_MAX;
+pub(super) const RECEIVED_MAX: usize = 4 * MATCHES_MAX;
 
 /// `NamingFuzzyWatchRequest`. A repeated watch of the same pattern begins anew with what the client says it has.
 pub(super) fn watch(call: &Call) -> Result<Answer, GrpcError> {
@@ -36,8 +36,8 @@ pub(super) fn watch(call: &Call) -> Result<Answer, GrpcError> {
                 received.iter().take(RECEIVED_MAX).filter_map(|key| parse_service(&key.0)).collect();
             let initial = request.initializing.unwrap_or(false);
             let connection = call.connection.clone();
-            let (watch, over) =
-                push.fuzzy().watch(push.registry(), pattern, received, initial, connection)?;
+            let listed = |takes: &dyn Fn(&ServiceKey) -> bool| push.registry().listed(takes, MATCHES_MAX);
+            let (watch, over) = push.fuzzy().watch(listed, pattern, received, initial, connection)?;
             if let Some(former) = held.insert(pattern.into(), watch.clone()) {
                 push.fuzzy().unwatch(&former);
             }
@@ -57,7 +57,7 @@ pub(super) fn watch(call: &Call) -> Result<Answer, GrpcError> {
 }
 
 /// The message of a step.
-pub(super) fn encode(pattern: &str, step: &Step, id: u64, own_ip: &str) -> Bytes {
+pub(super) fn encode(pattern: &str, step: &Step<ServiceKey>, id: u64, own_ip: &str) -> Bytes {
     let head = format!("{{\"headers\":{{}},\"requestId\":\"{id}\",");
     let quoted = |text: &str| serde_json::to_string(text).expect("a string always serializes");
     let pattern = quoted(pattern);
@@ -97,7 +97,7 @@ pub(super) fn encode(pattern: &str, step: &Step, id: u64, own_ip: &str) -> Bytes
     frame::payload(kind, own_ip, &[json.as_bytes()])
 }
 
-fn named(appearance: &Appearance) -> (String, &'static str) {
+fn named(appearance: &Appearance<ServiceKey>) -> (String, &'static str) {
     let change = if appearance.listed { "ADD_SERVICE" } else { "DELETE_SERVICE" };
-    (service_text(&appearance.service), change)
+    (service_text(&appearance.key), change)
 }

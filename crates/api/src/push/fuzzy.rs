@@ -1,6 +1,7 @@
-//! Fuzzy watches: who is told which services appear and go (`NamingFuzzyWatchContextService` of Nacos 3).
+//! Fuzzy watches: who is told which services, or configurations, appear and go (`NamingFuzzyWatchContextService` and
+//! `ConfigFuzzyWatchContextService` of Nacos 3).
 //!
-//! A pattern keeps the set of listed services that match it, a watch the set that its client was told. What is sent is the
+//! A pattern keeps the set of listed keys that match it, a watch the set that its client was told. What is sent is the
 //! difference, made when the transport takes it: a slow watcher costs no queue.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -8,16 +9,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use dyad_naming::Registry;
-use dyad_types::ServiceKey;
+use dyad_types::config::config_namespace;
 use dyad_types::key::{DEFAULT_GROUP, split_grouped};
+use dyad_types::{ConfigKey, ServiceKey};
 use parking_lot::Mutex;
 
 /// Different patterns that are watched on one member (Nacos's default).
 pub const PATTERNS_MAX: usize = 20;
-/// Services that one pattern follows (Nacos's default); more are not told of.
+/// Keys that one pattern follows (Nacos's default); more are not told of.
 pub const MATCHES_MAX: usize = 500;
-/// Services in one message of the first synchronisation.
+/// Keys in one message of the first synchronisation.
 const BATCH: usize = 100;
 /// Characters of a pattern: those of its three parts and their separators.
 const PATTERN_LEN_MAX: usize = 1024;
@@ -29,62 +30,111 @@ const ANY: &str = "*";
 pub enum FuzzyError {
     #[error("fuzzy watch pattern over limit, at most {PATTERNS_MAX} patterns are watched on one server")]
     Patterns,
-    #[error(
-        "the pattern must be namespace>>group>>service, each part with at most one run of * at either end"
-    )]
+    #[error("the pattern must be namespace>>group>>name, each part with at most one run of * at either end")]
     Malformed,
 }
 
+/// What can be watched: services and configurations.
+pub trait Named: Clone + Ord + Send + Sync + fmt::Debug + 'static {
+    fn namespace(&self) -> &str;
+    fn group(&self) -> &str;
+    fn name(&self) -> &str;
+    /// A namespace id in its one form.
+    fn one_form(namespace: &str) -> String;
+}
+
+impl Named for ServiceKey {
+    fn namespace(&self) -> &str {
+        ServiceKey::namespace(self)
+    }
+
+    fn group(&self) -> &str {
+        ServiceKey::group(self)
+    }
+
+    fn name(&self) -> &str {
+        ServiceKey::name(self)
+    }
+
+    fn one_form(namespace: &str) -> String {
+        ServiceKey::new(namespace, DEFAULT_GROUP, "").namespace().to_owned()
+    }
+}
+
+impl Named for ConfigKey {
+    fn namespace(&self) -> &str {
+        ConfigKey::namespace(self)
+    }
+
+    fn group(&self) -> &str {
+        ConfigKey::group(self)
+    }
+
+    fn name(&self) -> &str {
+        self.data_id()
+    }
+
+    fn one_form(namespace: &str) -> String {
+        config_namespace(namespace).to_owned()
+    }
+}
+
 /// Somebody who is told that a watch has something to send.
-pub trait Watcher: Send + Sync + fmt::Debug + 'static {
+pub trait Watcher<K: Named>: Send + Sync + fmt::Debug + 'static {
     /// Must be quick, and must not call [`Fuzzy`].
-    fn notify(&self, watch: &Arc<Watch>);
+    fn notify(&self, watch: &Arc<Watch<K>>);
 }
 
 /// All patterns that are watched on this member.
-#[derive(Debug, Default)]
-pub struct Fuzzy {
-    patterns: Mutex<HashMap<Arc<str>, Arc<Pattern>>>,
-    /// `patterns.len()`, for writers of the registry.
+#[derive(Debug)]
+pub struct Fuzzy<K: Named> {
+    patterns: Mutex<HashMap<Arc<str>, Arc<Pattern<K>>>>,
+    /// `patterns.len()`, for writers of what is watched.
     len: AtomicUsize,
 }
 
+impl<K: Named> Default for Fuzzy<K> {
+    fn default() -> Fuzzy<K> {
+        Fuzzy { patterns: Mutex::default(), len: AtomicUsize::new(0) }
+    }
+}
+
 #[derive(Debug)]
-struct Pattern {
+struct Pattern<K: Named> {
     text: Arc<str>,
     namespace: String,
     group: String,
-    service: String,
-    matched: Mutex<Matched>,
-    watches: Mutex<HashMap<u64, Arc<Watch>>>,
+    name: String,
+    matched: Mutex<Matched<K>>,
+    watches: Mutex<HashMap<u64, Arc<Watch<K>>>>,
 }
 
-#[derive(Debug, Default)]
-struct Matched {
-    services: BTreeSet<ServiceKey>,
+#[derive(Debug)]
+struct Matched<K> {
+    keys: BTreeSet<K>,
     /// There are more than are followed.
     over: bool,
 }
 
 /// One client's watch of one pattern.
-pub struct Watch {
+pub struct Watch<K: Named> {
     id: u64,
-    pattern: Arc<Pattern>,
-    watcher: Arc<dyn Watcher>,
-    told: Mutex<Told>,
+    pattern: Arc<Pattern<K>>,
+    watcher: Arc<dyn Watcher<K>>,
+    told: Mutex<Told<K>>,
     ended: AtomicBool,
     /// The watcher has it on its list of what to send; the watcher's to use.
     pub queued: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Told {
-    services: BTreeSet<ServiceKey>,
-    phase: Phase,
+struct Told<K> {
+    keys: BTreeSet<K>,
+    phase: Phase<K>,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum Phase<K> {
     /// The first difference is still to be made.
     Begin {
         initial: bool,
@@ -93,47 +143,48 @@ enum Phase {
     Sync {
         initial: bool,
         total: usize,
-        rest: VecDeque<Vec<Appearance>>,
+        rest: VecDeque<Vec<Appearance<K>>>,
     },
     Live,
 }
 
-/// A service that appeared (`ADD_SERVICE`) or went (`DELETE_SERVICE`).
+/// A key that appeared (`ADD_SERVICE`, `ADD_CONFIG`) or went (`DELETE_…`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Appearance {
-    pub service: ServiceKey,
+pub struct Appearance<K> {
+    pub key: K,
     pub listed: bool,
 }
 
 /// The next message of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Step<K> {
     /// One message of the first difference, numbered from 1. `initial`: the client has nothing yet.
     Sync {
         initial: bool,
-        contexts: Vec<Appearance>,
+        contexts: Vec<Appearance<K>>,
         total: usize,
         current: usize,
     },
     /// The client has everything that there was when it began.
     InitDone,
-    Change(Appearance),
+    Change(Appearance<K>),
 }
 
-impl Fuzzy {
-    /// Begins a watch. `received` is what the client has already; `initial` says that it has nothing and wants to be told
+impl<K: Named> Fuzzy<K> {
+    /// Begins a watch. `listed` finds what is there: the keys that its argument takes, at most [`MATCHES_MAX`], and whether
+    /// there are more. `received` is what the client has already; `initial` says that it has nothing and wants to be told
     /// when it has all. The second value says that the pattern matches more than is followed.
     ///
     /// # Errors
     /// A malformed pattern, or one more than may be watched.
     pub fn watch(
         &self,
-        registry: &Registry,
+        listed: impl Fn(&dyn Fn(&K) -> bool) -> (BTreeSet<K>, bool),
         pattern: &str,
-        received: BTreeSet<ServiceKey>,
+        received: BTreeSet<K>,
         initial: bool,
-        watcher: Arc<dyn Watcher>,
-    ) -> Result<(Arc<Watch>, bool), FuzzyError> {
+        watcher: Arc<dyn Watcher<K>>,
+    ) -> Result<(Arc<Watch<K>>, bool), FuzzyError> {
         /// Of the process: only the difference matters.
         static IDS: AtomicU64 = AtomicU64::new(0);
         let mut patterns = self.patterns.lock();
@@ -146,8 +197,8 @@ impl Fuzzy {
                 let mut matched = pattern.matched.lock();
                 patterns.insert(pattern.text.clone(), pattern.clone());
                 self.len.store(patterns.len(), Ordering::SeqCst);
-                let (services, over) = registry.listed(|key| pattern.takes(key), MATCHES_MAX);
-                *matched = Matched { services, over };
+                let (keys, over) = listed(&|key| pattern.takes(key));
+                *matched = Matched { keys, over };
                 drop(matched);
                 pattern
             }
@@ -156,7 +207,7 @@ impl Fuzzy {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             pattern: pattern.clone(),
             watcher,
-            told: Mutex::new(Told { services: received, phase: Phase::Begin { initial } }),
+            told: Mutex::new(Told { keys: received, phase: Phase::Begin { initial } }),
             ended: AtomicBool::new(false),
             queued: AtomicBool::new(false),
         });
@@ -166,7 +217,7 @@ impl Fuzzy {
     }
 
     /// Ends a watch. Ending it twice is no error.
-    pub fn unwatch(&self, watch: &Arc<Watch>) {
+    pub fn unwatch(&self, watch: &Arc<Watch<K>>) {
         watch.ended.store(true, Ordering::Release);
         let mut patterns = self.patterns.lock();
         let mut watches = watch.pattern.watches.lock();
@@ -178,57 +229,74 @@ impl Fuzzy {
         }
     }
 
-    /// A service appeared in the registry's listing, or left it.
-    pub(super) fn listed(&self, service: &ServiceKey, listed: bool) {
+    /// A key appeared in what is listed, or left it.
+    pub(crate) fn listed(&self, key: &K, listed: bool) {
         if self.len.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let matching = |pattern: &&Arc<Pattern>| pattern.takes(service);
-        let patterns: Vec<Arc<Pattern>> = self.patterns.lock().values().filter(matching).cloned().collect();
+        let matching = |pattern: &&Arc<Pattern<K>>| pattern.takes(key);
+        let patterns: Vec<Arc<Pattern<K>>> =
+            self.patterns.lock().values().filter(matching).cloned().collect();
         for pattern in patterns {
-            pattern.set(service, listed);
+            pattern.set(key, listed);
+        }
+    }
+
+    /// Everything may have changed: every pattern looks again, by `listed` as in [`Fuzzy::watch`].
+    pub(crate) fn reloaded(&self, listed: impl Fn(&dyn Fn(&K) -> bool) -> (BTreeSet<K>, bool)) {
+        let patterns: Vec<Arc<Pattern<K>>> = self.patterns.lock().values().cloned().collect();
+        for pattern in patterns {
+            {
+                let mut matched = pattern.matched.lock();
+                let (keys, over) = listed(&|key| pattern.takes(key));
+                *matched = Matched { keys, over };
+            }
+            pattern.notify();
         }
     }
 }
 
-impl Pattern {
-    fn parse(text: &str) -> Option<Pattern> {
+impl<K: Named> Pattern<K> {
+    fn parse(text: &str) -> Option<Pattern<K>> {
         let parts: Vec<&str> = text.split(SEPARATOR).collect();
-        let [namespace, group, service] = parts.as_slice() else { return None };
-        if text.chars().count() > PATTERN_LEN_MAX || service.is_empty() {
+        let [namespace, group, name] = parts.as_slice() else { return None };
+        if text.chars().count() > PATTERN_LEN_MAX || name.is_empty() {
             return None;
         }
         // The same blank namespace and group as everywhere.
         let group = if group.is_empty() { DEFAULT_GROUP } else { group };
-        let namespace = ServiceKey::new(namespace, group, service).namespace().to_owned();
         Some(Pattern {
             text: text.into(),
-            namespace,
+            namespace: K::one_form(namespace),
             group: group.to_owned(),
-            service: (*service).to_owned(),
-            matched: Mutex::default(),
+            name: (*name).to_owned(),
+            matched: Mutex::new(Matched { keys: BTreeSet::new(), over: false }),
             watches: Mutex::default(),
         })
     }
 
-    fn takes(&self, key: &ServiceKey) -> bool {
+    fn takes(&self, key: &K) -> bool {
         key.namespace() == self.namespace
             && part_matches(&self.group, key.group())
-            && part_matches(&self.service, key.name())
+            && part_matches(&self.name, key.name())
     }
 
-    fn set(&self, service: &ServiceKey, listed: bool) {
+    fn set(&self, key: &K, listed: bool) {
         {
             let mut matched = self.matched.lock();
             if !listed {
-                matched.services.remove(service);
-            } else if matched.services.len() < MATCHES_MAX {
-                matched.services.insert(service.clone());
-            } else if !matched.services.contains(service) {
+                matched.keys.remove(key);
+            } else if matched.keys.len() < MATCHES_MAX {
+                matched.keys.insert(key.clone());
+            } else if !matched.keys.contains(key) {
                 matched.over = true;
             }
         }
-        let watches: Vec<Arc<Watch>> = self.watches.lock().values().cloned().collect();
+        self.notify();
+    }
+
+    fn notify(&self) {
+        let watches: Vec<Arc<Watch<K>>> = self.watches.lock().values().cloned().collect();
         for watch in watches {
             watch.notify();
         }
@@ -249,33 +317,34 @@ fn part_matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-impl Watch {
+impl<K: Named> Watch<K> {
     pub fn pattern(&self) -> &str {
         &self.pattern.text
     }
 
     /// Tells the watcher, unless the watch has ended.
-    pub fn notify(self: &Arc<Watch>) {
+    pub fn notify(self: &Arc<Watch<K>>) {
         if !self.ended.load(Ordering::Acquire) {
             self.watcher.notify(self);
         }
     }
 
     /// What to send next, or nothing for now.
-    pub fn step(&self) -> Option<Step> {
+    pub fn step(&self) -> Option<Step<K>> {
         if self.ended.load(Ordering::Acquire) {
             return None;
         }
         let mut told = self.told.lock();
-        let Told { services, phase } = &mut *told;
+        let Told { keys, phase } = &mut *told;
         if let Phase::Begin { initial } = *phase {
-            let matched = self.pattern.matched.lock().services.clone();
-            let gone = services.difference(&matched).map(|key| (key.clone(), false));
-            let new = matched.difference(services).map(|key| (key.clone(), true));
-            let all: Vec<Appearance> =
-                gone.chain(new).map(|(service, listed)| Appearance { service, listed }).collect();
-            let rest: VecDeque<Vec<Appearance>> = all.chunks(BATCH).map(<[Appearance]>::to_vec).collect();
-            *services = matched;
+            let matched = self.pattern.matched.lock().keys.clone();
+            let gone = keys.difference(&matched).map(|key| (key.clone(), false));
+            let new = matched.difference(keys).map(|key| (key.clone(), true));
+            let all: Vec<Appearance<K>> =
+                gone.chain(new).map(|(key, listed)| Appearance { key, listed }).collect();
+            let rest: VecDeque<Vec<Appearance<K>>> =
+                all.chunks(BATCH).map(<[Appearance<K>]>::to_vec).collect();
+            *keys = matched;
             *phase = Phase::Sync { initial, total: rest.len(), rest };
         }
         if let Phase::Sync { initial, total, rest } = phase {
@@ -289,17 +358,17 @@ impl Watch {
             }
         }
         let matched = self.pattern.matched.lock();
-        if let Some(service) = services.difference(&matched.services).next().cloned() {
-            services.remove(&service);
-            return Some(Step::Change(Appearance { service, listed: false }));
+        if let Some(key) = keys.difference(&matched.keys).next().cloned() {
+            keys.remove(&key);
+            return Some(Step::Change(Appearance { key, listed: false }));
         }
-        let service = matched.services.difference(services).next().cloned()?;
-        services.insert(service.clone());
-        Some(Step::Change(Appearance { service, listed: true }))
+        let key = matched.keys.difference(keys).next().cloned()?;
+        keys.insert(key.clone());
+        Some(Step::Change(Appearance { key, listed: true }))
     }
 }
 
-impl fmt::Debug for Watch {
+impl<K: Named> fmt::Debug for Watch<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch").field("pattern", &self.pattern.text).finish_non_exhaustive()
     }
@@ -308,6 +377,16 @@ impl fmt::Debug for Watch {
 /// `namespace@@group@@service`, as fuzzy watches name services.
 pub fn service_text(service: &ServiceKey) -> String {
     dyad_types::key::grouped(service.namespace(), service.grouped_name())
+}
+
+/// `dataId+group+namespace`, as fuzzy watches name configurations.
+pub fn config_text(key: &ConfigKey) -> String {
+    let mut text = key.group_key();
+    if key.is_public() {
+        text.push('+');
+        text.push_str(key.namespace());
+    }
+    text
 }
 
 /// The service that such a text names.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
@@ -25,8 +25,32 @@ pub struct PushMetrics {
     pub failed: AtomicU64,
     /// Changes that went out together with an earlier one.
     pub coalesced: AtomicU64,
+    latency: Latency,
+}
+
+/// A histogram of latencies from below a millisecond to above a second.
+#[derive(Debug, Default)]
+pub(crate) struct Latency {
     buckets: [AtomicU64; BUCKETS_MS.len() + 1],
     total_us: AtomicU64,
+}
+
+impl Latency {
+    pub(crate) fn observe(&self, took: Duration) {
+        let ms = took.as_millis() as u64;
+        let bucket = BUCKETS_MS.iter().position(|&bound| ms < bound).unwrap_or(BUCKETS_MS.len());
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.total_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        let bounds = BUCKETS_MS.iter().map(|&ms| ms as f64 / 1e3).chain([f64::MAX]);
+        let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let count = buckets.iter().map(|(_, n)| n).sum();
+        let sum = self.total_us.load(Ordering::Relaxed) as f64 / 1e6;
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
 }
 
 impl PushMetrics {
@@ -40,11 +64,9 @@ impl PushMetrics {
     /// Counts a push that is given to its transport, `took` after the change that led to it.
     pub fn observe(&self, took: Option<Duration>) {
         self.sent.fetch_add(1, Ordering::Relaxed);
-        let Some(took) = took else { return };
-        let ms = took.as_millis() as u64;
-        let bucket = BUCKETS_MS.iter().position(|&bound| ms < bound).unwrap_or(BUCKETS_MS.len());
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.total_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+        if let Some(took) = took {
+            self.latency.observe(took);
+        }
     }
 }
 
@@ -63,17 +85,11 @@ impl Collector for PushCollector {
             let counter = ConstCounter::new(value.load(Ordering::Relaxed));
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
-        let mut latency = encoder.encode_descriptor(
+        metrics.latency.encode(encoder.encode_descriptor(
             "push_seconds",
             "Time from a change to a push given to its transport",
             None,
             MetricType::Histogram,
-        )?;
-        let bounds = BUCKETS_MS.iter().map(|&ms| ms as f64 / 1e3).chain([f64::MAX]);
-        let counts = metrics.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let count = buckets.iter().map(|(_, n)| n).sum();
-        let sum = metrics.total_us.load(Ordering::Relaxed) as f64 / 1e6;
-        latency.encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)
+        )?)
     }
 }

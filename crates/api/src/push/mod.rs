@@ -27,6 +27,7 @@ use fuzzy::Fuzzy;
 use schedule::Schedule;
 use topic::Topic;
 
+pub(crate) use metrics::Latency;
 pub use metrics::PushMetrics;
 pub use topic::{Subscription, Update};
 
@@ -64,7 +65,7 @@ pub struct Push {
     schedule: Schedule,
     /// Numbers of pushes, which are the request ids of gRPC: one sequence for the process, as in Nacos.
     ids: AtomicU64,
-    fuzzy: Fuzzy,
+    fuzzy: Fuzzy<ServiceKey>,
     pub metrics: Arc<PushMetrics>,
 }
 
@@ -149,7 +150,7 @@ impl Push {
         self.topics.iter().map(|shard| shard.read().values().map(|topic| topic.len()).sum::<usize>()).sum()
     }
 
-    pub fn fuzzy(&self) -> &Fuzzy {
+    pub fn fuzzy(&self) -> &Fuzzy<ServiceKey> {
         &self.fuzzy
     }
 

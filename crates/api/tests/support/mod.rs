@@ -8,6 +8,7 @@
     reason = "each test binary uses its part"
 )]
 
+pub mod recorded;
 pub mod sdk;
 
 use std::collections::HashMap;
@@ -20,12 +21,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dyad_api::{
     AppState, Bounds, Clock, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Limits,
-    Push, PushMetrics,
+    ListenLimits, ListenMetrics, Listeners, Push, PushMetrics,
 };
+use dyad_config::{Catalog, ConfigWatcher, ContentError, ContentRow, Contents, Revision};
 use dyad_naming::cp::{CpCommand, CpReply, CpState, Stamp};
 use dyad_naming::ports::{
-    BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError, Leader, MemberView, Members, Propose,
-    ProposeError,
+    BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError, Leader, Linearize, MemberView, Members,
+    Propose, ProposeError,
 };
 use dyad_naming::{Registry, Switches, VisiblePublication};
 use dyad_types::{BeatSlot, ClientId, MemberId, Millis, Origin, Publication, PublicationKey};
@@ -124,12 +126,29 @@ impl Ephemeral for LocalEphemeral {
     }
 }
 
+/// The rows of the content store, in memory and encoded, as a store has them.
+#[derive(Debug, Default)]
+pub struct LocalContents {
+    pub rows: Mutex<HashMap<Revision, Vec<u8>>>,
+}
+
+impl Contents for LocalContents {
+    fn read(&self, revision: Revision) -> Result<ContentRow, ContentError> {
+        let rows = self.rows.lock();
+        let bytes = rows.get(&revision).ok_or(ContentError::Gone(revision))?;
+        ContentRow::decode(revision, bytes).map_err(|bad| ContentError::Damaged(bad.0))
+    }
+}
+
 /// The CP core of a lone member: every proposal is applied at once.
 #[derive(Debug)]
 pub struct LocalPropose {
     pub registry: Arc<Registry>,
     pub clock: Arc<ManualClock>,
     pub switches: Arc<ArcSwap<Switches>>,
+    pub configs: Arc<Catalog>,
+    pub contents: Arc<LocalContents>,
+    pub listeners: Arc<Listeners>,
     pub state: Mutex<(CpState, u64)>,
     /// What every proposal answers, when a test wants an error; the leader is unknown then.
     pub refuse: Mutex<Option<ProposeError>>,
@@ -152,6 +171,10 @@ impl Propose for LocalPropose {
             let (reply, changes) =
                 state.apply(&command, Stamp { now_ms: self.clock.wall_ms(), index: *index });
             self.registry.apply_cp(state, &changes, self.clock.now());
+            let put = changes.config.contents_put.iter().map(|(revision, row)| (*revision, row.encode()));
+            self.contents.rows.lock().extend(put);
+            self.configs.applied(state.config(), &changes.config);
+            self.listeners.changed(&changes.config.changed);
             self.switches.store(state.switches().clone());
             Ok(reply)
         })
@@ -160,6 +183,13 @@ impl Propose for LocalPropose {
     fn leader(&self) -> Option<Leader> {
         let leader = Leader { member: MemberId(1), term: 3, address: "127.0.0.1:8848".into() };
         self.refuse.lock().is_none().then_some(leader)
+    }
+}
+
+/// Alone, the applied state is the newest; without a leader nothing is.
+impl Linearize for LocalPropose {
+    fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>> {
+        Box::pin(async move { self.refuse.lock().clone().map_or(Ok(()), Err) })
     }
 }
 
@@ -206,6 +236,17 @@ impl Server {
     }
 
     pub fn start_all(limits: Limits, bounds: Bounds, grpc_limits: GrpcLimits) -> Server {
+        // Long polls are over soon, so that tests see their end.
+        let listen_limits = ListenLimits { hold_min: Duration::from_millis(300), ..ListenLimits::default() };
+        Server::start_listening(limits, bounds, grpc_limits, listen_limits)
+    }
+
+    pub fn start_listening(
+        limits: Limits,
+        bounds: Bounds,
+        grpc_limits: GrpcLimits,
+        listen_limits: ListenLimits,
+    ) -> Server {
         let registry = Arc::new(Registry::default());
         let clock = Arc::new(ManualClock::default());
         let switches = Arc::new(ArcSwap::from_pointee(Switches::default()));
@@ -217,27 +258,43 @@ impl Server {
             ended: Mutex::default(),
             probed: Mutex::default(),
         });
+        let (configs, contents) = (Arc::<Catalog>::default(), Arc::<LocalContents>::default());
+        let mut prometheus = prometheus_client::registry::Registry::default();
+        let listen_metrics = ListenMetrics::register(&mut prometheus);
+        let listeners = Listeners::new(configs.clone(), clock.clone(), listen_limits, listen_metrics);
         let propose = Arc::new(LocalPropose {
             registry: registry.clone(),
             clock: clock.clone(),
             switches: switches.clone(),
+            configs: configs.clone(),
+            contents: contents.clone(),
+            listeners: listeners.clone(),
             state: Mutex::default(),
             refuse: Mutex::default(),
             reply: Mutex::default(),
         });
-        let mut prometheus = prometheus_client::registry::Registry::default();
         let http_metrics = HttpMetrics::register(&mut prometheus);
         let push_metrics = PushMetrics::register(&mut prometheus);
         let push = Push::new(registry.clone(), clock.clone(), push_metrics);
         let grpc_metrics = GrpcMetrics::register(&mut prometheus);
-        let connections =
-            Connections::new(ephemeral.clone(), push.clone(), clock.clone(), grpc_limits, grpc_metrics);
+        let connections = Connections::new(
+            ephemeral.clone(),
+            push.clone(),
+            listeners.clone(),
+            clock.clone(),
+            grpc_limits,
+            grpc_metrics,
+        );
         let app = Arc::new(AppState {
             registry,
             ephemeral: ephemeral.clone(),
             propose: propose.clone(),
+            linearize: propose.clone(),
             members: Arc::new(OneMember),
+            configs,
+            contents,
             push,
+            listeners,
             connections,
             switches,
             clock: clock.clone(),
@@ -246,9 +303,17 @@ impl Server {
             http_metrics,
             prometheus: Arc::new(prometheus),
         });
+        let (addr, grpc, stop, thread) = Server::serve(app.clone(), limits);
+        Server { addr, grpc, app, clock, ephemeral, propose, stop: Some(stop), stopped: Some(thread) }
+    }
+
+    /// Serves until what it gives is dropped.
+    fn serve(
+        served: Arc<AppState>,
+        limits: Limits,
+    ) -> (SocketAddr, SocketAddr, oneshot::Sender<()>, std::thread::JoinHandle<Drained>) {
         let (stop, stopped) = oneshot::channel();
         let (bound, addr) = std::sync::mpsc::channel();
-        let served = app.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -257,6 +322,7 @@ impl Server {
                 bound.send((listener.local_addr().unwrap(), grpc.local_addr().unwrap())).unwrap();
                 let stop = CancellationToken::new();
                 tokio::spawn(served.push.clone().run(stop.clone()));
+                tokio::spawn(served.listeners.clone().run(stop.clone()));
                 tokio::spawn(served.connections.clone().run(stop.clone()));
                 let quit = stop.clone().cancelled_owned();
                 let clients = tokio::spawn(dyad_api::serve_grpc(grpc, served.clone(), quit));
@@ -268,7 +334,7 @@ impl Server {
             })
         });
         let (addr, grpc) = addr.recv().unwrap();
-        Server { addr, grpc, app, clock, ephemeral, propose, stop: Some(stop), stopped: Some(thread) }
+        (addr, grpc, stop, thread)
     }
 
     pub fn clock_now(&self) -> Millis {
@@ -308,6 +374,17 @@ impl Server {
 
     pub fn get(&self, target: &str) -> Answer {
         self.send("GET", target, &[], b"")
+    }
+
+    /// The body of an answer that is no text.
+    pub fn get_bytes(&self, target: &str) -> Vec<u8> {
+        let mut stream = self.connect();
+        let head = format!("GET {target} HTTP/1.1\r\nConnection: close\r\nHost: {}\r\n\r\n", self.addr);
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        bytes.split_off(end + 4)
     }
 
     /// A request below `/nacos/v1/ns` with everything in the query.

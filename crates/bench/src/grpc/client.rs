@@ -31,20 +31,20 @@ const STREAM: &str = "/BiRequestStream/requestBiStream";
 
 /// What a registered client sends over. When it is dropped, and its [`Pushes`] are, the connection ends.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     connection: Arc<Connection>,
 }
 
 /// What the server sends to a client.
 #[derive(Debug)]
-pub(super) struct Pushes {
+pub(crate) struct Pushes {
     messages: mpsc::Receiver<Bytes>,
     out: Sender,
 }
 
 /// Why no more pushes come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The stream or its transport ended.
     Closed,
     /// The server asked the client to go elsewhere.
@@ -55,6 +55,7 @@ pub(super) enum End {
 enum Event {
     Setup,
     Notify(Payload),
+    Changed(Payload),
     Reset,
 }
 
@@ -67,7 +68,7 @@ struct ServerCheck {
 
 impl Client {
     /// Connects and registers.
-    pub(super) async fn connect(address: SocketAddr) -> Result<(Client, Pushes), Failed> {
+    pub(crate) async fn connect(address: SocketAddr) -> Result<(Client, Pushes), Failed> {
         match timeout(CONNECT_MAX, Client::try_connect(address)).await {
             Ok(result) => result,
             Err(_) => Err(Failed::Timeout),
@@ -110,7 +111,7 @@ impl Client {
     }
 
     /// One request and its answer, which is a success.
-    pub(super) async fn call(&self, kind: &str, json: String) -> Result<Payload, Failed> {
+    pub(crate) async fn call(&self, kind: &str, json: String) -> Result<Payload, Failed> {
         let request = wire::payload(kind, json).encode_to_vec();
         let answer = timeout(ANSWER_MAX, self.connection.call(UNARY, &request)).await;
         let answer = answer.map_err(|_| Failed::Timeout)??;
@@ -147,9 +148,24 @@ impl Pushes {
                     }
                     self.acknowledge("NotifySubscriberResponse", &push);
                 }
+                Some(Event::Changed(push)) => self.acknowledge("ConfigChangeNotifyResponse", &push),
                 Some(Event::Setup) => {}
                 Some(Event::Reset) => return End::Reset,
                 None => return End::Closed,
+            }
+        }
+    }
+
+    /// Waits until a configuration changed, and acknowledges it; None when no more comes.
+    pub(crate) async fn changed(&mut self) -> Option<()> {
+        loop {
+            match self.next().await? {
+                Event::Changed(push) => {
+                    self.acknowledge("ConfigChangeNotifyResponse", &push);
+                    return Some(());
+                }
+                Event::Reset => return None,
+                Event::Setup | Event::Notify(_) => {}
             }
         }
     }
@@ -161,6 +177,7 @@ impl Pushes {
             let kind = push.metadata.as_ref().map_or("", |metadata| metadata.r#type.as_str());
             match kind {
                 "NotifySubscriberRequest" => return Some(Event::Notify(push)),
+                "ConfigChangeNotifyRequest" => return Some(Event::Changed(push)),
                 "SetupAckRequest" => return Some(Event::Setup),
                 "ConnectResetRequest" => {
                     self.acknowledge("ConnectResetResponse", &push);

@@ -1,13 +1,13 @@
 //! The gRPC modes and the client that they share.
 
-mod client;
+pub(crate) mod client;
 mod h2;
 pub(crate) mod idle;
 pub(crate) mod load;
 pub(crate) mod push;
 pub(crate) mod storm;
-mod versions;
-mod wire;
+pub(crate) mod versions;
+pub(crate) mod wire;
 
 use crate::args::GrpcMode;
 use crate::error::BenchError;

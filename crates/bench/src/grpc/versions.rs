@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use crate::record::{Record, Recorder};
 
 /// Weights end at 10,000 in Nacos, and the weight is the version.
-pub(super) const VERSIONS_MAX: u32 = 9_990;
+pub(crate) const VERSIONS_MAX: u32 = 9_990;
 
 /// Shared by the publisher and all subscribers. Version 1 is there before anybody subscribes.
 #[derive(Debug)]
-pub(super) struct Versions {
+pub(crate) struct Versions {
     origin: Instant,
     /// Nanoseconds from the origin to the registration of each version; 0: not registered.
     sent: Vec<AtomicU64>,
@@ -31,7 +31,7 @@ fn counters<T: Default>(count: usize) -> Vec<T> {
 }
 
 impl Versions {
-    pub(super) fn new(subscribers: usize, versions: u32) -> Versions {
+    pub(crate) fn new(subscribers: usize, versions: u32) -> Versions {
         let count = versions as usize + 2;
         let all = u32::try_from(subscribers).unwrap_or(u32::MAX);
         Versions {
@@ -47,22 +47,22 @@ impl Versions {
     }
 
     /// Nanoseconds since the origin; never 0.
-    pub(super) fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 
     /// `version` is about to be registered.
-    pub(super) fn send(&self, version: u32) {
+    pub(crate) fn send(&self, version: u32) {
         self.sent[version as usize].store(self.now(), Ordering::Release);
     }
 
     /// Versions after `version` count.
-    pub(super) fn warmed_up(&self, version: u32) {
+    pub(crate) fn warmed_up(&self, version: u32) {
         self.warm.store(version, Ordering::Relaxed);
     }
 
     /// Subscriber `who` was shown `version`. Those registered after `since` count for it.
-    pub(super) fn show(&self, who: usize, version: u32, since: u64) {
+    pub(crate) fn show(&self, who: usize, version: u32, since: u64) {
         let now = self.now();
         let last = self.sent.len() as u32 - 1;
         let version = version.min(last);
@@ -85,17 +85,17 @@ impl Versions {
     }
 
     /// Subscribers that have not seen `version`.
-    pub(super) fn behind(&self, version: u32) -> usize {
+    pub(crate) fn behind(&self, version: u32) -> usize {
         self.seen.iter().filter(|seen| seen.load(Ordering::Acquire) < version).count()
     }
 
     /// Callbacks with an earlier version than the one before.
-    pub(super) fn backwards(&self) -> u64 {
+    pub(crate) fn backwards(&self) -> u64 {
         self.backwards.load(Ordering::Relaxed)
     }
 
     /// Latencies to each callback, and to the last callback of each version.
-    pub(super) fn take(&self) -> (Record, Record) {
+    pub(crate) fn take(&self) -> (Record, Record) {
         (self.callbacks.take(), self.complete.take())
     }
 }

@@ -41,6 +41,26 @@ pub(super) fn subscribe(service: &str) -> String {
     )
 }
 
+/// `ConfigQueryRequest`.
+pub(crate) fn config_query(data_id: &str, group: &str) -> String {
+    format!(r#"{{"headers":{{}},"dataId":"{data_id}","group":"{group}","tenant":"","module":"config"}}"#)
+}
+
+/// `ConfigPublishRequest`. The content has no character that JSON escapes but lines' ends.
+pub(crate) fn config_publish(data_id: &str, group: &str, content: &str) -> String {
+    let content = content.replace('\n', "\\n");
+    format!(
+        r#"{{"headers":{{}},"dataId":"{data_id}","group":"{group}","tenant":"","content":"{content}","additionMap":{{"type":"text"}},"module":"config"}}"#
+    )
+}
+
+/// `ConfigBatchListenRequest` about one configuration.
+pub(crate) fn config_listen(data_id: &str, group: &str, md5: &str) -> String {
+    format!(
+        r#"{{"headers":{{}},"listen":true,"configListenContexts":[{{"group":"{group}","md5":"{md5}","dataId":"{data_id}","tenant":""}}],"module":"config"}}"#
+    )
+}
+
 /// The acknowledgement of a push.
 pub(super) fn acknowledgement(id: &str) -> String {
     // Ids are decimal numbers; anything else is not repeated into JSON.
@@ -78,7 +98,7 @@ pub(super) fn success(payload: &Payload) -> Result<(), Failed> {
     }
 }
 
-pub(super) fn body(payload: &Payload) -> &[u8] {
+pub(crate) fn body(payload: &Payload) -> &[u8] {
     payload.body.as_ref().map(|body| &*body.value).unwrap_or_default()
 }
 
@@ -143,9 +163,16 @@ mod tests {
 
     #[test]
     fn requests_are_json_and_lists_are_read() {
-        for text in
-            [register("s", "1.2.3.4", 7), query("s"), subscribe("s"), acknowledgement("1\"2"), SETUP.into()]
-        {
+        for text in [
+            register("s", "1.2.3.4", 7),
+            query("s"),
+            subscribe("s"),
+            acknowledgement("1\"2"),
+            config_query("d", "g"),
+            config_publish("d", "g", "a\nb"),
+            config_listen("d", "g", ""),
+            SETUP.into(),
+        ] {
             serde_json::from_str::<serde_json::Value>(&text).unwrap();
         }
         let push = r#"{"requestId":"4","serviceInfo":{"name":"s","hosts":[{"ip":"1.2.3.4","weight":7.0,"port":1}]}}"#;

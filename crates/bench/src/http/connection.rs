@@ -14,23 +14,31 @@ use crate::error::Failed;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Bytes of an answer; a list of 100,000 instances has 25 MB.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Room for an answer at first; ten thousand connections may wait at once.
+const BUFFER: usize = 4 * 1024;
 
 /// Dials when it is first used, and again after a failure.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     address: SocketAddr,
     stream: Option<TcpStream>,
     buffer: Vec<u8>,
+    wait: Duration,
 }
 
 impl Connection {
-    pub(super) fn new(address: SocketAddr) -> Connection {
-        Connection { address, stream: None, buffer: Vec::with_capacity(16 * 1024) }
+    pub(crate) fn new(address: SocketAddr) -> Connection {
+        Connection { address, stream: None, buffer: Vec::with_capacity(BUFFER), wait: ANSWER_MAX }
+    }
+
+    /// Waits so long for an answer.
+    pub(crate) fn waiting(self, wait: Duration) -> Connection {
+        Connection { wait, ..self }
     }
 
     /// Sends `request`; the body of the answer, with the marks of its chunks if it has any.
-    pub(super) async fn exchange(&mut self, request: &[u8]) -> Result<&[u8], Failed> {
-        let answer = timeout(ANSWER_MAX, self.try_exchange(request)).await;
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<&[u8], Failed> {
+        let answer = timeout(self.wait, self.try_exchange(request)).await;
         match answer.unwrap_or(Err(Failed::Timeout)) {
             Ok(start) => Ok(&self.buffer[start..]),
             Err(failed) => {

@@ -1,6 +1,6 @@
 //! The HTTP modes: what they register before, and the requests of their workers.
 
-mod connection;
+pub(crate) mod connection;
 mod requests;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dyad_config::ConfigCommand;
 use dyad_types::instance::clamp_weight;
 use dyad_types::{Address, Instance, Origin, ServiceKey};
 
@@ -34,6 +35,7 @@ impl CpState {
             }
             CpCommand::Expire { overrides, services } => self.expire(overrides, services),
             CpCommand::SetSwitch { entry, value } => self.set_switch(entry, value),
+            CpCommand::Config(command) => self.configure(command, stamp),
         }
     }
 
@@ -207,6 +209,13 @@ impl CpState {
             self.switches = Arc::new(switches);
         }
         (CpReply::Done, CpChanges { switches: changed, ..CpChanges::default() })
+    }
+
+    /// The configurations see the state's time, which never goes back, instead of the stamp's.
+    fn configure(&mut self, command: &ConfigCommand, stamp: Stamp) -> Applied {
+        let stamp = Stamp { now_ms: self.now_ms, ..stamp };
+        let (reply, config) = self.config.apply(command, stamp);
+        (CpReply::Config(reply), CpChanges { config, ..CpChanges::default() })
     }
 
     /// The bound that one more instance of this service would break.

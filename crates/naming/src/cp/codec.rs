@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use dyad_config::ConfigReply;
 use dyad_types::publication::{InstanceRecord, metadata_from_records, metadata_records};
 use dyad_types::{Address, Instance, MemberId, Origin, ServiceKey};
 use prost::Message;
@@ -46,8 +47,13 @@ impl CpReply {
             CpReply::Limit(Limit::Services(max)) => (6, String::new(), *max as u64),
             CpReply::Limit(Limit::InstancesPerService(max)) => (7, String::new(), *max as u64),
             CpReply::BadSwitch(message) => (8, message.clone(), 0),
+            CpReply::Config(_) => (9, String::new(), 0),
         };
-        frame(&ReplyRecord { kind, text, limit })
+        let config = match self {
+            CpReply::Config(reply) => Some(reply.into()),
+            _ => None,
+        };
+        frame(&ReplyRecord { kind, text, limit, config })
     }
 
     /// # Errors
@@ -64,6 +70,7 @@ impl CpReply {
             6 => CpReply::Limit(Limit::Services(max)),
             7 => CpReply::Limit(Limit::InstancesPerService(max)),
             8 => CpReply::BadSwitch(record.text),
+            9 => CpReply::Config(config_of(record.config)?),
             other => return Err(BadRecord(format!("reply kind {other} is unknown"))),
         })
     }
@@ -131,6 +138,7 @@ fn command_kind(command: &CpCommand) -> CommandKind {
         CpCommand::SetSwitch { entry, value } => {
             CommandKind::SetSwitch(SetSwitchRecord { entry: entry.clone(), value: value.clone() })
         }
+        CpCommand::Config(command) => CommandKind::Config(Box::new(command.into())),
     }
 }
 
@@ -162,6 +170,7 @@ fn command_of(kind: CommandKind) -> Result<CpCommand, BadRecord> {
             services: all(r.services, ExpiredServiceRecord::value)?,
         },
         CommandKind::SetSwitch(r) => CpCommand::SetSwitch { entry: r.entry, value: r.value },
+        CommandKind::Config(r) => CpCommand::Config((*r).try_into().map_err(config_error)?),
     })
 }
 
@@ -170,6 +179,14 @@ pub(super) fn all<R, T>(
     value: impl Fn(R) -> Result<T, BadRecord>,
 ) -> Result<Vec<T>, BadRecord> {
     records.into_iter().map(value).collect()
+}
+
+fn config_of(record: Option<dyad_config::record::ReplyRecord>) -> Result<ConfigReply, BadRecord> {
+    record.ok_or_else(|| missing("configuration reply"))?.try_into().map_err(config_error)
+}
+
+pub(super) fn config_error(error: dyad_config::BadRecord) -> BadRecord {
+    BadRecord(error.0)
 }
 
 fn missing(field: &str) -> BadRecord {

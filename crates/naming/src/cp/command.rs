@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use dyad_config::{ConfigChanges, ConfigCommand, ConfigReply};
 use dyad_types::{Address, Instance, Metadata, Origin, ServiceKey};
 
 use super::service::{Override, OverrideKey, ServiceRecord};
@@ -47,6 +48,8 @@ pub enum CpCommand {
     Expire { overrides: Vec<ExpiredOverride>, services: Vec<ExpiredService> },
     /// `SwitchManager.update`. Reply: Done or BadSwitch.
     SetSwitch { entry: String, value: String },
+    /// A change of the configuration center. Reply: Config.
+    Config(ConfigCommand),
 }
 
 /// One instance's new probed health.
@@ -91,6 +94,7 @@ pub enum CpReply {
     Limit(Limit),
     /// The message of the 400.
     BadSwitch(String),
+    Config(ConfigReply),
 }
 
 /// Which bound a command ran into. Answered with 429.
@@ -119,6 +123,7 @@ pub struct CpChanges {
     pub deleted: Vec<ServiceKey>,
     pub switches: bool,
     pub retired: bool,
+    pub config: ConfigChanges,
 }
 
 impl CpChanges {
@@ -142,6 +147,7 @@ impl CpCommand {
             CpCommand::SetOverride { .. } => "set-override",
             CpCommand::Expire { .. } => "expire",
             CpCommand::SetSwitch { .. } => "set-switch",
+            CpCommand::Config(command) => command.name(),
         }
     }
 

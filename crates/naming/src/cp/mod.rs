@@ -1,4 +1,4 @@
-//! The CP state: persistent instances, service records, overrides, switches and origin retirement. Replicated by the
+//! The CP state: persistent instances, service records, overrides, switches, origin retirement and the configurations. Replicated by the
 //! raft log: the same commands and stamps give the same state, byte for byte, on every member.
 
 mod apply;
@@ -10,6 +10,7 @@ mod snapshot;
 
 use std::sync::Arc;
 
+use dyad_config::ConfigState;
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, SERVICES_MAX};
 use dyad_types::{MemberId, Origin, ServiceKey};
 use imbl::OrdMap;
@@ -20,16 +21,8 @@ pub use command::{
     CpChanges, CpCommand, CpReply, EXPIRE_BATCH_MAX, ExpiredOverride, ExpiredService, HEALTH_BATCH_MAX,
     HealthChange, Limit, OverrideChange,
 };
+pub use dyad_types::Stamp;
 pub use service::{CpService, Override, OverrideKey, Selector, ServiceRecord, StoredOverride, StoredRecord};
-
-/// When and where an entry was put into the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Wall-clock milliseconds since the epoch, written into the entry by the leader just before proposing.
-    pub now_ms: u64,
-    /// The raft log index.
-    pub index: u64,
-}
 
 /// A log or snapshot record that does not decode, or is of a version this build does not know.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +58,7 @@ pub struct CpState {
     switches: Arc<Switches>,
     /// For each member its highest retired incarnation.
     retired: OrdMap<MemberId, u64>,
+    config: ConfigState,
     limits: Limits,
 }
 
@@ -98,6 +92,11 @@ impl CpState {
     /// Persistent instances in all services.
     pub fn instance_count(&self) -> usize {
         self.instances
+    }
+
+    /// The configurations, namespaces and capacities.
+    pub fn config(&self) -> &ConfigState {
+        &self.config
     }
 
     pub fn switches(&self) -> &Arc<Switches> {

@@ -1,5 +1,6 @@
 //! The stored messages of the CP log. Field numbers are never reused; golden bytes in tests/ pin them.
 
+use dyad_config::record as config;
 use dyad_types::publication::{InstanceRecord, MetadataRecord, metadata_records};
 use dyad_types::{Address, ServiceKey};
 use prost::Message;
@@ -9,7 +10,7 @@ use super::service::{Override, OverrideKey, ServiceRecord};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct CommandRecord {
-    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub(super) kind: Option<CommandKind>,
 }
 
@@ -37,6 +38,8 @@ pub(super) enum CommandKind {
     Expire(ExpireRecord),
     #[prost(message, tag = "11")]
     SetSwitch(SetSwitchRecord),
+    #[prost(message, boxed, tag = "12")]
+    Config(Box<config::CommandRecord>),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -47,6 +50,8 @@ pub(super) struct ReplyRecord {
     pub(super) text: String,
     #[prost(uint64, tag = "3")]
     pub(super) limit: u64,
+    #[prost(message, optional, tag = "4")]
+    pub(super) config: Option<config::ReplyRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]

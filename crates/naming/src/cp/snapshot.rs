@@ -1,4 +1,5 @@
-//! The CP state as a sequence of versioned records: header, retirements, then each service in key order.
+//! The CP state as a sequence of versioned records: header, retirements, then each service in key order, then the
+//! configurations.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use dyad_types::{MemberId, Origin, ServiceKey};
 use prost::Message;
 
 use super::codec::{
-    cluster_id_of, frame, instance_of, override_of, record_of, service_of, target_of, unframe,
+    cluster_id_of, config_error, frame, instance_of, override_of, record_of, service_of, target_of, unframe,
 };
 use super::records::{OverrideRecord, RetireRecord, ServiceKeyRecord, ServiceSettings, TargetRecord};
 use super::service::{CpService, StoredOverride, StoredRecord};
@@ -23,7 +24,8 @@ impl CpState {
     pub fn snapshot(&self) -> impl Iterator<Item = Vec<u8>> {
         let head = std::iter::once(self.header());
         let services = self.services.iter().flat_map(|(key, service)| service_records(key, service));
-        head.chain(services).map(|kind| frame(&SnapshotRecord { kind: Some(kind) }))
+        let config = self.config.snapshot().map(RecordKind::Config);
+        head.chain(services).chain(config).map(|kind| frame(&SnapshotRecord { kind: Some(kind) }))
     }
 
     /// # Errors
@@ -39,6 +41,9 @@ impl CpState {
                     state.restore_header(header)?;
                 }
                 Some(RecordKind::Service(part)) if headed => state.restore_service(part)?,
+                Some(RecordKind::Config(part)) if headed => {
+                    state.config.restore(part).map_err(config_error)?
+                }
                 Some(_) => return Err(BadRecord("a snapshot must begin with one header".into())),
                 None => return Err(BadRecord("a snapshot record that this build does not know".into())),
             }
@@ -136,7 +141,7 @@ fn make_room(parts: &mut Vec<RecordKind>, part: &mut ServicePart, bytes: &mut us
 
 #[derive(Clone, PartialEq, Message)]
 struct SnapshotRecord {
-    #[prost(oneof = "RecordKind", tags = "1, 2")]
+    #[prost(oneof = "RecordKind", tags = "1, 2, 3")]
     kind: Option<RecordKind>,
 }
 
@@ -146,6 +151,8 @@ enum RecordKind {
     Header(HeaderRecord),
     #[prost(message, tag = "2")]
     Service(ServicePart),
+    #[prost(message, tag = "3")]
+    Config(dyad_config::record::StatePart),
 }
 
 #[derive(Clone, PartialEq, Message)]

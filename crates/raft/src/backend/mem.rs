@@ -1,4 +1,4 @@
-//! A log in memory that can lose what was not synced: for tests and simulators.
+//! Log and contents in memory that can lose what was not synced: for tests and simulators.
 
 use std::io;
 
@@ -6,7 +6,11 @@ use bytes::Bytes;
 use imbl::OrdMap;
 use parking_lot::Mutex;
 
-use super::{LogBackend, MetaKey};
+use super::{ContentBackend, LogBackend, MetaKey};
+
+fn broken() -> io::Error {
+    io::Error::other("the disk is broken (injected)")
+}
 
 /// A log in memory. Clones of the state are O(1), so that a crash is a copy.
 #[derive(Debug, Default)]
@@ -46,7 +50,7 @@ impl MemBackend {
     fn write(&self, change: impl FnOnce(&mut State)) -> io::Result<()> {
         let mut inner = self.inner.lock();
         if inner.failing {
-            return Err(io::Error::other("the disk is broken (injected)"));
+            return Err(broken());
         }
         change(&mut inner.now);
         Ok(())
@@ -105,7 +109,7 @@ impl LogBackend for MemBackend {
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.inner.lock();
         if inner.failing {
-            return Err(io::Error::other("the disk is broken (injected)"));
+            return Err(broken());
         }
         inner.durable = inner.now.clone();
         Ok(())
@@ -117,5 +121,74 @@ impl LogBackend for MemBackend {
 
     fn free_bytes(&self) -> io::Result<Option<u64>> {
         Ok(None)
+    }
+}
+
+/// Contents in memory.
+#[derive(Debug, Default)]
+pub struct MemContents {
+    inner: Mutex<Rows>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    now: OrdMap<u64, Bytes>,
+    durable: OrdMap<u64, Bytes>,
+    failing: bool,
+}
+
+impl MemContents {
+    pub fn new() -> MemContents {
+        MemContents::default()
+    }
+
+    /// A store that holds only what was synced: what a crash leaves.
+    pub fn crashed(&self) -> MemContents {
+        let durable = self.inner.lock().durable.clone();
+        MemContents { inner: Mutex::new(Rows { now: durable.clone(), durable, failing: false }) }
+    }
+
+    /// From now on every write and sync fails, as on a broken disk.
+    pub fn fail(&self) {
+        self.inner.lock().failing = true;
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Rows)) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        if inner.failing {
+            return Err(broken());
+        }
+        change(&mut inner);
+        Ok(())
+    }
+}
+
+impl ContentBackend for MemContents {
+    fn put(&self, rows: &[(u64, Bytes)]) -> io::Result<()> {
+        self.write(|inner| inner.now.extend(rows.iter().cloned()))
+    }
+
+    fn get(&self, revision: u64) -> io::Result<Option<Bytes>> {
+        Ok(self.inner.lock().now.get(&revision).cloned())
+    }
+
+    fn remove(&self, revisions: &[u64]) -> io::Result<()> {
+        self.write(|inner| {
+            for revision in revisions {
+                inner.now.remove(revision);
+            }
+        })
+    }
+
+    fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>> {
+        Ok(self.inner.lock().now.range(from..).take(limit).map(|(revision, _)| *revision).collect())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.write(|inner| inner.durable = inner.now.clone())
+    }
+
+    fn file(&self) -> String {
+        "memory".into()
     }
 }

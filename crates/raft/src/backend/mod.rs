@@ -1,15 +1,19 @@
-//! What a log store needs of a medium: ordered writes, then one call that makes them all durable.
+//! What the log and the store of contents need of a medium: ordered writes, then one call that makes them all durable.
 
+mod disk;
 mod mem;
+mod parts;
+mod rows;
 mod sled;
 
 use std::io;
 
 use bytes::Bytes;
 
-pub use mem::MemBackend;
+pub(crate) use disk::sync_dir;
+pub use mem::{MemBackend, MemContents};
+pub use rows::SledContents;
 pub use sled::SledBackend;
-pub(crate) use sled::sync_dir;
 
 /// A durable place for log records and a handful of named values. Called by one writer at a time; reads come from any
 /// thread. Writes become durable together, in their order, at the next [`sync`](LogBackend::sync): a crash before it may
@@ -61,6 +65,41 @@ pub trait LogBackend: Send + Sync + 'static {
     /// # Errors
     /// When the medium cannot be asked.
     fn free_bytes(&self) -> io::Result<Option<u64>>;
+}
+
+/// A place for the rows of contents, by revision. Written by one thread; reads come from any. Writes become durable at the
+/// next [`sync`](ContentBackend::sync); a crash before it may lose any of them, but never a part of a row.
+pub trait ContentBackend: Send + Sync + 'static {
+    /// Writes rows; one that is there already has the same bytes.
+    ///
+    /// # Errors
+    /// When the medium fails; the member then stops.
+    fn put(&self, rows: &[(u64, Bytes)]) -> io::Result<()>;
+
+    /// # Errors
+    /// When the medium fails, or its own checks find damage.
+    fn get(&self, revision: u64) -> io::Result<Option<Bytes>>;
+
+    /// Removes rows; unknown ones are no error.
+    ///
+    /// # Errors
+    /// When the medium fails.
+    fn remove(&self, revisions: &[u64]) -> io::Result<()>;
+
+    /// The revisions of the rows that are there, ascending from `from`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the medium fails.
+    fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>>;
+
+    /// Makes everything written so far durable. Never called again after it failed.
+    ///
+    /// # Errors
+    /// When the medium fails.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The file that errors and log lines name.
+    fn file(&self) -> String;
 }
 
 /// The named values of the store.

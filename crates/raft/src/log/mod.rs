@@ -14,6 +14,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use parking_lot::{Mutex, RwLock};
@@ -29,7 +30,8 @@ pub use stats::{FSYNC_BOUNDS_US, FsyncStats};
 use writer::Op;
 pub use writer::QUEUE_MAX;
 
-/// Bytes of entries in one replication message; with one more entry it stays below the 4 MiB message limit.
+/// Bytes of entries in one replication message, and of those that wait to be applied, but for one larger entry; with it
+/// the message stays below its limit.
 const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 /// Pause before trying a full queue again. It is full only while the disk hangs.
 const QUEUE_RETRY: Duration = Duration::from_millis(1);
@@ -111,16 +113,23 @@ impl LogStore {
             (from, to, first, tail)
         };
         let mut entries = Vec::new();
+        let mut bytes = 0;
         if from < first_cached {
             let backend = Arc::clone(&self.backend);
             let cold = tokio::task::spawn_blocking(move || backend.range(from, first_cached, max_bytes));
-            for (index, bytes) in cold.await.map_err(io::Error::other)?? {
-                entries.push(self.decode(index, &bytes)?);
+            for (index, record) in cold.await.map_err(io::Error::other)?? {
+                bytes += record.len();
+                entries.push(self.decode(index, &record)?);
             }
         }
         let cut = entries.last().is_some_and(|e| e.log_id.index + 1 < first_cached);
         if !cut {
-            entries.extend(tail);
+            // The bound is for both together: a message holds one entry above it, not two.
+            entries.extend(tail.into_iter().take_while(|entry| {
+                let room = bytes < max_bytes;
+                bytes += cache::cost(entry);
+                room
+            }));
         }
         self.check_whole(&entries, from, to, max_bytes)?;
         Ok(entries)
@@ -190,6 +199,20 @@ impl RaftLogReader<TypeConfig> for LogStore {
     ) -> Result<Vec<Entry>, io::Error> {
         let (from, to) = bounds(&range);
         self.read(from, to, usize::MAX).await
+    }
+
+    /// Apply reads here: a long run of large entries must not be in memory as a whole.
+    async fn entries_stream<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<Entry>> + OptionalSend {
+        let (from, to) = bounds(&range);
+        let chunks = stream::try_unfold((self.clone(), from), move |(log, from)| async move {
+            let entries = log.read(from, to, PAYLOAD_BYTES_MAX).await?;
+            let next = entries.last().map(|last| last.log_id.index + 1);
+            Ok::<_, io::Error>(next.map(|next| (stream::iter(entries.into_iter().map(Ok)), (log, next))))
+        });
+        chunks.try_flatten().boxed()
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {

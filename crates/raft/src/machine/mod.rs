@@ -16,12 +16,13 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 
 use crate::backend::MetaKey;
+use crate::contents::{ContentStore, Since};
 use crate::error::{Fatal, FatalSlot};
 use crate::log::LogStore;
 use crate::record;
 use crate::space::Space;
 use crate::types::{
-    Entry, LogId, Outcome, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+    Entry, LogId, Outcome, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, index_of,
 };
 pub(crate) use files::{Loaded, SnapshotDir, SnapshotFile, load};
 pub(crate) use format::{Header, SNAPSHOT_MAX};
@@ -46,9 +47,16 @@ pub(crate) struct StateMachine {
     membership: StoredMembership,
     snapshots: Arc<SnapshotDir>,
     sink: Arc<dyn CpSink>,
-    log: LogStore,
+    stores: Stores,
     space: Arc<Space>,
     fatal: FatalSlot,
+}
+
+/// What the state machine writes to, besides the snapshots.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    pub(crate) log: LogStore,
+    pub(crate) contents: ContentStore,
 }
 
 impl StateMachine {
@@ -58,9 +66,8 @@ impl StateMachine {
         loaded: Option<Loaded>,
         cluster_id: Option<u128>,
         sink: Arc<dyn CpSink>,
-        store: (LogStore, Arc<Space>, FatalSlot),
+        (stores, space, fatal): (Stores, Arc<Space>, FatalSlot),
     ) -> StateMachine {
-        let (log, space, fatal) = store;
         let (state, meta) = match loaded {
             Some(loaded) => (loaded.state, loaded.header.meta),
             None => (CpState::default(), SnapshotMeta::default()),
@@ -78,7 +85,7 @@ impl StateMachine {
             membership: meta.last_membership,
             snapshots,
             sink,
-            log,
+            stores,
             space,
             fatal,
         }
@@ -86,6 +93,11 @@ impl StateMachine {
 
     pub(crate) fn applied(&self) -> Arc<Applied> {
         Arc::clone(&self.applied)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn contents(&self) -> &ContentStore {
+        &self.stores.contents
     }
 
     async fn apply_one(&mut self, entry: Entry) -> io::Result<Outcome> {
@@ -102,19 +114,32 @@ impl StateMachine {
         Ok(outcome)
     }
 
+    /// Contents are staged before the sink hears of the entry, so that whoever sees a version can read it.
+    ///
     /// A command that does not decode stops the member: skipping it would make its state differ from the others'.
     async fn apply_command(&mut self, proposal: &Proposal, log_id: LogId) -> io::Result<Outcome> {
         let command = CpCommand::decode(&proposal.command).map_err(|e| {
             let at = format!("log index {}", log_id.index);
-            let fatal = Fatal::Corrupt { file: self.log.backend().file(), at, cause: e.to_string() };
+            let fatal = Fatal::Corrupt { file: self.stores.log.backend().file(), at, cause: e.to_string() };
             let error = io::Error::new(io::ErrorKind::InvalidData, fatal.to_string());
             self.fatal.set(fatal);
             error
         })?;
         let stamp = Stamp { now_ms: proposal.now_ms, index: log_id.index };
+        let contents = &self.stores.contents;
+        if matches!(command, CpCommand::Config(_)) {
+            contents.room().await?;
+        }
         let (reply, cluster_id) = {
             let mut state = self.applied.state.write();
-            let (reply, changes) = state.apply(&command, stamp);
+            let (reply, mut changes) = state.apply(&command, stamp);
+            let rows = std::mem::take(&mut changes.config.contents_put);
+            if !rows.is_empty() {
+                contents.stage(rows);
+            }
+            if !changes.config.contents_dropped.is_empty() {
+                contents.dropped(&changes.config.contents_dropped);
+            }
             let state = RwLockWriteGuard::downgrade(state);
             self.sink.applied(&state, &changes);
             (reply, state.cluster_id())
@@ -128,7 +153,7 @@ impl StateMachine {
         if *self.applied.cluster_id.read() == Some(id) {
             return Ok(());
         }
-        self.log.put_meta(MetaKey::ClusterId, record::encode_cluster(id)).await?;
+        self.stores.log.put_meta(MetaKey::ClusterId, record::encode_cluster(id)).await?;
         *self.applied.cluster_id.write() = Some(id);
         Ok(())
     }
@@ -144,6 +169,8 @@ impl StateMachine {
             header: Header { cluster_id: state.cluster_id(), meta },
             state,
             snapshots: Arc::clone(&self.snapshots),
+            since: self.stores.contents.since(),
+            contents: self.stores.contents.clone(),
             fatal: self.fatal.clone(),
         }
     }
@@ -204,7 +231,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.builder()
     }
 
-    /// The file was checked when it was received; it is checked again here because this is what becomes the state.
+    /// The file was checked, and the rows that were missing fetched, when it was received; both are checked again here
+    /// because this is what becomes the state.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> Result<(), io::Error> {
         let reading = file.clone();
         let loaded = tokio::task::spawn_blocking(move || load(&reading)).await.map_err(io::Error::other)?;
@@ -215,6 +243,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             }
         })?;
         self.check_cluster(&loaded.header)?;
+        let contents = self.stores.contents.clone();
+        let upto = index_of(meta.last_log_id.as_ref());
+        // All rows are looked at: this state does not come from the one before.
+        drop(contents.since());
+        let extra = contents.settle(loaded.state.config(), upto, Since::default()).await?;
         let published = self.snapshots.publish(&file.path, meta.clone(), loaded.sha256).await;
         published.inspect_err(|e| self.snapshots.report(&self.fatal, e))?;
         let cluster_id = loaded.state.cluster_id();
@@ -228,6 +261,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.membership = meta.last_membership.clone();
         self.learn_cluster_id(cluster_id).await?;
         self.wake();
+        // Not awaited: apply goes on. A failure is in the fatal slot, and at a stop the next snapshot does it.
+        tokio::spawn(async move { contents.remove(extra, upto).await });
         Ok(())
     }
 
@@ -241,15 +276,24 @@ pub(crate) struct Builder {
     header: Header,
     state: CpState,
     snapshots: Arc<SnapshotDir>,
+    contents: ContentStore,
+    since: Since,
     fatal: FatalSlot,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotFile;
 
+    /// First all rows that the snapshot relies on are durable, then the snapshot is; then the rows in vain may go. openraft
+    /// purges the log only after this has returned.
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let upto = index_of(self.header.meta.last_log_id.as_ref());
+        let since = std::mem::take(&mut self.since);
+        let extra = self.contents.settle(self.state.config(), upto, since).await?;
         let built = self.snapshots.build(self.header.clone(), self.state.clone()).await;
-        built.inspect_err(|e| self.snapshots.report(&self.fatal, e))
+        let snapshot = built.inspect_err(|e| self.snapshots.report(&self.fatal, e))?;
+        self.contents.remove(extra, upto).await?;
+        Ok(snapshot)
     }
 }
 

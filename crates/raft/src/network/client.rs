@@ -60,6 +60,11 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
         self.peer(target, self.peers.client(&node.cluster_address))
     }
 
+    /// On a connection of its own: a heartbeat behind an entry of megabytes could come too late.
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Node) -> Peer {
+        self.peer(target, self.peers.own_client(&node.cluster_address))
+    }
+
     async fn new_snapshot_client(&mut self, target: u64, node: &Node) -> Peer {
         self.peer(target, self.peers.own_client(&node.cluster_address))
     }
@@ -230,10 +235,9 @@ impl NetSnapshot<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         self.check_target()?;
-        let head = self.me.head(self.target);
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = snapshot::send(&mut self.client, head, vote, snapshot.snapshot) => {
+            sent = snapshot::send(&mut self.client, (&self.me, self.target), vote, snapshot.snapshot) => {
                 sent.map(SnapshotResponse::new).map_err(|status| rpc_error(status).into())
             }
         }

@@ -1,11 +1,13 @@
 //! Raft between members over tonic: who may speak to whom, and channels to the others.
 
 mod client;
+mod rows;
 mod service;
 mod snapshot;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
@@ -34,9 +36,15 @@ pub trait Dial: Send + Sync + 'static {
 pub(crate) struct Me {
     pub(crate) id: u64,
     pub(crate) applied: Arc<Applied>,
+    /// Rows given to others that install a snapshot: how its sender knows that they are at it.
+    pub(crate) rows_given: AtomicU64,
 }
 
 impl Me {
+    pub(crate) fn new(id: u64, applied: Arc<Applied>) -> Me {
+        Me { id, applied, rows_given: AtomicU64::new(0) }
+    }
+
     /// The head of a message to member `to`; 0 where only an address is known.
     pub(crate) fn head(&self, to: u64) -> pb::Head {
         let cluster_id =

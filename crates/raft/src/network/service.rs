@@ -121,6 +121,7 @@ impl raft_server::Raft for Service {
             inner.receiving.try_lock().map_err(|_| Status::resource_exhausted("a snapshot is arriving"))?;
         let received = snapshot::receive(self.me(), &inner.snapshots, request.into_inner()).await?;
         self.check_snapshot(&received.vote, received.snapshot.meta.last_log_id)?;
+        inner.fetch_rows(&received).await?;
         tracing::info!(
             "installing a snapshot up to {:?}",
             index_of(received.snapshot.meta.last_log_id.as_ref())
@@ -166,6 +167,30 @@ impl raft_server::Raft for Service {
             Err(refused) => Reply::Refused(Refused::to_wire(&refused)),
         };
         Ok(Response::new(pb::ProposeReply { result: Some(result) }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<pb::ReadIndexRequest>,
+    ) -> Result<Response<pb::ReadIndexReply>, Status> {
+        use pb::read_index_reply::Result as Reply;
+        let message = request.into_inner();
+        self.me().check(message.head.as_ref())?;
+        let limit = Duration::from_millis(u64::from(message.deadline_ms));
+        let result = match self.inner.read_index_here(limit).await {
+            Ok(next) => Reply::Next(next),
+            Err(refused) => Reply::Refused(Refused::to_wire(&refused)),
+        };
+        Ok(Response::new(pb::ReadIndexReply { result: Some(result) }))
+    }
+
+    async fn contents(
+        &self,
+        request: Request<pb::ContentsRequest>,
+    ) -> Result<Response<pb::ContentsReply>, Status> {
+        let message = request.into_inner();
+        self.me().check(message.head.as_ref())?;
+        self.inner.give_rows(message.revisions).await.map(Response::new)
     }
 
     async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinReply>, Status> {

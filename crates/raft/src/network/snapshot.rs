@@ -1,13 +1,16 @@
-//! A whole snapshot from the leader to one follower: sent in chunks, received into a file, checked before it is used.
+//! A whole snapshot from the leader to one follower: sent in chunks, received into a file, checked before it is used. The
+//! receiver then asks for the rows of contents that it lacks ([`super::rows`]).
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use dyad_naming::cp::CpState;
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
 use tokio::sync::mpsc;
@@ -26,18 +29,20 @@ const CHUNK: usize = 512 * 1024;
 const AHEAD: usize = 2;
 /// A chunk that takes longer than this to be taken or to come ends the transfer.
 const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
-/// After the last chunk the receiver checks, renames and installs: seconds per gigabyte.
+/// After the last chunk the receiver checks, fetches rows, renames and installs: seconds per gigabyte. Begins anew as long as
+/// rows are asked for.
 const INSTALL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Sends the file; answers the receiver's vote.
 pub(super) async fn send(
     client: &mut RaftClient<Channel>,
-    head: pb::Head,
+    (me, target): (&Me, u64),
     vote: Vote,
     file: SnapshotFile,
 ) -> Result<Vote, Status> {
     let (feed, parts) = mpsc::channel(AHEAD);
-    let begin = pb::SnapshotBegin { head: Some(head), vote: Some(wire::put_vote(&vote)), length: file.len };
+    let head = Some(me.head(target));
+    let begin = pb::SnapshotBegin { head, vote: Some(wire::put_vote(&vote)), length: file.len };
     let call = client.snapshot(ReceiverStream::new(parts));
     tokio::pin!(call);
     let feeding = feed_parts(feed, begin, file);
@@ -47,9 +52,17 @@ pub(super) async fn send(
         reply = &mut call => reply,
         fed = &mut feeding => {
             fed?;
-            tokio::time::timeout(INSTALL_DEADLINE, call)
-                .await
-                .map_err(|_| Status::deadline_exceeded("the snapshot was sent but not installed in time"))?
+            loop {
+                let given = me.rows_given.load(Ordering::Relaxed);
+                match tokio::time::timeout(INSTALL_DEADLINE, &mut call).await {
+                    Ok(reply) => break reply,
+                    Err(_) if me.rows_given.load(Ordering::Relaxed) != given => {}
+                    Err(_) => {
+                        let what = "the snapshot was sent but not installed in time";
+                        return Err(Status::deadline_exceeded(what));
+                    }
+                }
+            }
         }
     };
     wire::get_vote(reply?.into_inner().vote)
@@ -105,6 +118,9 @@ impl Drop for Temporary {
 pub(super) struct Received {
     pub(super) vote: Vote,
     pub(super) snapshot: Snapshot,
+    /// The member that sent it.
+    pub(super) from: u64,
+    pub(super) state: CpState,
     _temporary: Temporary,
 }
 
@@ -119,6 +135,7 @@ pub(super) async fn receive(
         return Err(Status::invalid_argument("a snapshot begins with its begin message"));
     };
     me.check(begin.head.as_ref())?;
+    let from = begin.head.as_ref().map_or(0, |head| head.from);
     let vote = wire::get_vote(begin.vote)?;
     if begin.length > SNAPSHOT_MAX {
         return Err(Status::invalid_argument(format!("{} bytes, limit {SNAPSHOT_MAX}", begin.length)));
@@ -157,7 +174,7 @@ pub(super) async fn receive(
         )));
     }
     let snapshot = Snapshot { meta: loaded.header.meta, snapshot: handle };
-    Ok(Received { vote, snapshot, _temporary: temporary })
+    Ok(Received { vote, snapshot, from, state: loaded.state, _temporary: temporary })
 }
 
 async fn next(parts: &mut Streaming<pb::SnapshotPart>) -> Result<Option<pb::snapshot_part::Part>, Status> {
@@ -171,6 +188,8 @@ async fn next(parts: &mut Streaming<pb::SnapshotPart>) -> Result<Option<pb::snap
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Status> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Status::internal(e.to_string()))
 }

@@ -1,6 +1,7 @@
 //! Tests that need the crate's inside; those of the public API are in `tests/`.
 
 mod broken;
+mod contents;
 mod golden;
 mod model;
 mod suite;
@@ -13,10 +14,11 @@ use dyad_naming::ports::CpSink;
 use dyad_types::{Instance, ServiceKey};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 
-use crate::backend::LogBackend;
+use crate::backend::{ContentBackend, LogBackend, MemContents};
+use crate::contents::ContentStore;
 use crate::error::{FatalSlot, StartError};
 use crate::log::LogStore;
-use crate::machine::{SnapshotDir, StateMachine, stored_cluster_id};
+use crate::machine::{SnapshotDir, StateMachine, Stores, stored_cluster_id};
 use crate::space::Space;
 use crate::types::{Entry, Payload, Proposal, log_id};
 
@@ -29,9 +31,17 @@ impl CpSink for NoSink {
 
 pub(crate) const MEMBER: u64 = 7;
 
-/// Log and state machine over a backend, with snapshots in `dir`.
+/// Log and state machine over a backend, with snapshots in `dir` and contents in memory.
 pub(crate) fn open(
     backend: Arc<dyn LogBackend>,
+    dir: &std::path::Path,
+) -> Result<(LogStore, StateMachine, FatalSlot), StartError> {
+    open_with(backend, Arc::new(MemContents::new()), dir)
+}
+
+pub(crate) fn open_with(
+    backend: Arc<dyn LogBackend>,
+    contents: Arc<dyn ContentBackend>,
     dir: &std::path::Path,
 ) -> Result<(LogStore, StateMachine, FatalSlot), StartError> {
     let fatal = FatalSlot::new();
@@ -39,7 +49,8 @@ pub(crate) fn open(
     let cluster_id = stored_cluster_id(&log)?;
     let (snapshots, loaded) = SnapshotDir::open(dir.join("snapshots"), log.clone())?;
     let space = Arc::new(Space::new(Arc::clone(log.backend()), 0));
-    let store = (log.clone(), space, fatal.clone());
+    let contents = ContentStore::open_for(contents, fatal.clone(), loaded.as_ref().map(|l| &l.state))?;
+    let store = (Stores { log: log.clone(), contents }, space, fatal.clone());
     let machine = StateMachine::new(Arc::new(snapshots), loaded, cluster_id, Arc::new(NoSink), store);
     Ok((log, machine, fatal))
 }

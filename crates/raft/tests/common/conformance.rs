@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dyad_naming::cp::{CpCommand, CpReply, CpState, ServiceRecord};
-use dyad_naming::ports::{Propose, ProposeError};
+use dyad_naming::ports::{COMMAND_MAX, Propose, ProposeError};
 use dyad_types::Instance;
 use dyad_types::ServiceKey;
 
@@ -28,7 +28,7 @@ pub async fn check<P: Propose>(propose: Arc<P>, state: fn(&P) -> CpState, base: 
     assert_eq!(propose.propose(create.clone()).await, Ok(CpReply::Done));
     assert_eq!(propose.propose(create).await, Ok(CpReply::Exists), "each command has its own reply");
 
-    let value = "x".repeat(300 * 1024);
+    let value = "x".repeat(COMMAND_MAX);
     let big = CpCommand::SetSwitch { entry: "big".into(), value };
     let refused = propose.propose(big).await;
     assert!(matches!(refused, Err(ProposeError::TooLarge { len, max }) if len > max), "{refused:?}");

@@ -18,7 +18,7 @@ use crate::identity::{self, Identity};
 use crate::settings::{Inputs, MemberAddr, Place};
 
 /// What goes aside, in this order: the identity first.
-const ASIDE: [&str; 3] = [identity::FILE, "raft", "snapshots"];
+const ASIDE: [&str; 4] = [identity::FILE, "raft", "contents", "snapshots"];
 /// Attempts to find a free suffix; a directory with so many discarded stores needs a person.
 const SUFFIX_MAX: u32 = 1_000;
 /// Path that answers 200 with the leader, or 503 without one.
@@ -130,7 +130,7 @@ mod tests {
 
     fn used(dir: &Path) {
         Identity::load_or_create(dir).unwrap();
-        for store in ["raft", "snapshots"] {
+        for store in ["raft", "contents", "snapshots"] {
             fs::create_dir(dir.join(store)).unwrap();
             fs::write(dir.join(store).join("db"), store).unwrap();
         }
@@ -157,7 +157,14 @@ mod tests {
         let new = identity::peek(dir).unwrap();
         assert_ne!(new, old);
         assert!(report.contains(&format!("the member's id was {old} and is now {new};")), "{report}");
-        let want = ["identity", "identity.discarded-1", "lock", "raft.discarded-1", "snapshots.discarded-1"];
+        let want = [
+            "contents.discarded-1",
+            "identity",
+            "identity.discarded-1",
+            "lock",
+            "raft.discarded-1",
+            "snapshots.discarded-1",
+        ];
         assert_eq!(names(dir), want.iter().map(|name| (*name).to_owned()).collect());
         assert_eq!(fs::read(dir.join("raft.discarded-1/db")).unwrap(), b"raft");
         recover(flags(dir, "", true, true)).unwrap();

@@ -54,11 +54,23 @@ pub struct Settings {
     pub rebalance_after: Option<Duration>,
     /// Bytes; persistent writes are refused while the disk has less free. 0 switches the check off.
     pub min_free_disk: u64,
+    pub config: ConfigSettings,
     pub limits: Limits,
     /// What the log says at each start: a risk that was accepted, a variable without effect.
     pub warnings: Vec<String>,
     /// Every setting as text with its source, in the table's order.
     pub shown: Vec<Shown>,
+}
+
+/// The configuration center.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigSettings {
+    /// Versions older than so many days leave the history; the content that is released stays.
+    pub retention_days: u64,
+    /// Versions of one configuration, gray releases included, that stay at most.
+    pub history_max: u32,
+    /// Nacos's `isCapacityLimitCheck`: publishes over a quota are refused.
+    pub quotas: bool,
 }
 
 /// Bounds on what clients may send and the registry may hold.
@@ -173,6 +185,11 @@ impl Settings {
             expire_instance: from.read(row("expire_instance"), parse::boolean),
             rebalance_after: from.read(row("rebalance_after"), parse::time_or_off),
             min_free_disk: from.read(row("min_free_disk"), parse::disk_size),
+            config: ConfigSettings {
+                retention_days: from.read(row("config.retention_days"), parse::days),
+                history_max: from.read(row("config.history_max"), parse::versions),
+                quotas: from.read(row("config.quotas"), parse::boolean),
+            },
             limits: Limits::read(&mut from),
             warnings: Vec::new(),
             shown: Vec::new(),

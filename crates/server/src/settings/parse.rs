@@ -31,6 +31,17 @@ pub(super) fn count(text: &str) -> Option<usize> {
     number(text).filter(|n| (1..=100_000_000).contains(n)).and_then(|n| usize::try_from(n).ok())
 }
 
+/// Days, up to a century.
+pub(super) fn days(text: &str) -> Option<u64> {
+    number_not_empty(text).filter(|n| (1..=36_500).contains(n))
+}
+
+/// Versions of one configuration: the core holds no more.
+pub(super) fn versions(text: &str) -> Option<u32> {
+    let max = dyad_config::limits::HISTORY_MAX as u64;
+    number_not_empty(text).filter(|n| (1..=max).contains(n)).and_then(|n| u32::try_from(n).ok())
+}
+
 /// A size in bytes from `least` to `most`.
 pub(super) fn size(text: &str, least: u64, most: u64) -> Option<u64> {
     let (digits, unit) = split_unit(text);

@@ -118,7 +118,7 @@ pub const TABLE: &[Row] = &[
         value: "DIR",
         default: "./data",
         rule: "a directory that this process may create or write",
-        help: "Where identity, log and snapshots live; locked while running",
+        help: "Where identity, log, contents and snapshots live; locked while running",
         ..PLAIN
     },
     Row {
@@ -197,6 +197,38 @@ pub const TABLE: &[Row] = &[
         ..PLAIN
     },
     Row {
+        key: "config.retention_days",
+        flag: "config-retention-days",
+        env: "DYAD_CONFIG_RETENTION_DAYS",
+        value: "N",
+        default: "30",
+        nacos: &["nacos.config.retention.days", "NACOS_CONFIG_RETENTION_DAYS"],
+        rule: "a whole number of days from 1 to 36500",
+        help: "Versions older than this leave the histories of configurations",
+        ..PLAIN
+    },
+    Row {
+        key: "config.history_max",
+        flag: "config-history-max",
+        env: "DYAD_CONFIG_HISTORY_MAX",
+        value: "N",
+        default: "1000",
+        rule: "a whole number from 1 to 1000",
+        help: "Versions that the history of one configuration keeps at most",
+        ..PLAIN
+    },
+    Row {
+        key: "config.quotas",
+        flag: "config-quotas",
+        env: "DYAD_CONFIG_QUOTAS",
+        value: "BOOL",
+        default: "false",
+        nacos: &["isCapacityLimitCheck"],
+        rule: BOOL,
+        help: "Refuse configurations over the quotas of their namespace, group and cluster",
+        ..PLAIN
+    },
+    Row {
         key: "limits.body",
         flag: "limits-body",
         env: "DYAD_LIMITS_BODY",
@@ -251,7 +283,7 @@ pub const TABLE: &[Row] = &[
         flag: "limits-connections",
         env: "DYAD_LIMITS_CONNECTIONS",
         value: "N",
-        default: "4096",
+        default: "16384",
         rule: COUNT,
         help: "HTTP connections at a time; more are refused",
         ..PLAIN

@@ -289,7 +289,10 @@ fn bad_files() {
             "cluster_token = \"x\"",
             "setting cluster_token (FILE): unknown key; the nearest key is \"cluster_token_file\"".into(),
         ),
-        ("config = \"x\"", "setting config (FILE): unknown key; the nearest key is \"bind\"".into()),
+        (
+            "config = \"x\"",
+            "setting config (FILE): unknown key; the nearest key is \"config.retention_days\"".into(),
+        ),
         (
             "[limits]\npage = 1.5",
             format!("setting limits.page (FILE: limits.page): a float is not valid: want {page}"),
@@ -372,12 +375,15 @@ insecure false default
 expire_instance true default
 rebalance_after 60s default
 min_free_disk 512MiB default
+config.retention_days 30 default
+config.history_max 1000 default
+config.quotas false default
 limits.body 10MiB default
 limits.form 64KiB default
 limits.headers 16KiB default
 limits.header_read 10s default
 limits.body_read 30s default
-limits.connections 4096 default
+limits.connections 16384 default
 limits.grpc_connections 100000 default
 limits.instances 1000000 default
 limits.services 100000 default

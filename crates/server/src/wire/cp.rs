@@ -1,9 +1,11 @@
-//! What an applied raft entry sets in motion: the registry, the Distro core, the probe schedule.
+//! What an applied raft entry sets in motion: the registry, the Distro core, the probe schedule, what readers and listeners
+//! see of the configurations.
 
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use dyad_cluster::Ap;
+use dyad_config::{Catalog, ConfigWatcher};
 use dyad_distro::Input;
 use dyad_naming::cp::{CpChanges, CpState};
 use dyad_naming::ports::CpSink;
@@ -22,6 +24,9 @@ pub(crate) struct Sink {
     lines: Arc<Lines>,
     expire_instance: bool,
     switches: Arc<ArcSwap<Switches>>,
+    configs: Arc<Catalog>,
+    /// Set once there are listeners; what was applied before, they find in the catalog.
+    watcher: OnceLock<Arc<dyn ConfigWatcher>>,
     /// Set once the Distro core exists; what was applied before is given to it then.
     ap: OnceLock<Arc<Ap>>,
     state: Mutex<CpState>,
@@ -40,6 +45,8 @@ impl Sink {
             lines,
             expire_instance,
             switches: Arc::default(),
+            configs: Arc::default(),
+            watcher: OnceLock::new(),
             ap: OnceLock::new(),
             state: Mutex::default(),
         })
@@ -51,6 +58,18 @@ impl Sink {
         // A second call cannot happen; the first core would simply stay.
         let _ = self.ap.set(ap);
         self.tell(&state, true, true);
+    }
+
+    /// The configurations as applied, for the front ends.
+    pub(crate) fn configs(&self) -> Arc<Catalog> {
+        self.configs.clone()
+    }
+
+    /// Connects the listeners. Called once, during start-up; what is applied from now on they are told.
+    pub(crate) fn watch(&self, watcher: Arc<dyn ConfigWatcher>) {
+        let _state = self.state.lock();
+        // A second call cannot happen; the first watcher would simply stay.
+        self.watcher.get_or_init(|| watcher).reloaded();
     }
 
     /// The present switches, for the front end.
@@ -81,6 +100,10 @@ impl CpSink for Sink {
         let seen = self.registry.apply_cp(state, changes, now);
         self.probes.apply(state, changes, now);
         log::changes(&self.lines, &seen);
+        self.configs.applied(state.config(), &changes.config);
+        if let (false, Some(watcher)) = (changes.config.changed.is_empty(), self.watcher.get()) {
+            watcher.changed(&changes.config.changed);
+        }
         self.tell(state, changes.switches, changes.retired);
     }
 
@@ -90,6 +113,10 @@ impl CpSink for Sink {
         let now = monotonic();
         self.registry.install_cp(state, now);
         self.probes.install(state, now);
+        self.configs.installed(state.config());
+        if let Some(watcher) = self.watcher.get() {
+            watcher.reloaded();
+        }
         self.tell(state, true, true);
     }
 }

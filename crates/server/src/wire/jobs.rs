@@ -9,7 +9,7 @@ use dyad_naming::ports::Propose;
 use dyad_types::MemberId;
 
 use super::clock::monotonic;
-use super::{Parts, rebalance};
+use super::{Parts, rebalance, retention};
 
 /// How often empty services and overrides are looked for (`ExpiredMetadataCleaner`).
 const SWEEP: Duration = Duration::from_secs(5);
@@ -24,8 +24,10 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
     parts.tasks.spawn(parts.probes.clone().run(parts.raft.clone(), stop()));
     parts.tasks.spawn(every(SWEEP, parts.clone(), sweep));
     parts.tasks.spawn(every(SECOND, parts.clone(), |parts| parts.lines.tick(monotonic())));
+    parts.tasks.spawn(retention::run(parts.clone()));
     parts.tasks.spawn(probers(parts.clone()));
     parts.tasks.spawn(parts.push.clone().run(stop()));
+    parts.tasks.spawn(parts.listeners.clone().run(stop()));
     parts.tasks.spawn(parts.connections.clone().run(stop()));
     if let Some(directory) = &parts.directory {
         parts.tasks.spawn(follow_directory(parts.clone()));

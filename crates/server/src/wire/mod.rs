@@ -11,6 +11,7 @@ mod members;
 mod metrics;
 mod probes;
 mod rebalance;
+mod retention;
 mod stop;
 
 use std::net::SocketAddr;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyad_api::{
-    AppState, Bounds, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Push, PushMetrics,
+    AppState, Bounds, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, ListenLimits,
+    ListenMetrics, Listeners, Push, PushMetrics,
 };
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
 use dyad_distro::{Config, Distro};
@@ -59,6 +61,7 @@ pub(crate) struct Parts {
     pub(crate) lines: Arc<Lines>,
     pub(crate) counters: Arc<host::Counters>,
     pub(crate) push: Arc<Push>,
+    pub(crate) listeners: Arc<Listeners>,
     pub(crate) connections: Arc<Connections>,
     /// The HTTP port that was opened.
     pub(crate) http: SocketAddr,
@@ -147,8 +150,12 @@ async fn assemble(
     let counters = Arc::new(host::Counters::default());
     let (host, fatal) = host::Host::new(identity, lines.clone(), counters.clone(), raft.clone());
     let ap = Ap::new(me, Distro::new(config, clock::monotonic()), registry.clone(), host.clone());
-    let grpc_metrics = GrpcMetrics::register(prometheus);
-    let connections = Connections::new(ap.clone(), push.clone(), clock, grpc_limits(&settings), grpc_metrics);
+    let (grpc_limits, grpc_metrics) = (grpc_limits(&settings), GrpcMetrics::register(prometheus));
+    let listen_metrics = ListenMetrics::register(prometheus);
+    let listeners = Listeners::new(sink.configs(), clock.clone(), ListenLimits::default(), listen_metrics);
+    sink.watch(listeners.clone());
+    let connections =
+        Connections::new(ap.clone(), push.clone(), listeners.clone(), clock, grpc_limits, grpc_metrics);
     host.set_connections(connections.clone());
     sink.connect(ap.clone());
     let local =
@@ -164,6 +171,7 @@ async fn assemble(
         lines,
         counters,
         push,
+        listeners,
         connections,
         http,
         grpc,
@@ -254,8 +262,12 @@ fn app_state(parts: &Arc<Parts>, mut prometheus: Prometheus) -> AppState {
         registry: parts.registry.clone(),
         ephemeral: parts.ap.clone(),
         propose: parts.raft.clone(),
+        linearize: parts.raft.clone(),
         members: Arc::new(members::View(parts.clone())),
+        configs: parts.sink.configs(),
+        contents: parts.raft.contents(),
         push: parts.push.clone(),
+        listeners: parts.listeners.clone(),
         connections: parts.connections.clone(),
         switches: parts.sink.switches(),
         clock: Arc::new(clock::ProcessClock),
@@ -294,6 +306,7 @@ fn bounds(settings: &Settings) -> Bounds {
         services: from.services,
         per_service: from.instances_per_service,
         page: from.page,
+        config_quotas: settings.config.quotas,
     }
 }
 

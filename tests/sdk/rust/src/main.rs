@@ -249,10 +249,23 @@ async fn persistent(mine: &NamingService, other: &NamingService) -> Checked {
 
 async fn restart(mine: &NamingService, other: &NamingService) -> Checked {
     let name = format!("{}-restart", SERVICE.as_str());
+    let settings = configuration("").await?;
+    let followed = Followed::of(&settings, &format!("{name}.properties")).await?;
+    followed.change(&settings, "before", 30).await?;
     register(mine, &name, "10.5.0.9", 8009, "1").await?;
     let watch = Watch::of(other, &name).await?;
     until(10, async || keys(&watch.last(), &["10.5.0.9:8009"])).await?;
     ask(&json!({"ask": "restart"}));
+    step("config-restart", async {
+        let fresh = configuration("").await?; // one with a listener answers from its cache
+        until(60, async || {
+            let found = fresh.get_config(followed.id.clone(), group()).await;
+            found.is_ok_and(|found| found.content() == "before")
+        })
+        .await?;
+        followed.change(&settings, "after", 60).await
+    })
+    .await;
     let took = until(60, async || keys(&values(&list(other, &name, &[]).await), &["10.5.0.9:8009"])).await?;
     until(30, async || register(mine, &name, "10.5.0.9", 8009, "restarted").await.is_ok()).await?;
     let told =
@@ -272,6 +285,30 @@ impl Heard {
 impl ConfigChangeListener for Heard {
     fn notify(&self, response: ConfigResponse) {
         self.all().push(response.content().clone());
+    }
+}
+
+/// A configuration whose changes are told.
+struct Followed {
+    id: String,
+    heard: Arc<Heard>,
+}
+
+impl Followed {
+    async fn of(listening: &ConfigService, id: &str) -> Result<Followed, String> {
+        let followed = Followed { id: id.to_owned(), heard: Arc::default() };
+        listening.add_listener(id.to_owned(), group(), followed.heard.clone()).await.map_err(text)?;
+        Ok(followed)
+    }
+
+    /// Publishes, again until it is taken, and waits until it is told.
+    async fn change(&self, publishing: &ConfigService, content: &str, seconds: u64) -> Checked {
+        until(seconds, async || {
+            let done = publishing.publish_config(self.id.clone(), group(), content.to_owned(), None).await;
+            matches!(done, Ok(true))
+        })
+        .await?;
+        until(seconds, async || self.heard.all().last().is_some_and(|told| told == content)).await
     }
 }
 
@@ -348,11 +385,15 @@ async fn cluster() -> Result<(), String> {
         until(20, async || keys(&watch.last(), &both)).await
     })
     .await;
+    let (publishing, listening) = (configuration("").await?, configuration("").await?);
+    let followed = Followed::of(&listening, &format!("{name}.properties")).await?;
+    step("cluster-config", followed.change(&publishing, "0", 20)).await;
     let seen = watch.lists().len().saturating_sub(1);
     for number in 1..=3 {
         let death = format!("death-{number}");
         step(&death, async {
             ask(&json!({"ask": format!("kill-{number}")}));
+            step(&format!("config-{death}"), followed.change(&publishing, &death, 60)).await;
             let outcome = async {
                 until(30, async || register(&mine, &name, "10.5.1.1", 8001, &death).await.is_ok()).await?;
                 let took = until(30, async || watch.last().get(both[0]) == Some(&death)).await?;

@@ -1,0 +1,14 @@
+//! Export, import and clone. Archives have two formats: `.meta.yml` of old with lines of application names, and
+//! `.metadata.yml`, which lists the items.
+
+mod archive;
+mod clone;
+mod export;
+mod import;
+mod metadata;
+mod multipart;
+mod report;
+
+pub(crate) use clone::{admin as v3_clone, clone, console as console_clone};
+pub(crate) use export::{export, v3 as v3_export};
+pub(crate) use import::{import, is_import, v3 as v3_import};

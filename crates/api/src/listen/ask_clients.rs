@@ -1,0 +1,112 @@
+//! `GET /v1/cs/metrics/…`: what the clients of one address themselves say about their configurations
+//! (`ClientConfigMetricRequest`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dyad_types::ConfigKey;
+use futures::future::join_all;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use crate::ask::{ask_all, others};
+use crate::config::fault::{Fault, Generation};
+use crate::config::request::{filter, group_key, namespace_param, required};
+use crate::grpc::Connection;
+use crate::params::{Key, Params};
+use crate::reply::{Kind, Reply};
+use crate::routes::Step;
+use crate::state::AppState;
+
+/// A client that does not answer within this time is left out.
+const ANSWER: Duration = Duration::from_millis(1_500);
+/// Clients of one address that are asked: there is one for each process on a host.
+const CLIENTS_MAX: usize = 100;
+
+/// `GET /v1/cs/metrics/cluster`: on all members.
+pub(crate) fn cluster(app: &Arc<AppState>, params: &Params) -> Step {
+    answer(app, params, Generation::V1, true)
+}
+
+/// `GET /v1/cs/metrics/current`.
+pub(crate) fn current(app: &Arc<AppState>, params: &Params) -> Step {
+    answer(app, params, Generation::V1, false)
+}
+
+/// `GET /v3/admin/cs/metrics/cluster`.
+pub(crate) fn v3_cluster(app: &Arc<AppState>, params: &Params) -> Step {
+    answer(app, params, Generation::V3, true)
+}
+
+/// `GET /v3/admin/cs/metrics/ip`.
+pub(crate) fn v3_ip(app: &Arc<AppState>, params: &Params) -> Step {
+    answer(app, params, Generation::V3, false)
+}
+
+fn answer(app: &Arc<AppState>, params: &Params, generation: Generation, everywhere: bool) -> Step {
+    let prepared = read(params, generation);
+    let (ip, key) = match prepared {
+        Ok(read) => read,
+        Err(fault) => return Step::Done(generation.answer(Err(fault))),
+    };
+    let clients: Vec<Arc<Connection>> = app
+        .connections
+        .list()
+        .into_iter()
+        .filter(|client| client.setup().is_some_and(|setup| setup.ip == ip && is_of_configs(setup)))
+        .take(CLIENTS_MAX)
+        .collect();
+    let keys = metrics_keys(key.as_ref());
+    let asked: Vec<_> = clients.iter().map(|client| app.connections.ask_metrics(client, &keys)).collect();
+    let others = if everywhere { others(app) } else { Vec::new() };
+    Step::wait(async move {
+        let own = join_all(asked.into_iter().map(|answer| timeout(ANSWER, answer)));
+        let target = target(&ip, key.as_ref());
+        let (own, others) = tokio::join!(own, ask_all::<Map<String, Value>>(&others, &target));
+        let own = own.into_iter().filter_map(|answer| answer.ok()?.ok());
+        let mut merged = Map::new();
+        others.into_iter().chain(own).for_each(|metrics| merged.extend(metrics));
+        let v3 = generation == Generation::V3;
+        let body = if v3 {
+            json!({ "code": 0, "message": "success", "data": merged }).to_string()
+        } else {
+            Value::Object(merged).to_string()
+        };
+        Ok(Reply::new(if v3 { Kind::Json } else { Kind::JsonUtf8 }, body))
+    })
+}
+
+/// The address, and the configuration if one is named.
+fn read(params: &Params, generation: Generation) -> Result<(String, Option<ConfigKey>), Fault> {
+    filter(params)?;
+    let ip = required(params, Key::Ip, generation)?.trim().to_owned();
+    let named = params.get(Key::DataId).zip(params.get(group_key(generation)));
+    let namespace = namespace_param(params).unwrap_or_default();
+    Ok((ip, named.map(|(data_id, group)| ConfigKey::new(namespace, group, data_id))))
+}
+
+fn is_of_configs(setup: &crate::grpc::Setup) -> bool {
+    setup.labels.get("module").is_some_and(|module| module == "config")
+}
+
+/// The client's cache and its snapshot on disk of the configuration.
+fn metrics_keys(key: Option<&ConfigKey>) -> String {
+    let of = |kind: &str, key: &ConfigKey| json!({ "type": kind, "key": key.group_key() });
+    let keys: Vec<Value> =
+        key.map_or_else(Vec::new, |key| vec![of("cacheData", key), of("snapshotData", key)]);
+    Value::Array(keys).to_string()
+}
+
+/// How another member is asked for its own clients.
+fn target(ip: &str, key: Option<&ConfigKey>) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let mut target = format!("/nacos/v1/cs/metrics/current?ip={}", encoded(ip));
+    if let Some(key) = key {
+        for (name, value) in [("dataId", key.data_id()), ("group", key.group()), ("tenant", key.namespace())]
+        {
+            target.extend(["&", name, "=", &encoded(value)]);
+        }
+    }
+    target
+}

@@ -1,0 +1,448 @@
+//! The configuration center over HTTP: what is not in the recorded exchanges.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod support;
+
+use std::io::{Cursor, Write};
+
+use dyad_api::Limits;
+use dyad_naming::ports::ProposeError;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use support::{Answer, Server};
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+fn server() -> Server {
+    Server::start(Limits::default())
+}
+
+/// A form to `/nacos{path}`.
+fn form(
+    server: &Server,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    fields: &[(&str, &str)],
+) -> Answer {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    let headers: Vec<(&str, &str)> = headers.iter().copied().chain([FORM]).collect();
+    server.send(method, &format!("/nacos{path}"), &headers, pairs.join("&").as_bytes())
+}
+
+fn get(server: &Server, path: &str) -> Answer {
+    server.get(&format!("/nacos{path}"))
+}
+
+/// Publishes by v3 and gives the answer.
+fn publish(server: &Server, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
+    form(server, "POST", "/v3/admin/cs/config", headers, fields)
+}
+
+fn published(server: &Server, namespace: &str, data_id: &str, content: &str) {
+    let fields = [
+        ("namespaceId", namespace),
+        ("groupName", "G"),
+        ("dataId", data_id),
+        ("content", content),
+        ("srcUser", "me"),
+    ];
+    assert_eq!(publish(server, &fields, &[]).status, 200);
+}
+
+fn data(answer: &Answer) -> Value {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json()["data"].clone()
+}
+
+#[test]
+fn a_large_content_is_read_from_the_store_byte_for_byte() {
+    let server = server();
+    let content = "中\n=%&+ ".repeat(20_000);
+    published(&server, "", "large", &content);
+    let answer = get(&server, "/v1/cs/configs?dataId=large&group=G");
+    assert_eq!((answer.status, &answer.body), (200, &content));
+    assert_eq!(answer.header("content-md5"), Some(&*dyad_types::Md5::of(content.as_bytes()).to_string()));
+    let in_v2 = get(&server, "/v2/cs/config?dataId=large&group=G");
+    assert_eq!(in_v2.json()["data"], content);
+    let head = server.send("HEAD", "/nacos/v1/cs/configs?dataId=large&group=G", &[], b"");
+    assert_eq!(head.header("length"), Some(&*content.len().to_string()));
+    server.propose.contents.rows.lock().clear();
+    let lost = get(&server, "/v1/cs/configs?dataId=large&group=G");
+    assert_eq!(lost.status, 409, "never an empty answer: {}", lost.body);
+}
+
+#[test]
+fn all_spellings_of_the_default_namespace_are_one() {
+    let server = server();
+    for (n, written) in ["", "public", "PUBLIC", "null"].iter().enumerate() {
+        let content = format!("c{n}");
+        let fields = [("dataId", "d"), ("group", "G"), ("content", &*content), ("tenant", written)];
+        assert_eq!(form(&server, "POST", "/v1/cs/configs", &[], &fields).brief(), (200, "true"));
+        for read in ["", "&tenant=", "&tenant=public", "&namespaceId=Public", "&tenant=null"] {
+            let answer = get(&server, &format!("/v1/cs/configs?dataId=d&group=G{read}"));
+            assert_eq!(answer.brief(), (200, &*content), "written {written:?}, read {read:?}");
+        }
+    }
+    let list =
+        get(&server, "/v1/cs/configs?search=blur&dataId=*&group=&tenant=public&pageNo=1&pageSize=10").json();
+    assert_eq!((&list["totalCount"], &list["pageItems"][0]["tenant"]), (&json!(1), &json!("")));
+    let removed = form(&server, "DELETE", "/v3/admin/cs/config", &[], &[("dataId", "d"), ("groupName", "G")]);
+    assert_eq!(removed.status, 200);
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G&tenant=public").status, 404);
+}
+
+#[test]
+fn cas_in_each_generation() {
+    let server = server();
+    published(&server, "", "d", "old");
+    for (path, group, want, code) in [
+        ("/v1/cs/configs", "group", 500, None),
+        ("/v2/cs/config", "group", 500, Some(20_005)),
+        ("/v3/admin/cs/config", "groupName", 409, Some(20_005)),
+    ] {
+        let fields = [("dataId", "d"), (group, "G"), ("content", "new")];
+        for wrong in ["00000000000000000000000000000000", "no md5"] {
+            let answer = form(&server, "POST", path, &[("casMd5", wrong)], &fields);
+            assert_eq!(answer.status, want, "{path} {wrong}");
+            if let Some(code) = code {
+                assert_eq!(answer.json()["code"], code);
+            }
+        }
+    }
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G").body, "old");
+}
+
+#[test]
+fn gray_releases_by_address_tag_and_label() {
+    let server = server();
+    let with = |content: &str, headers: &[(&str, &str)], more: &[(&str, &str)]| {
+        let fields = [&[("dataId", "d"), ("groupName", "G"), ("content", content)], more].concat();
+        publish(&server, &fields, headers).status
+    };
+    assert_eq!(with("formal", &[], &[]), 200);
+    assert_eq!(with("beta", &[("betaIps", "9.9.9.9,8.8.8.8")], &[]), 200);
+    assert_eq!(with("tagged", &[], &[("tag", "t1")]), 200);
+    assert_eq!(
+        with("labelled", &[], &[("grayName", "label"), ("grayRuleExp", "zone=a,b"), ("grayPriority", "7")]),
+        200
+    );
+    let table: &[(&[(&str, &str)], &str, u16, &str)] = &[
+        (&[], "", 200, "formal"),
+        (&[("X-Forwarded-For", "9.9.9.9, 1.1.1.1")], "", 200, "beta"),
+        (&[("X-Real-IP", "8.8.8.8")], "", 200, "beta"),
+        (&[("Vipserver-Tag", "t1")], "", 200, "tagged"),
+        (&[("Vipserver-Tag", "t2")], "", 200, "formal"),
+        (&[], "&tag=t1", 200, "tagged"),
+        (&[], "&tag=t2", 404, "config data not exist\n"),
+    ];
+    for (headers, query, status, body) in table {
+        let target = format!("/nacos/v1/cs/configs?dataId=d&group=G{query}");
+        let answer = server.send("GET", &target, headers, b"");
+        assert_eq!(answer.brief(), (*status, *body), "{headers:?} {query}");
+        assert_eq!(answer.header("isbeta"), (*body == "beta").then_some("true"));
+        assert_eq!(answer.header("tag"), (*body == "tagged").then_some("t1"));
+    }
+    let grays = data(&get(&server, "/v3/admin/cs/config/grays?dataId=d&groupName=G"));
+    let names: Vec<&str> =
+        grays.as_array().unwrap().iter().map(|gray| gray["grayName"].as_str().unwrap()).collect();
+    assert_eq!(names, ["beta", "tag_t1", "label"], "the order of priorities");
+    assert_eq!(grays[2]["grayRule"], r#"{"type":"tagv2","version":"1.1.0","expr":"zone=a,b","priority":7}"#);
+    for (fields, code) in [
+        (&[("grayName", "label"), ("grayRuleExp", "zone")][..], 20_011),
+        (&[("grayName", "label"), ("grayRuleExp", "zone=a"), ("grayVersion", "9")], 20_012),
+        (&[("grayName", "a b"), ("grayRuleExp", "zone=a")], 20_013),
+        (&[("grayName", "label")], 10_000),
+    ] {
+        let fields = [&[("dataId", "d"), ("groupName", "G"), ("content", "x")], fields].concat();
+        let answer = publish(&server, &fields, &[]);
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &json!(code)), "{fields:?}");
+    }
+    // A tag's release goes by the tag, or by its own name.
+    assert_eq!(
+        form(&server, "DELETE", "/v1/cs/configs", &[], &[("dataId", "d"), ("group", "G"), ("tag", "t1")])
+            .status,
+        200
+    );
+    assert_eq!(
+        form(&server, "DELETE", "/v3/admin/cs/config/beta", &[], &[("dataId", "d"), ("groupName", "G")])
+            .status,
+        200
+    );
+    let grays = data(&get(&server, "/v3/admin/cs/config/grays?dataId=d&groupName=G"));
+    assert_eq!(grays.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_content_of_another_type_is_published_with_a_warning() {
+    let server = server();
+    for (kind, content, warned) in [
+        ("json", "{", true),
+        ("json", "{}", false),
+        ("yaml", "a: [", true),
+        ("text", "{", false),
+        ("bogus", "{", false),
+    ] {
+        let answer = publish(
+            &server,
+            &[("dataId", "d"), ("groupName", "G"), ("content", content), ("type", kind)],
+            &[],
+        );
+        assert_eq!(answer.status, 200);
+        let warning = answer.header("dyad-warning");
+        assert_eq!(warning.is_some(), warned, "{kind} {content}: {warning:?}");
+        assert!(
+            warning.is_none_or(|w| w.starts_with(&format!("the content is no valid {kind}: "))),
+            "{warning:?}"
+        );
+    }
+}
+
+#[test]
+fn versions_are_compared_and_gone_back_to() {
+    let server = server();
+    for content in ["a\nb\nc\n", "a\nB\nc\n", "a\nB\nc\nd\n"] {
+        published(&server, "dev", "d", content);
+    }
+    let name = "namespaceId=dev&dataId=d&groupName=G";
+    let list = data(&get(&server, &format!("/v3/admin/cs/history/list?{name}")));
+    let nid = |n: usize| list["pageItems"][n]["id"].as_str().unwrap().to_owned();
+    assert_eq!((&list["totalCount"], &list["pageItems"][0]["srcUser"]), (&json!(3), &json!("me")));
+    let newest = data(&get(&server, &format!("/v3/admin/cs/history/diff?{name}")));
+    assert_eq!((&newest["added"], &newest["removed"]), (&json!(1), &json!(0)));
+    let all = data(&get(&server, &format!("/v3/admin/cs/history/diff?{name}&from={}&to={}", nid(2), nid(0))));
+    assert_eq!((&all["added"], &all["removed"]), (&json!(2), &json!(1)));
+    let want = format!("--- {}\n+++ {}\n@@ -1,3 +1,4 @@\n a\n-b\n+B\n c\n+d\n", nid(2), nid(0));
+    assert_eq!(all["diff"], want);
+    let fields =
+        [("namespaceId", "dev"), ("dataId", "d"), ("groupName", "G"), ("nid", &*nid(2)), ("reason", "oops")];
+    let back = data(&form(&server, "POST", "/v3/admin/cs/history/rollback", &[], &fields));
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G&tenant=dev").body, "a\nb\nc\n");
+    let detail =
+        data(&get(&server, &format!("/v3/admin/cs/history?{name}&nid={}", back["nid"].as_str().unwrap())));
+    assert_eq!((&detail["content"], &detail["reason"]), (&json!("a\nB\nc\nd\n"), &json!("oops")));
+    let unknown = [("namespaceId", "dev"), ("dataId", "d"), ("groupName", "G"), ("nid", "1")];
+    assert_eq!(form(&server, "POST", "/v3/admin/cs/history/rollback", &[], &unknown).status, 404);
+    assert_eq!(get(&server, &format!("/v3/admin/cs/history/diff?{name}&from=1")).status, 404);
+    let other = format!("/v1/cs/history?dataId=other&group=G&tenant=dev&nid={}", nid(0));
+    assert_eq!(get(&server, &other).brief(), (403, "caused: Please check dataId, group or namespaceId.;"));
+}
+
+#[test]
+fn contents_are_searched_in_all_namespaces() {
+    let server = server();
+    let large = "x\n".repeat(5_000) + "needle = 1\n";
+    for (namespace, data_id, content) in
+        [("", "a", "no\nthe needle here\n"), ("dev", "b", &*large), ("dev", "c", "nothing")]
+    {
+        published(&server, namespace, data_id, content);
+    }
+    let found = |query: &str| {
+        let page = data(&get(&server, &format!("/v3/admin/cs/config/grep?{query}")));
+        let items = page["pageItems"].as_array().unwrap().clone();
+        let name = |item: &Value| {
+            format!(
+                "{}/{}:{}",
+                item["namespaceId"].as_str().unwrap(),
+                item["dataId"].as_str().unwrap(),
+                item["lines"][0]["line"]
+            )
+        };
+        items.iter().map(name).collect::<Vec<String>>()
+    };
+    assert_eq!(found("content=needle"), ["public/a:2", "dev/b:5001"]);
+    assert_eq!(found("content=needle&namespaceId=dev"), ["dev/b:5001"]);
+    assert_eq!(found("content=needle*1"), ["dev/b:5001"]);
+    assert_eq!(found("content=needle&dataId=z*"), Vec::<String>::new());
+    assert_eq!(get(&server, "/v3/admin/cs/config/grep").status, 400);
+}
+
+fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in entries {
+        writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+fn import(server: &Server, query: &str, file: &[u8]) -> Answer {
+    let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.zip\"\r\n\r\n";
+    let body = [&head[..], file, b"\r\n--b--\r\n"].concat();
+    let kind = [("Content-Type", "multipart/form-data; boundary=b")];
+    server.send("POST", &format!("/nacos/v3/admin/cs/config/import?{query}"), &kind, &body)
+}
+
+#[test]
+fn an_import_tells_what_became_of_each_item() {
+    let server = server();
+    published(&server, "", "b", "old");
+    let archive = zip(&[("G/a", b"1"), ("G/b", b"2"), ("G/c", b"3"), ("readme", b"x")]);
+    let name = |data_id: &str| json!({ "dataId": data_id, "group": "G" });
+    let mut want = json!({
+        "succCount": 1, "skipCount": 1, "failData": [name("b")], "skipData": [name("c")],
+        "unrecognizedCount": 1, "unrecognizedData": [{ "itemName": "readme" }],
+    });
+    assert_eq!(data(&import(&server, "", &archive)), want, "ABORT: what was before the conflict stays");
+    want["skipData"] = json!([name("a"), name("b")]);
+    want["skipCount"] = json!(2);
+    want.as_object_mut().unwrap().remove("failData");
+    assert_eq!(data(&import(&server, "policy=SKIP", &archive)), want);
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=b&group=G").body, "old");
+    assert_eq!(data(&import(&server, "policy=OVERWRITE", &archive))["succCount"], 3);
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=b&group=G").body, "2");
+    *server.propose.refuse.lock() = Some(ProposeError::NoLeader("election".into()));
+    let refused = import(&server, "policy=OVERWRITE", &archive);
+    assert_eq!((refused.status, &refused.json()["data"]["succCount"]), (503, &json!(0)));
+    assert_eq!(refused.json()["data"]["failData"].as_array().unwrap().len(), 3);
+    *server.propose.refuse.lock() = Some(ProposeError::Timeout(5_000));
+    let unsure = import(&server, "policy=OVERWRITE", &archive);
+    assert_eq!((unsure.status, unsure.json()["data"]["unknownData"].as_array().unwrap().len()), (503, 3));
+}
+
+#[test]
+fn bad_archives_write_nothing_and_say_what_is_wrong() {
+    let server = server();
+    let many: Vec<(String, Vec<u8>)> = (0..2).map(|n| (format!("G/{n}"), b"fine".to_vec())).collect();
+    let with = |name: &str, bytes: &[u8]| {
+        let mut entries: Vec<(&str, &[u8])> = many.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+        entries.push((name, bytes));
+        zip(&entries)
+    };
+    let bomb = vec![0; 13 * 1024 * 1024];
+    for (archive, want) in [
+        (with("../etc", b"x"), "entry \"../etc\": its name leads out of the archive"),
+        (with("G/gbk", &[0xd6, 0xd0]), "entry \"G/gbk\": is not UTF-8 at byte 0"),
+        (with("G/bomb", &bomb), "entry \"G/bomb\": inflates to more than 12582912 bytes"),
+        (with("G/blank", b" \n"), "entry \"G/blank\": content is blank : "),
+        (
+            with("G/a b", b"x"),
+            "entry \"G/a b\": Param 'dataId' is illegal, illegal characters should not appear in the param.",
+        ),
+    ] {
+        let answer = import(&server, "", &archive);
+        assert_eq!((answer.status, &answer.json()["data"]), (400, &json!(want)));
+    }
+    for (archive, code) in [
+        (with(".metadata.yml", b"metadata: x"), 100_002),
+        (with(".meta.yml", b"x"), 100_002),
+        (b"x".to_vec(), 100_005),
+    ] {
+        let answer = import(&server, "", &archive);
+        assert_eq!((answer.status, &answer.json()["code"]), (200, &json!(code)), "{}", answer.body);
+        assert!(answer.json()["data"]["reason"].is_string());
+    }
+    assert_eq!(import(&server, "namespaceId=nope", &with("G/x", b"x")).json()["code"], 22_001);
+    assert_eq!(import(&server, "policy=OTHER", &with("G/x", b"x")).status, 400);
+    assert_eq!(data(&get(&server, "/v3/admin/cs/config/list"))["totalCount"], 0);
+}
+
+#[test]
+fn what_is_exported_is_imported_and_cloned() {
+    let server = server();
+    let fields = [
+        ("dataId", "a.yaml"),
+        ("groupName", "G"),
+        ("content", "a: 1"),
+        ("type", "yaml"),
+        ("desc", "d: \"x\""),
+    ];
+    assert_eq!(
+        publish(&server, &[&fields[..], &[("configTags", "t1,t2"), ("appName", "app")]].concat(), &[]).status,
+        200
+    );
+    for id in ["dev", "test"] {
+        let fields = [("namespaceId", id), ("namespaceName", id)];
+        assert_eq!(form(&server, "POST", "/v3/admin/core/namespace", &[], &fields).status, 200);
+    }
+    let exported = server.get_bytes("/nacos/v3/admin/cs/config/export?groupName=G");
+    assert_eq!(data(&import(&server, "namespaceId=dev", &exported))["succCount"], 1);
+    let detail = |namespace: &str, data_id: &str| {
+        data(&get(
+            &server,
+            &format!("/v3/admin/cs/config?namespaceId={namespace}&groupName=G&dataId={data_id}"),
+        ))
+    };
+    let facts = |value: &Value| {
+        ["content", "type", "desc", "configTags", "appName"]
+            .map(|field| value[field].as_str().unwrap_or_default().to_owned())
+    };
+    let first = detail("", "a.yaml");
+    assert_eq!(facts(&first), ["a: 1", "yaml", "d: \"x\"", "t1,t2", "app"]);
+    assert_eq!(facts(&detail("dev", "a.yaml")), facts(&first));
+    let body = json!([{ "configId": first["id"], "targetDataId": "b.yaml" }]).to_string();
+    let kind = [("Content-Type", "application/json")];
+    let cloned =
+        server.send("POST", "/nacos/v3/admin/cs/config/clone?namespaceId=test", &kind, body.as_bytes());
+    assert_eq!(data(&cloned), json!({ "succCount": 1, "skipCount": 0 }));
+    assert_eq!(facts(&detail("test", "b.yaml")), facts(&first));
+    for (body, status) in [("{}", 400), ("[{}]", 400), ("x", 400), ("[]", 200), ("[{\"cfgId\":1}]", 200)] {
+        let answer =
+            server.send("POST", "/nacos/v3/admin/cs/config/clone?namespaceId=test", &kind, body.as_bytes());
+        assert_eq!(answer.status, status, "{body}");
+    }
+}
+
+#[test]
+fn a_namespace_with_configurations_goes_only_by_force() {
+    let server = server();
+    assert_eq!(
+        form(
+            &server,
+            "POST",
+            "/v3/admin/core/namespace",
+            &[],
+            &[("namespaceId", "dev"), ("namespaceName", "Dev")]
+        )
+        .status,
+        200
+    );
+    published(&server, "dev", "d", "x");
+    assert_eq!(data(&get(&server, "/v3/admin/core/namespace?namespaceId=dev"))["configCount"], 1);
+    let refused = form(&server, "DELETE", "/v3/admin/core/namespace", &[], &[("namespaceId", "dev")]);
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!(20_005)));
+    assert_eq!(
+        form(
+            &server,
+            "DELETE",
+            "/v3/admin/core/namespace",
+            &[],
+            &[("namespaceId", "dev"), ("force", "true")]
+        )
+        .status,
+        200
+    );
+    assert_eq!(data(&get(&server, "/v3/admin/core/namespace/check?namespaceId=dev")), json!(0));
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G&tenant=dev").body, "x");
+    assert_eq!(get(&server, "/v3/admin/core/namespace?namespaceId=dev").status, 404);
+}
+
+#[test]
+fn without_a_leader_reads_go_on_and_consistent_reads_and_writes_are_503() {
+    let server = server();
+    published(&server, "", "d", "x");
+    *server.propose.refuse.lock() = Some(ProposeError::NoLeader("election".into()));
+    let plain = "/nacos/v1/cs/configs?dataId=d&group=G";
+    assert_eq!(server.get(plain).brief(), (200, "x"));
+    assert_eq!(server.get(&format!("{plain}&consistent=true")).status, 503);
+    assert_eq!(server.send("GET", plain, &[("Dyad-Consistent", "true")], b"").status, 503);
+    assert_eq!(publish(&server, &[("dataId", "d"), ("groupName", "G"), ("content", "y")], &[]).status, 503);
+    assert!(get(&server, "/v1/cs/health").body.starts_with("WARN:"));
+    *server.propose.refuse.lock() = None;
+    assert_eq!(server.get(&format!("{plain}&consistent=true")).brief(), (200, "x"));
+}
+
+#[test]
+fn bodies_and_pages_are_bounded() {
+    let server = Server::start(Limits { config_body: 1_000, ..Limits::default() });
+    let long = "x".repeat(1_000);
+    assert_eq!(publish(&server, &[("dataId", "d"), ("groupName", "G"), ("content", &long)], &[]).status, 413);
+    for query in ["pageNo=0&pageSize=1", "pageNo=1&pageSize=0", "pageNo=x&pageSize=1", "pageNo=1&pageSize=-1"]
+    {
+        let answer = get(&server, &format!("/v1/cs/configs?search=blur&dataId=&group=&{query}"));
+        assert_eq!(answer.status, 400, "{query}");
+    }
+}

@@ -1,0 +1,90 @@
+//! What readers see of the configuration state: one configuration by a look-up in a lock-free map, everything else
+//! from a copy of the state, which costs nothing to make.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use dyad_types::ConfigKey;
+
+use crate::command::ConfigChanges;
+use crate::item::ConfigItem;
+use crate::state::ConfigState;
+
+/// Shared by reference among all front-end threads. Written only where the log is applied, in its order.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    items: papaya::HashMap<ConfigKey, Arc<ConfigItem>>,
+    state: ArcSwap<ConfigState>,
+}
+
+impl Catalog {
+    /// The configuration, if there is anything to read. No lock, no copy of its content.
+    pub fn item(&self, key: &ConfigKey) -> Option<Arc<ConfigItem>> {
+        self.items.pin().get(key).cloned()
+    }
+
+    /// The whole state as last applied: for listings, searches and histories.
+    pub fn state(&self) -> Arc<ConfigState> {
+        self.state.load_full()
+    }
+
+    /// An entry was applied.
+    pub fn applied(&self, state: &ConfigState, changes: &ConfigChanges) {
+        if changes.is_empty() {
+            return;
+        }
+        let items = self.items.pin();
+        for changed in &changes.changed {
+            match &changed.item {
+                Some(item) => items.insert(changed.key.clone(), item.clone()),
+                None => items.remove(&changed.key),
+            };
+        }
+        // Last: who reads a listing finds its items.
+        self.state.store(Arc::new(state.clone()));
+    }
+
+    /// The whole state was replaced.
+    pub fn installed(&self, state: &ConfigState) {
+        let items = self.items.pin();
+        items.retain(|key, _| state.item(key).is_some_and(|item| item.is_present()));
+        for (key, item) in state.items().filter(|(_, item)| item.is_present()) {
+            items.insert(key.clone(), item.clone());
+        }
+        self.state.store(Arc::new(state.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dyad_types::Stamp;
+
+    use super::*;
+    use crate::{Change, ConfigCommand, Draft, Publish, Source};
+
+    #[test]
+    fn readers_see_what_was_applied_and_what_was_installed() {
+        let (catalog, mut state) = (Catalog::default(), ConfigState::default());
+        let mut index = 0;
+        let mut apply = |state: &mut ConfigState, change| {
+            index += 1;
+            let command = ConfigCommand { request: 0, source: Source::default(), change };
+            let (_, changes) = state.apply(&command, Stamp { now_ms: index, index });
+            catalog.applied(state, &changes);
+        };
+        let key = |data_id: &str| ConfigKey::new("", "G", data_id);
+        let publish = |data_id: &str| {
+            Change::Publish(Publish { key: key(data_id), draft: Draft::text("x"), cas: None, enforce: false })
+        };
+        apply(&mut state, publish("a"));
+        let earlier = state.clone();
+        apply(&mut state, publish("b"));
+        apply(&mut state, Change::Remove { key: key("a"), gray: None });
+        let seen = |catalog: &Catalog| ["a", "b"].map(|data_id| catalog.item(&key(data_id)).is_some());
+        assert_eq!(seen(&catalog), [false, true]);
+        assert_eq!(*catalog.state(), state);
+        catalog.installed(&earlier);
+        assert_eq!(seen(&catalog), [true, false]);
+        assert_eq!(*catalog.state(), earlier);
+    }
+}

@@ -1,0 +1,171 @@
+//! What is published: a content with its md5, its type, and the texts that go with it; and the number it gets.
+
+use std::fmt;
+use std::sync::Arc;
+
+use dyad_types::Md5;
+
+/// The number of one write: log index × 1024 + position in the command. It names the content's row in the store and the
+/// history's entry (`nid`), and is the `id` of the configuration that the write created. Larger is newer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// Writes that one log entry has room for.
+    pub const POSITIONS: u64 = 1024;
+
+    pub fn new(index: u64, position: usize) -> Revision {
+        Revision(index.saturating_mul(Revision::POSITIONS).saturating_add(position as u64))
+    }
+
+    /// The log index of the entry that made it.
+    pub fn index(self) -> u64 {
+        self.0 / Revision::POSITIONS
+    }
+
+    /// The key of its row: big-endian, so that the store's order is the order of writing.
+    pub fn to_key(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
+    /// The inverse of [`Revision::to_key`]; `None` for a key of another length.
+    pub fn from_key(key: &[u8]) -> Option<Revision> {
+        key.try_into().ok().map(|bytes| Revision(u64::from_be_bytes(bytes)))
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A content and its md5. Clones share the text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
+    text: Arc<str>,
+    md5: Md5,
+}
+
+impl Content {
+    /// Takes the md5 of the text, which costs 2 ms a MiB: done by the proposer, never by apply.
+    pub fn new(text: impl Into<Arc<str>>) -> Content {
+        let text = text.into();
+        let md5 = Md5::of(text.as_bytes());
+        Content { text, md5 }
+    }
+
+    /// A content whose md5 was taken before, as records carry it.
+    pub(crate) fn known(text: String, md5: Md5) -> Content {
+        Content { text: Arc::from(text), md5 }
+    }
+
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    pub fn md5(&self) -> Md5 {
+        self.md5
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes, {})", self.text.len(), self.md5)
+    }
+}
+
+/// The declared type of a content (`ConfigType`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ConfigType {
+    Properties = 1,
+    Xml = 2,
+    Json = 3,
+    #[default]
+    Text = 4,
+    Html = 5,
+    Yaml = 6,
+    Toml = 7,
+    Unset = 8,
+}
+
+impl ConfigType {
+    const ALL: [ConfigType; 8] = [
+        ConfigType::Properties,
+        ConfigType::Xml,
+        ConfigType::Json,
+        ConfigType::Text,
+        ConfigType::Html,
+        ConfigType::Yaml,
+        ConfigType::Toml,
+        ConfigType::Unset,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConfigType::Properties => "properties",
+            ConfigType::Xml => "xml",
+            ConfigType::Json => "json",
+            ConfigType::Text => "text",
+            ConfigType::Html => "html",
+            ConfigType::Yaml => "yaml",
+            ConfigType::Toml => "toml",
+            ConfigType::Unset => "unset",
+        }
+    }
+
+    /// The type of this name; `None` for a name that Nacos does not know, which it stores as `text`.
+    pub fn parse(name: &str) -> Option<ConfigType> {
+        ConfigType::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The type that a record's number stands for. An unknown one is of a later release, and is shown as text.
+    pub(crate) fn from_number(number: u32) -> ConfigType {
+        ConfigType::ALL.into_iter().find(|kind| *kind as u32 == number).unwrap_or_default()
+    }
+}
+
+/// A content with everything that is published with it. `''` is what Nacos has as null or `''`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub content: Content,
+    pub kind: ConfigType,
+    /// `None` keeps the present one, as Nacos's update does.
+    pub app_name: Option<Box<str>>,
+    /// `None` keeps the present ones.
+    pub tags: Option<Box<[Box<str>]>>,
+    pub desc: Box<str>,
+    pub used_for: Box<str>,
+    pub effect: Box<str>,
+    pub schema: Box<str>,
+    pub encrypted_data_key: Box<str>,
+}
+
+impl Draft {
+    /// A content of type `text` with nothing else.
+    pub fn text(content: &str) -> Draft {
+        Draft {
+            content: Content::new(content),
+            kind: ConfigType::Text,
+            app_name: None,
+            tags: None,
+            desc: "".into(),
+            used_for: "".into(),
+            effect: "".into(),
+            schema: "".into(),
+            encrypted_data_key: "".into(),
+        }
+    }
+
+    /// Bytes of all texts but the content: what [`crate::limits::EXTRA_MAX`] bounds.
+    pub(crate) fn extra_bytes(&self) -> usize {
+        let tags = self.tags.as_deref().unwrap_or_default();
+        [&self.desc, &self.used_for, &self.effect, &self.schema, &self.encrypted_data_key]
+            .into_iter()
+            .chain(&self.app_name)
+            .chain(tags)
+            .map(|text| text.len())
+            .sum()
+    }
+}

@@ -1,0 +1,46 @@
+//! The configuration core: items with their gray releases, history, capacity and namespaces, replicated by the raft log
+//! as a part of the CP state. No tokio, no clock, no randomness.
+//!
+//! Contents are outside of the state: each write yields one [`ContentRow`], which the machine puts into a key-value
+//! store under its [`Revision`] before the entry counts as applied. The state keeps what readers need at once (metadata,
+//! md5, contents up to [`limits::INLINE_MAX`] bytes) and 16 bytes for each version.
+
+mod apply;
+mod capacity;
+mod catalog;
+mod codec;
+mod command;
+mod content;
+mod gray;
+mod history;
+mod item;
+pub mod limits;
+mod namespace;
+mod ports;
+mod query;
+pub mod record;
+mod requests;
+mod row;
+mod snapshot;
+mod state;
+
+pub use capacity::{Capacity, CapacityChange, Scope, Usage};
+pub use catalog::Catalog;
+pub use command::{
+    Change, ChangedConfig, ConfigChanges, ConfigCommand, ConfigLimit, ConfigReply, Import, ImportPolicy,
+    ItemOutcome, Prune, Publish, PublishGray, RemoveItem, Source,
+};
+pub use content::{ConfigType, Content, Draft, Revision};
+pub use gray::{BETA, GrayFault, GrayRule, ReaderLabels, tag_gray_name};
+pub use history::{HistoryEntry, Op};
+pub use item::{Answer, ConfigItem, Extra, Gray, Release};
+pub use namespace::{Namespace, NamespaceView};
+pub use ports::{ConfigWatcher, ContentError, Contents};
+pub use query::{Filter, Found, PageRequest, Pattern};
+pub use row::{Cause, ContentRow, ShownVersion};
+pub use state::ConfigState;
+
+/// A stored record that does not decode, or is of a version that this build does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadRecord(pub String);

@@ -1,0 +1,187 @@
+//! Reads of listings: searches by patterns with paging, ids, and histories.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use dyad_types::ConfigKey;
+use dyad_types::config::config_namespace;
+
+use crate::content::{ConfigType, Revision};
+use crate::history::HistoryEntry;
+use crate::item::{ConfigItem, Release};
+use crate::limits::PAGE_MAX;
+use crate::state::ConfigState;
+
+/// A text to compare with: exactly, or with `*` for any characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    text: Box<str>,
+    wild: bool,
+}
+
+impl Pattern {
+    /// Equal texts only (`search=accurate`).
+    pub fn exact(text: &str) -> Pattern {
+        Pattern { text: text.into(), wild: false }
+    }
+
+    /// `*` stands for any characters, none included; without one the texts must be equal (`search=blur`).
+    pub fn blur(text: &str) -> Pattern {
+        Pattern { text: text.into(), wild: text.contains('*') }
+    }
+
+    pub fn matches(&self, text: &str) -> bool {
+        if !self.wild {
+            return *self.text == *text;
+        }
+        // Between the first and the last part the leftmost occurrence is as good as any other.
+        let mut parts = self.text.split('*');
+        let first = parts.next().unwrap_or_default();
+        let last = parts.next_back().unwrap_or_default();
+        let Some(rest) = text.strip_prefix(first) else { return false };
+        let Some(mut rest) = rest.strip_suffix(last) else { return false };
+        parts.all(|part| match rest.find(part) {
+            Some(at) => {
+                rest = &rest[at + part.len()..];
+                true
+            }
+            None => false,
+        })
+    }
+
+    fn as_exact(&self) -> Option<&str> {
+        (!self.wild).then_some(&*self.text)
+    }
+}
+
+/// What a search asks for; what is `None` or empty is not looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Any spelling of its id; `None` searches all namespaces.
+    pub namespace: Option<Box<str>>,
+    pub data_id: Option<Pattern>,
+    pub group: Option<Pattern>,
+    pub app_name: Option<Pattern>,
+    /// One of these must be among the configuration's tags.
+    pub tags: Vec<Pattern>,
+    /// The type must be one of these.
+    pub kinds: Vec<ConfigType>,
+    pub content: Option<Pattern>,
+}
+
+/// A page, counted from 1. Both numbers are taken for at least 1, the size for at most [`PAGE_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    pub number: usize,
+    pub size: usize,
+}
+
+impl PageRequest {
+    /// The entries of this page.
+    fn range(self, total: usize) -> std::ops::Range<usize> {
+        let size = self.size.clamp(1, PAGE_MAX);
+        let start = (self.number.max(1) - 1).saturating_mul(size).min(total);
+        start..start.saturating_add(size).min(total)
+    }
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found<T> {
+    /// Entries on all pages.
+    pub total: usize,
+    pub page: Vec<T>,
+}
+
+impl Filter {
+    fn accepts(&self, key: &ConfigKey, release: &Release) -> bool {
+        let is = |pattern: &Option<Pattern>, text: &str| pattern.as_ref().is_none_or(|p| p.matches(text));
+        let extra = release.extra();
+        is(&self.data_id, key.data_id())
+            && is(&self.group, key.group())
+            && is(&self.app_name, &extra.app_name)
+            && (self.kinds.is_empty() || self.kinds.contains(&release.kind))
+            && (self.tags.is_empty() || extra.tags.iter().any(|tag| self.tags.iter().any(|t| t.matches(tag))))
+    }
+}
+
+impl ConfigState {
+    /// The configurations with a formal release that match, in the order of their creation, as Nacos lists them.
+    ///
+    /// `stored` decides about contents that are not in memory when the filter asks for a content: the caller reads the
+    /// row of `release.revision` and compares. It is asked last, and not at all without a content in the filter.
+    pub fn find<'a>(
+        &'a self,
+        filter: &Filter,
+        page: PageRequest,
+        mut stored: impl FnMut(&ConfigKey, &Release) -> bool,
+    ) -> Found<(&'a ConfigKey, &'a Arc<ConfigItem>)> {
+        let mut matches: Vec<(Revision, &ConfigKey, &Arc<ConfigItem>)> = Vec::new();
+        self.scan(filter, |key, item, release| {
+            let held = match (&filter.content, &release.inline) {
+                (None, _) => true,
+                (Some(pattern), Some(text)) => pattern.matches(text),
+                (Some(_), None) => stored(key, release),
+            };
+            if held {
+                matches.push((release.id, key, item));
+            }
+        });
+        let total = matches.len();
+        let range = page.range(total);
+        if range.start > 0 && range.start < total {
+            matches.select_nth_unstable_by_key(range.start, |m| m.0);
+        }
+        let mut rest = matches.split_off(range.start);
+        if range.len() < rest.len() && !range.is_empty() {
+            rest.select_nth_unstable_by_key(range.len(), |m| m.0);
+        }
+        rest.truncate(range.len());
+        rest.sort_unstable_by_key(|m| m.0);
+        Found { total, page: rest.into_iter().map(|(_, key, item)| (key, item)).collect() }
+    }
+
+    /// The configurations with these ids, by key; ids that are unknown are left out.
+    pub fn by_ids(&self, ids: &BTreeSet<Revision>) -> Vec<(&ConfigKey, &Arc<ConfigItem>)> {
+        let wanted = |item: &ConfigItem| item.formal().is_some_and(|release| ids.contains(&release.id));
+        self.items.iter().filter(|(_, item)| wanted(item)).collect()
+    }
+
+    /// A page of a configuration's versions, formal and gray, newest first.
+    pub fn history(&self, key: &ConfigKey, page: PageRequest) -> Found<HistoryEntry<'_>> {
+        let Some(item) = self.item(key) else { return Found { total: 0, page: Vec::new() } };
+        let total = item.history_len();
+        let range = page.range(total);
+        Found { total, page: item.history().skip(range.start).take(range.len()).collect() }
+    }
+
+    /// Goes through the part of the map that can match.
+    fn scan<'a>(
+        &'a self,
+        filter: &Filter,
+        mut found: impl FnMut(&'a ConfigKey, &'a Arc<ConfigItem>, &'a Release),
+    ) {
+        let namespace = filter.namespace.as_deref().map(config_namespace);
+        let group = filter.group.as_ref().and_then(Pattern::as_exact);
+        let data_id = filter.data_id.as_ref().and_then(Pattern::as_exact);
+        let from = namespace.map(|namespace| match group {
+            Some(group) => ConfigKey::new(namespace, group, data_id.unwrap_or_default()),
+            None => ConfigKey::new(namespace, "", ""),
+        });
+        for (key, item) in self.items_from(from.as_ref()) {
+            let beyond = namespace.is_some_and(|namespace| {
+                key.namespace() != namespace
+                    || group.is_some_and(|group| {
+                        key.group() > group
+                            || (key.group() == group && data_id.is_some_and(|d| key.data_id() > d))
+                    })
+            });
+            if beyond {
+                return;
+            }
+            if let Some(release) = item.formal().filter(|release| filter.accepts(key, release)) {
+                found(key, item, release);
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The configuration part of the CP state. Its only mutator is in `apply.rs`.
+
+use std::sync::Arc;
+
+use dyad_types::ConfigKey;
+use imbl::OrdMap;
+
+use crate::capacity::{Capacity, Scope, Usage};
+use crate::content::Revision;
+use crate::item::ConfigItem;
+use crate::limits::CONFIGS_MAX;
+use crate::namespace::Namespace;
+use crate::requests::Requests;
+
+/// The whole configuration state. Clones are O(1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigState {
+    pub(crate) items: OrdMap<ConfigKey, Arc<ConfigItem>>,
+    pub(crate) namespaces: OrdMap<Arc<str>, Arc<Namespace>>,
+    /// Counts with a formal release; a scope without one is not in it.
+    pub(crate) usage: OrdMap<Scope, Usage>,
+    /// Scopes whose limits were set.
+    pub(crate) capacity: OrdMap<Scope, Capacity>,
+    pub(crate) requests: Requests,
+    /// [`CONFIGS_MAX`], but for tests.
+    pub(crate) configs_max: usize,
+}
+
+impl Default for ConfigState {
+    fn default() -> ConfigState {
+        ConfigState {
+            items: OrdMap::new(),
+            namespaces: OrdMap::new(),
+            usage: OrdMap::new(),
+            capacity: OrdMap::new(),
+            requests: Requests::default(),
+            configs_max: CONFIGS_MAX,
+        }
+    }
+}
+
+impl ConfigState {
+    /// The configuration, also when only its history is left.
+    pub fn item(&self, key: &ConfigKey) -> Option<&Arc<ConfigItem>> {
+        self.items.get(key)
+    }
+
+    /// All configurations by key, those with only a history included.
+    pub fn items(&self) -> impl Iterator<Item = (&ConfigKey, &Arc<ConfigItem>)> {
+        self.items.iter()
+    }
+
+    /// Configurations with a formal release and the bytes of their contents.
+    pub fn usage(&self, scope: &Scope) -> Usage {
+        self.usage.get(scope).copied().unwrap_or_default()
+    }
+
+    /// The limits of a scope, the defaults unless they were set.
+    pub fn capacity(&self, scope: &Scope) -> Capacity {
+        self.capacity.get(scope).copied().unwrap_or_default()
+    }
+
+    /// The rows that the state relies on: of every version shown or needed for one, and of every release. A snapshot is
+    /// complete when all of them are stored.
+    pub fn revisions(&self) -> impl Iterator<Item = Revision> {
+        self.items.values().flat_map(|item| item.history.revisions())
+    }
+
+    /// The first configuration, from `from` on, whose history [`crate::Prune`] would shorten.
+    pub fn prune_due(&self, until_ms: u64, keep: u32, from: Option<&ConfigKey>) -> Option<&ConfigKey> {
+        self.items_from(from)
+            .find(|(_, item)| item.history.is_due(until_ms, keep as usize))
+            .map(|(key, _)| key)
+    }
+
+    pub(crate) fn items_from(
+        &self,
+        from: Option<&ConfigKey>,
+    ) -> impl Iterator<Item = (&ConfigKey, &Arc<ConfigItem>)> {
+        use std::ops::Bound;
+        let start = from.map_or(Bound::Unbounded, |key| Bound::Included(key.clone()));
+        self.items.range((start, Bound::Unbounded))
+    }
+
+    /// Counts the formal release of a configuration, before and after a write: the bytes of its content.
+    pub(crate) fn count(&mut self, key: &ConfigKey, before: Option<u32>, after: Option<u32>) {
+        let group = key.is_public().then(|| Scope::group(key.group()));
+        for scope in [Scope::Cluster, Scope::namespace(key.namespace())].into_iter().chain(group) {
+            let usage = self.usage(&scope).changed(before, after);
+            if usage.count == 0 {
+                self.usage.remove(&scope);
+            } else {
+                self.usage.insert(scope, usage);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dyad_types::Stamp;
+
+    use super::*;
+    use crate::command::{Change, ConfigCommand, ConfigLimit, ConfigReply, Prune, Publish, Source};
+    use crate::content::Draft;
+
+    #[test]
+    fn a_full_store_takes_what_it_has_and_room_comes_with_retention() {
+        let mut state = ConfigState { configs_max: 2, ..ConfigState::default() };
+        let mut index = 0;
+        let mut apply = |change| {
+            index += 1;
+            let command = ConfigCommand { request: 0, source: Source::default(), change };
+            state.apply(&command, Stamp { now_ms: index, index }).0
+        };
+        let key = |data_id: &str| ConfigKey::new("", "G", data_id);
+        let publish = |data_id: &str| {
+            Change::Publish(Publish { key: key(data_id), draft: Draft::text("x"), cas: None, enforce: false })
+        };
+        let is_done = |reply| matches!(reply, ConfigReply::Done { .. });
+        assert!(is_done(apply(publish("a"))) && is_done(apply(publish("b"))) && is_done(apply(publish("a"))));
+        let full = ConfigReply::Limit(ConfigLimit::Configs(2));
+        assert_eq!(apply(publish("c")), full);
+        assert!(is_done(apply(Change::Remove { key: key("a"), gray: None })));
+        assert_eq!(apply(publish("c")), full, "its history is still there");
+        apply(Change::Prune(Prune { until_ms: u64::MAX, keep: 0, from: None }));
+        assert!(is_done(apply(publish("c"))));
+    }
+}

@@ -1,0 +1,389 @@
+//! The store of contents: what both backends must do, what a crash leaves, what snapshots rely on.
+
+use std::fs;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dyad_config::{
+    Change, ConfigCommand, ConfigState, Content, ContentError, ContentRow, Contents, Draft, Prune, Publish,
+    Revision, Source,
+};
+use dyad_naming::cp::{CpCommand, Stamp};
+use dyad_types::ConfigKey;
+use futures::stream;
+use openraft::RaftSnapshotBuilder;
+use openraft::storage::RaftStateMachine;
+use tempfile::TempDir;
+
+use super::open_with;
+use crate::backend::{ContentBackend, LogBackend, MemBackend, MemContents, SledBackend, SledContents};
+use crate::contents::{ContentStore, Reader};
+use crate::error::{Fatal, FatalSlot, StartError};
+use crate::machine::StateMachine;
+use crate::types::{Entry, Payload, Proposal, log_id};
+
+const PART: usize = 6 * 1024;
+
+fn bytes(len: usize, seed: usize) -> Bytes {
+    (0..len).map(|n| ((n * 31 + seed) % 251) as u8).collect()
+}
+
+/// Rows of every number of parts, whole and begun.
+fn rows() -> Vec<(u64, Bytes)> {
+    let lengths =
+        [0, 1, PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1, 40 * PART + 7, 900 * PART];
+    lengths.into_iter().enumerate().map(|(n, len)| (n as u64 * 1024, bytes(len, n))).collect()
+}
+
+fn conformance(store: &dyn ContentBackend) {
+    let rows = rows();
+    assert_eq!(store.list(0, 9).unwrap(), Vec::<u64>::new());
+    store.put(&rows).unwrap();
+    store.put(&rows[3..5]).unwrap();
+    store.sync().unwrap();
+    for (revision, row) in &rows {
+        assert_eq!(store.get(*revision).unwrap().as_ref(), Some(row), "{revision}");
+        assert_eq!(store.get(revision + 1).unwrap(), None);
+    }
+    let all: Vec<u64> = rows.iter().map(|(revision, _)| *revision).collect();
+    assert_eq!(store.list(0, usize::MAX).unwrap(), all);
+    assert_eq!(store.list(1, 3).unwrap(), all[1..4]);
+    assert_eq!(store.list(u64::MAX, 3).unwrap(), Vec::<u64>::new());
+    store.remove(&[all[0], all[8], 77]).unwrap();
+    assert_eq!(store.get(all[8]).unwrap(), None);
+    assert_eq!(store.list(0, usize::MAX).unwrap(), [&all[1..8], &all[9..]].concat());
+    store.put(&rows[8..9]).unwrap();
+    assert_eq!(store.get(all[8]).unwrap().as_ref(), Some(&rows[8].1));
+}
+
+#[test]
+fn the_store_in_memory() {
+    conformance(&MemContents::new());
+}
+
+#[test]
+fn the_store_in_sled() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("contents");
+    let store = SledContents::open(&path).unwrap();
+    conformance(&store);
+    let before = store.list(0, usize::MAX).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let store = reopened(|| SledContents::open(&path));
+    assert_eq!(store.list(0, usize::MAX).unwrap(), before);
+    assert_eq!(store.get(rows()[9].0).unwrap(), Some(rows()[9].1.clone()));
+}
+
+fn reopened<T>(open: impl Fn() -> Result<T, StartError>) -> T {
+    loop {
+        match open() {
+            Ok(store) => return store,
+            Err(StartError::Locked { .. }) => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Our fdatasync reaches one file. sled puts what it writes at once, above 128 KiB, into others: nothing may come to that.
+#[test]
+fn no_size_of_value_makes_sled_begin_a_file_that_is_not_synced() {
+    let dir = TempDir::new().unwrap();
+    let (contents, log) = (dir.path().join("contents"), dir.path().join("raft"));
+    let store = SledContents::open(&contents).unwrap();
+    let backend = SledBackend::open(&log).unwrap();
+    for round in 0..30_u64 {
+        let sizes = [PART - 1, 3 * PART, 20 * PART, PART, 170 * PART, 100];
+        let rows: Vec<(u64, Bytes)> =
+            sizes.iter().enumerate().map(|(n, len)| (round * 10 + n as u64, bytes(*len, n))).collect();
+        store.put(&rows).unwrap();
+        backend.append(&rows).unwrap();
+        if round % 3 == 2 {
+            let gone: Vec<u64> = (round * 10 - 15..round * 10 - 2).collect();
+            store.remove(&gone).unwrap();
+            backend.purge_to(round * 10 - 15, 512).unwrap();
+            store.sync().unwrap();
+            backend.sync().unwrap();
+        }
+    }
+    for path in [contents, log] {
+        let blobs = fs::read_dir(path.join("blobs")).map_or(0, |files| files.count());
+        assert_eq!(blobs, 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn large_log_records_come_back_whole() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("raft");
+    let backend = SledBackend::open(&path).unwrap();
+    let records: Vec<(u64, Bytes)> =
+        (0..rows().len() as u64).zip(rows().into_iter().map(|(_, row)| row)).collect();
+    backend.append(&records).unwrap();
+    assert_eq!(backend.range(0, u64::MAX, usize::MAX).unwrap(), records);
+    assert_eq!(backend.range(3, 6, usize::MAX).unwrap(), records[3..6]);
+    assert_eq!(
+        backend.range(2, 9, 3 * PART).unwrap(),
+        records[2..5],
+        "it ends with the record that reaches the limit"
+    );
+    backend.truncate_from(9).unwrap();
+    while backend.purge_to(5, 2).unwrap() {}
+    assert_eq!(backend.range(0, u64::MAX, usize::MAX).unwrap(), records[6..9]);
+    backend.append(&records[9..]).unwrap();
+    backend.sync().unwrap();
+    drop(backend);
+    let backend = reopened(|| SledBackend::open(&path));
+    assert_eq!(backend.range(6, 99, usize::MAX).unwrap(), records[6..]);
+}
+
+fn key(n: usize) -> ConfigKey {
+    ConfigKey::new("", "G", &format!("c{n}"))
+}
+
+fn publish(n: usize, content: &str) -> Change {
+    Change::Publish(Publish { key: key(n), draft: Draft::text(content), cas: None, enforce: false })
+}
+
+fn entry(index: u64, change: Change) -> Entry {
+    let command = CpCommand::Config(ConfigCommand { request: 0, source: Source::default(), change });
+    let proposal = Proposal { now_ms: index, command: command.encode().into() };
+    Entry { log_id: log_id(1, super::MEMBER, index), payload: Payload::Normal(proposal) }
+}
+
+/// Two versions of each of `n` configurations, from log index 0 on.
+fn published(n: usize) -> Vec<Entry> {
+    let version = |k: usize| entry(k as u64, publish(k % n, &format!("version {k} {}", "x".repeat(100))));
+    (0..2 * n).map(version).collect()
+}
+
+async fn apply(machine: &mut StateMachine, entries: &[Entry]) {
+    let entries: Vec<_> = entries.iter().map(|entry| Ok((entry.clone(), None))).collect();
+    machine.apply(stream::iter(entries)).await.unwrap();
+}
+
+async fn snapshot(machine: &mut StateMachine) -> std::io::Result<crate::types::Snapshot> {
+    machine.try_create_snapshot_builder(true).await.unwrap().build_snapshot().await
+}
+
+fn reader(machine: &StateMachine) -> Reader {
+    Reader::new(machine.contents().clone(), machine.applied())
+}
+
+fn config(machine: &StateMachine) -> ConfigState {
+    machine.applied().state.read().config().clone()
+}
+
+#[tokio::test]
+async fn rows_are_there_when_the_entry_is_applied_and_after_a_snapshot_only_the_needed_ones() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(MemContents::new());
+    let (log, mut machine, _) = open_with(Arc::new(MemBackend::new()), disk.clone(), dir.path()).unwrap();
+    let reader = reader(&machine);
+    for (at, entry) in published(10).iter().enumerate() {
+        apply(&mut machine, std::slice::from_ref(entry)).await;
+        let row = reader.read(Revision::new(at as u64, 0)).unwrap();
+        assert!(row.content.unwrap().text().starts_with(&format!("version {at} ")));
+    }
+    let prune = Change::Prune(Prune { until_ms: u64::MAX, keep: 0, from: None });
+    apply(&mut machine, &[entry(20, prune)]).await;
+    let old = Revision::new(3, 0);
+    assert!(reader.read(old).is_ok(), "no snapshot was declared since");
+    snapshot(&mut machine).await.unwrap();
+    let needed: Vec<u64> = (10..20).map(|index| Revision::new(index, 0).0).collect();
+    assert_eq!(disk.list(0, usize::MAX).unwrap(), needed);
+    assert_eq!(reader.read(old), Err(ContentError::Gone(old)));
+    assert_eq!(
+        disk.crashed().list(0, usize::MAX).unwrap().len(),
+        20,
+        "what was removed need not be gone for good"
+    );
+    // The next snapshot looks only at what came since, and at what was dropped.
+    for index in 21..26 {
+        apply(&mut machine, &[entry(index, publish(index as usize % 10, "new"))]).await;
+    }
+    let prune = Change::Prune(Prune { until_ms: u64::MAX, keep: 0, from: None });
+    apply(&mut machine, &[entry(26, prune)]).await;
+    let mut builder = machine.try_create_snapshot_builder(true).await.unwrap();
+    apply(&mut machine, &[entry(27, publish(0, "after it was begun"))]).await;
+    builder.build_snapshot().await.unwrap();
+    machine.contents().sync().await.unwrap();
+    let needed: Vec<u64> =
+        [10, 16, 17, 18, 19, 21, 22, 23, 24, 25, 27].map(|index| Revision::new(index, 0).0).to_vec();
+    assert_eq!(disk.list(0, usize::MAX).unwrap(), needed);
+    for revision in config(&machine).revisions() {
+        reader.read(revision).unwrap();
+    }
+    log.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_makes_its_rows_durable_and_the_log_brings_the_others_back() {
+    let dir = TempDir::new().unwrap();
+    let (disk, log_disk) = (Arc::new(MemContents::new()), Arc::new(MemBackend::new()));
+    let entries = published(6);
+    {
+        let (log, mut machine, _) = open_with(log_disk.clone(), disk.clone(), dir.path()).unwrap();
+        apply(&mut machine, &entries[..8]).await;
+        snapshot(&mut machine).await.unwrap();
+        apply(&mut machine, &entries[8..]).await;
+        log.stop().await;
+    }
+    let left = Arc::new(disk.crashed());
+    assert_eq!(left.list(0, usize::MAX).unwrap().len(), 8, "durable with the snapshot, and nothing else is");
+    let (log, mut machine, _) = open_with(log_disk, left, dir.path()).unwrap();
+    apply(&mut machine, &entries[8..]).await;
+    let reader = reader(&machine);
+    for revision in config(&machine).revisions() {
+        reader.read(revision).unwrap();
+    }
+    assert_eq!(config(&machine).revisions().count(), 12);
+    log.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_row_is_named_and_no_snapshot_is_declared() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(MemContents::new());
+    let (log, mut machine, fatal) = open_with(Arc::new(MemBackend::new()), disk.clone(), dir.path()).unwrap();
+    let reader = reader(&machine);
+    apply(&mut machine, &published(3)).await;
+    machine.contents().sync().await.unwrap();
+    let (gone, damaged) = (Revision::new(2, 0), Revision::new(4, 0));
+    disk.remove(&[gone.0]).unwrap();
+    let mut row = disk.get(damaged.0).unwrap().unwrap().to_vec();
+    row[20] ^= 1;
+    disk.put(&[(damaged.0, row.into())]).unwrap();
+    let told = |revision| match reader.read(revision) {
+        Err(ContentError::Damaged(what)) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(gone), "memory: content row 2048 is missing");
+    assert_eq!(told(damaged), "memory: content row 4096: its checksum is wrong");
+    assert!(snapshot(&mut machine).await.is_err());
+    assert!(machine.get_current_snapshot().await.unwrap().is_none());
+    let fatal = fatal.get().unwrap();
+    assert_eq!(fatal.exit_code(), 4);
+    assert!(matches!(&fatal, Fatal::Corrupt { at, .. } if at == "content row 2048"), "{fatal}");
+    log.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_without_a_row_of_the_snapshot_is_refused_by_name() {
+    let dir = TempDir::new().unwrap();
+    let (disk, log_disk) = (Arc::new(MemContents::new()), Arc::new(MemBackend::new()));
+    {
+        let (log, mut machine, _) = open_with(log_disk.clone(), disk.clone(), dir.path()).unwrap();
+        apply(&mut machine, &published(3)).await;
+        snapshot(&mut machine).await.unwrap();
+        log.stop().await;
+    }
+    disk.remove(&[Revision::new(1, 0).0, Revision::new(5, 0).0]).unwrap();
+    let error = open_with(log_disk, disk, dir.path()).err().unwrap();
+    assert_eq!(error.exit_code(), 4);
+    let text = error.to_string();
+    assert!(
+        text.contains("memory at content row 1024: 2 rows") && text.contains("recover --discard"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_rows_are_not_here_is_not_installed() {
+    let (ours, theirs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let disk = Arc::new(MemContents::new());
+    let (_log, mut machine, _) = open_with(Arc::new(MemBackend::new()), disk.clone(), ours.path()).unwrap();
+    let other_disk = Arc::new(MemContents::new());
+    let (_other_log, mut other, _) =
+        open_with(Arc::new(MemBackend::new()), other_disk.clone(), theirs.path()).unwrap();
+    apply(&mut other, &published(4)).await;
+    let sent = snapshot(&mut other).await.unwrap();
+    let error = machine.install_snapshot(&sent.meta, sent.snapshot.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("content row 0"), "{error}");
+    assert_eq!(config(&machine), ConfigState::default());
+    assert!(machine.get_current_snapshot().await.unwrap().is_none());
+    let rows: Vec<(u64, Bytes)> = other_disk
+        .list(0, usize::MAX)
+        .unwrap()
+        .into_iter()
+        .map(|revision| (revision, other_disk.get(revision).unwrap().unwrap()))
+        .collect();
+    disk.put(&rows).unwrap();
+    machine.install_snapshot(&sent.meta, sent.snapshot).await.unwrap();
+    assert_eq!(config(&machine), config(&other));
+    assert_eq!(disk.crashed().list(0, usize::MAX).unwrap().len(), 8, "durable before it was declared");
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nothing_is_staged_any_more() {
+    let disk = Arc::new(MemContents::new());
+    let fatal = FatalSlot::new();
+    let store = ContentStore::open(disk.clone(), fatal.clone()).unwrap();
+    disk.fail();
+    let row = row(1, "x");
+    store.stage([(row.revision, row.clone())]);
+    assert!(store.sync().await.is_err());
+    assert!(store.room().await.is_err());
+    let fatal = fatal.get().unwrap();
+    assert_eq!((fatal.exit_code(), fatal.to_string().contains("memory")), (5, true));
+}
+
+#[tokio::test]
+async fn apply_waits_while_the_disk_is_behind() {
+    let disk = Arc::new(MemContents::new());
+    let store = ContentStore::open(disk.clone(), FatalSlot::new()).unwrap();
+    let text = "y".repeat(9 * 1024 * 1024);
+    for index in 1..9 {
+        store.room().await.unwrap();
+        let row = row(index, &text);
+        store.stage([(row.revision, row)]);
+    }
+    store.sync().await.unwrap();
+    assert_eq!(disk.list(0, usize::MAX).unwrap().len(), 8);
+}
+
+fn row(index: u64, content: &str) -> ContentRow {
+    let mut state = ConfigState::default();
+    let change = Change::Publish(Publish {
+        key: key(0),
+        draft: Draft { content: Content::new(content), ..Draft::text("") },
+        cas: None,
+        enforce: false,
+    });
+    let command = ConfigCommand { request: 0, source: Source::default(), change };
+    let (_, mut changes) = state.apply(&command, Stamp { now_ms: 5, index });
+    changes.contents_put.remove(0).1
+}
+
+/// The bytes on the disk, pinned: key letters, and a row in its parts.
+#[test]
+fn golden_keys() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("contents");
+    let store = SledContents::open(&path).unwrap();
+    store.put(&[(0x0102, bytes(2 * PART + 3, 0)), (0x0103, Bytes::from_static(b"row"))]).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let db = loop {
+        if let Ok(db) = sled::open(&path) {
+            break db;
+        }
+    };
+    let items: Vec<(String, usize)> = db
+        .open_tree("rows")
+        .unwrap()
+        .iter()
+        .map(|item| {
+            item.map(|(key, value)| (key.iter().map(|b| format!("{b:02x}")).collect(), value.len())).unwrap()
+        })
+        .collect();
+    let want = [
+        ("690000000000000102", 0),
+        ("690000000000000103", 0),
+        ("720000000000000102", PART),
+        ("7200000000000001020000", PART),
+        ("7200000000000001020001", 3),
+        ("720000000000000103", 3),
+    ];
+    assert_eq!(items, want.map(|(key, len)| (key.to_owned(), len)));
+}

@@ -1,0 +1,94 @@
+//! Output for people: aligned columns, and moments.
+
+/// Rows under a head, each column as wide as its widest text.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new(head: &[&str]) -> Table {
+        Table { rows: vec![head.iter().map(|name| (*name).to_owned()).collect()] }
+    }
+
+    /// As many texts as the head has; an empty one is shown as `-`.
+    pub(super) fn row<const N: usize>(&mut self, row: [String; N]) {
+        let shown = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+        self.rows.push(row.into_iter().map(shown).collect());
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let columns = self.rows[0].len();
+        let width = |at: usize| self.rows.iter().filter_map(|row| row.get(at)).map(|c| wide(c)).max();
+        let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                line.push_str(&" ".repeat(width + 2 - wide(cell)));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn wide(cell: &str) -> usize {
+    cell.chars().count()
+}
+
+/// Milliseconds since the epoch as `2026-11-21 00:50:53Z`; 0 is nothing.
+pub(super) fn moment(ms: u64) -> String {
+    if ms == 0 {
+        return String::new();
+    }
+    let (seconds, mut days) = (ms / 1_000 % 86_400, ms / 86_400_000);
+    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let mut year = 1970;
+    // Bounded: a number of 64 bits would be far in the future, and nobody's file is from there.
+    while year < 9999 && days >= if leap(year) { 366 } else { 365 } {
+        days -= if leap(year) { 366 } else { 365 };
+        year += 1;
+    }
+    let february = if leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{:02} {hour:02}:{minute:02}:{second:02}Z", days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let mut table = Table::new(&["ID", "NAME", "N"]);
+        table.row(["public".into(), "中".into(), "1".into()]);
+        table.row([String::new(), "long name".into(), String::new()]);
+        assert_eq!(table.to_text(), "ID      NAME       N\npublic  中          1\n-       long name  -\n");
+    }
+
+    #[test]
+    fn moments() {
+        for (ms, want) in [
+            (0, ""),
+            (1, "1970-01-01 00:00:00Z"),
+            (951_782_400_000, "2000-02-29 00:00:00Z"),
+            (951_868_799_999, "2000-02-29 23:59:59Z"),
+            (1_795_222_220_757, "2026-11-21 00:50:20Z"),
+            (1_798_761_599_000, "2026-12-31 23:59:59Z"),
+        ] {
+            assert_eq!(moment(ms), want);
+        }
+        assert!(moment(u64::MAX).starts_with("9999"));
+    }
+}

@@ -1,0 +1,61 @@
+//! Shortens the histories of configurations (`DefaultHistoryConfigCleaner`): the leader proposes it, in batches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dyad_config::{Change, ConfigCommand, ConfigReply, Prune, Source};
+use dyad_naming::cp::{CpCommand, CpReply};
+use dyad_naming::ports::{Propose, ProposeError};
+use dyad_types::ConfigKey;
+
+use super::{Parts, clock};
+
+/// First after a start, when members join and elect.
+const FIRST: Duration = Duration::from_secs(60);
+/// As often as in Nacos.
+const EVERY: Duration = Duration::from_secs(600);
+/// Pause after a batch: it deletes up to 10,000 rows, and writes of clients go between.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Batches of one run: with the most that one deletes, ten million versions. The next run goes on.
+const BATCHES_MAX: usize = 1_000;
+const DAY_MS: u64 = 86_400_000;
+
+/// Runs until `parts.stop`.
+pub(super) async fn run(parts: Arc<Parts>) {
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + FIRST, EVERY);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = parts.stop.cancelled() => return,
+        }
+        let config = &parts.settings.config;
+        let until_ms = clock::wall_ms().saturating_sub(DAY_MS.saturating_mul(config.retention_days));
+        tokio::select! {
+            done = prune(&parts, until_ms, config.history_max) => {
+                if let Err(error) = done {
+                    tracing::debug!(%error, "histories were not shortened; the next run tries again");
+                }
+            }
+            () = parts.stop.cancelled() => return,
+        }
+    }
+}
+
+/// Does nothing on a member that does not lead.
+async fn prune(parts: &Parts, until_ms: u64, keep: u32) -> Result<(), ProposeError> {
+    let mut from: Option<ConfigKey> = None;
+    for _ in 0..BATCHES_MAX {
+        let leads = parts.raft.leader().is_some_and(|leader| leader.member == parts.me);
+        let state = parts.sink.configs().state();
+        // Looked for here, so that the log has only entries that change something.
+        let Some(due) = state.prune_due(until_ms, keep, from.as_ref()).filter(|_| leads) else { break };
+        let change = Change::Prune(Prune { until_ms, keep, from: Some(due.clone()) });
+        let command = ConfigCommand { request: 0, source: Source::default(), change };
+        match parts.raft.propose(CpCommand::Config(command)).await? {
+            CpReply::Config(ConfigReply::Pruned { next: Some(next), .. }) => from = Some(next),
+            _ => break,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! The rules of the configuration parameters (`ParamUtils`): lengths and characters, with Nacos's messages.
+//!
+//! These run in the handlers, after the parameter check of [`crate::check`], and are looser in places: letters of any
+//! script pass here. Lengths count UTF-16 units, as Java does.
+
+use std::fmt;
+
+/// Characters of a content (`maxContent`).
+pub const CONTENT_MAX: usize = 10 * 1024 * 1024;
+/// Characters of the tag of a gray release.
+pub const TAG_MAX: usize = 16;
+/// Characters of a namespace id.
+pub const TENANT_MAX: usize = 128;
+/// Tags of one configuration.
+pub const CONFIG_TAGS_MAX: usize = 5;
+/// Characters of one tag of a configuration.
+pub const CONFIG_TAG_MAX: usize = 64;
+/// Characters of a description.
+pub const DESC_MAX: usize = 128;
+/// Characters of `use`.
+pub const USE_MAX: usize = 32;
+/// Characters of `effect`.
+pub const EFFECT_MAX: usize = 32;
+/// Characters of a type's name.
+pub const TYPE_MAX: usize = 32;
+/// Characters of a schema.
+pub const SCHEMA_MAX: usize = 32_768;
+/// Characters of an application's name (the column's width).
+pub const APP_NAME_MAX: usize = 128;
+/// Characters of an encrypted data key (the column's width).
+pub const ENCRYPTED_DATA_KEY_MAX: usize = 1024;
+
+/// What a request gave; `None` is not checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConfigInput<'a> {
+    pub data_id: Option<&'a str>,
+    pub group: Option<&'a str>,
+    pub content: Option<&'a str>,
+    /// The tag of a gray release; blank is none.
+    pub tag: Option<&'a str>,
+    /// Blank is the default namespace.
+    pub tenant: Option<&'a str>,
+    /// A comma-separated list.
+    pub config_tags: Option<&'a str>,
+    pub desc: Option<&'a str>,
+    pub used_for: Option<&'a str>,
+    pub effect: Option<&'a str>,
+    pub kind: Option<&'a str>,
+    pub schema: Option<&'a str>,
+    pub app_name: Option<&'a str>,
+    pub encrypted_data_key: Option<&'a str>,
+}
+
+/// A rejected parameter; its text is Nacos's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigFault {
+    /// Blank, or a character that is no letter, digit or one of `_ - . :`.
+    Invalid {
+        field: &'static str,
+        value: String,
+    },
+    ContentBlank,
+    /// More characters than this.
+    ContentLong(usize),
+    /// More characters than this.
+    TooLong {
+        field: &'static str,
+        max: usize,
+    },
+    /// More tags than this.
+    TooMuchTags(usize),
+}
+
+/// Applies every rule in Nacos's order. `tenant_name` is what the answer calls the namespace: `tenant` in v1,
+/// `namespaceId` in v2 and v3.
+///
+/// # Errors
+/// The first rule that a value breaks.
+pub fn check_config(input: &ConfigInput<'_>, tenant_name: &'static str) -> Result<(), ConfigFault> {
+    if let Some(data_id) = input.data_id {
+        word("dataId", data_id)?;
+    }
+    if let Some(group) = input.group {
+        word("group", group)?;
+    }
+    if let Some(content) = input.content {
+        check_content(content)?;
+    }
+    if let Some(tag) = input.tag.filter(|t| !t.trim().is_empty()) {
+        word("tag", tag.trim())?;
+        long("tag", tag, TAG_MAX)?;
+    }
+    if let Some(tenant) = input.tenant.filter(|t| !t.trim().is_empty()) {
+        word(tenant_name, tenant.trim())?;
+        long(tenant_name, tenant, TENANT_MAX)?;
+    }
+    if let Some(tags) = input.config_tags {
+        let tags: Vec<&str> = tags.split(',').filter(|t| !t.is_empty()).collect();
+        if tags.len() > CONFIG_TAGS_MAX {
+            return Err(ConfigFault::TooMuchTags(CONFIG_TAGS_MAX));
+        }
+        tags.into_iter().try_for_each(|tag| long("tag", tag, CONFIG_TAG_MAX))?;
+    }
+    for (field, value, max) in [
+        ("desc", input.desc, DESC_MAX),
+        ("use", input.used_for, USE_MAX),
+        ("effect", input.effect, EFFECT_MAX),
+        ("type", input.kind, TYPE_MAX),
+        ("schema", input.schema, SCHEMA_MAX),
+        ("appName", input.app_name, APP_NAME_MAX),
+        ("encryptedDataKey", input.encrypted_data_key, ENCRYPTED_DATA_KEY_MAX),
+    ] {
+        long(field, value.unwrap_or_default(), max)?;
+    }
+    Ok(())
+}
+
+/// The rule of a content: not blank and at most [`CONTENT_MAX`] characters.
+///
+/// # Errors
+/// Blank or longer.
+pub fn check_content(content: &str) -> Result<(), ConfigFault> {
+    if content.trim().is_empty() {
+        return Err(ConfigFault::ContentBlank);
+    }
+    if longer(content, CONTENT_MAX) {
+        return Err(ConfigFault::ContentLong(CONTENT_MAX));
+    }
+    Ok(())
+}
+
+/// `ParamUtils.isValid`: every character a letter or digit of any script, or one of `_ - . :`. Java looks at UTF-16
+/// units, so that characters outside the basic plane are refused.
+pub fn is_config_word(text: &str) -> bool {
+    text.chars()
+        .all(|c| matches!(c, '_' | '-' | '.' | ':') || (c.is_alphanumeric() && u32::from(c) <= 0xffff))
+}
+
+fn word(field: &'static str, value: &str) -> Result<(), ConfigFault> {
+    if value.trim().is_empty() || !is_config_word(value) {
+        return Err(ConfigFault::Invalid { field, value: value.to_owned() });
+    }
+    Ok(())
+}
+
+fn long(field: &'static str, value: &str, max: usize) -> Result<(), ConfigFault> {
+    if longer(value, max) { Err(ConfigFault::TooLong { field, max }) } else { Ok(()) }
+}
+
+/// Counts only when the bytes leave it open.
+fn longer(value: &str, max: usize) -> bool {
+    value.len() > max && value.encode_utf16().count() > max
+}
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigFault::Invalid { field: field @ ("tenant" | "namespaceId"), .. } => {
+                write!(f, "invalid {field}")
+            }
+            ConfigFault::Invalid { field, value } => write!(f, "invalid {field} : {value}"),
+            ConfigFault::ContentBlank => f.write_str("content is blank : "),
+            ConfigFault::ContentLong(max) => write!(f, "invalid content, over {max}"),
+            ConfigFault::TooLong { field, max } => write!(f, "too long {field}, over {max}"),
+            ConfigFault::TooMuchTags(max) => write!(f, "too much config_tags, over {max}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(input: ConfigInput<'_>) -> String {
+        check_config(&input, "tenant").err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn each_rule_has_nacoss_message() {
+        let none = ConfigInput::default();
+        let long = "a".repeat(SCHEMA_MAX + 1);
+        let table: &[(ConfigInput<'_>, &str)] = &[
+            (ConfigInput { data_id: Some("a.b:c-d_E9"), ..none }, ""),
+            (ConfigInput { data_id: Some("数据"), ..none }, ""),
+            (ConfigInput { data_id: Some("a/b"), ..none }, "invalid dataId : a/b"),
+            (ConfigInput { data_id: Some("𝒳"), ..none }, "invalid dataId : 𝒳"),
+            (ConfigInput { data_id: Some(" "), ..none }, "invalid dataId :  "),
+            (ConfigInput { group: Some(""), ..none }, "invalid group : "),
+            (ConfigInput { group: Some("a b"), ..none }, "invalid group : a b"),
+            (ConfigInput { content: Some(" \n"), ..none }, "content is blank : "),
+            (ConfigInput { tag: Some(""), ..none }, ""),
+            (ConfigInput { tag: Some("a b"), ..none }, "invalid tag : a b"),
+            (ConfigInput { tag: Some(&long[..17]), ..none }, "too long tag, over 16"),
+            (ConfigInput { tenant: Some(" "), ..none }, ""),
+            (ConfigInput { tenant: Some("a,b"), ..none }, "invalid tenant"),
+            (ConfigInput { tenant: Some(&long[..129]), ..none }, "too long tenant, over 128"),
+            (ConfigInput { config_tags: Some("bad tag,x"), ..none }, ""),
+            (ConfigInput { config_tags: Some("a,b,c,d,e,f"), ..none }, "too much config_tags, over 5"),
+            (ConfigInput { config_tags: Some(&long[..65]), ..none }, "too long tag, over 64"),
+            (ConfigInput { desc: Some(&long[..128]), ..none }, ""),
+            (ConfigInput { desc: Some(&long[..129]), ..none }, "too long desc, over 128"),
+            (ConfigInput { used_for: Some(&long[..33]), ..none }, "too long use, over 32"),
+            (ConfigInput { effect: Some(&long[..33]), ..none }, "too long effect, over 32"),
+            (ConfigInput { kind: Some(&long[..33]), ..none }, "too long type, over 32"),
+            (ConfigInput { schema: Some(&long), ..none }, "too long schema, over 32768"),
+        ];
+        for (input, want) in table {
+            assert_eq!(text(*input), *want, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn a_content_is_measured_in_characters() {
+        assert_eq!(check_content(&"中".repeat(CONTENT_MAX)), Ok(()));
+        let over = check_content(&"a".repeat(CONTENT_MAX + 1)).unwrap_err();
+        assert_eq!(over.to_string(), "invalid content, over 10485760");
+    }
+}
