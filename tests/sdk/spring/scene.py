@@ -14,7 +14,7 @@ from harness.servers import OPENER, environment, free_ports, http, until
 NAMESPACE = "spring-test"
 GROUP = "shop"
 STEPS = {
-    "start": "starts with its `<app>.yaml` in a namespace and a group",
+    "start": "starts, its `<app>.yaml` being in a namespace and a group",
     "central": "reads it, and neither the same file of another group nor that of the default namespace",
     "central-over-local": "prefers it to its local file, which still gives what the central one lacks",
     "register": "is registered in the namespace and the group, healthy",
@@ -224,6 +224,7 @@ class Scene:
         return taken
 
     def _restore(self):
+        assert self.app.get("/settings")["greeting"] != "local", "had no central value"
         taken = self._until_greets(self.app, "local", lambda: self.server.remove(self.name))
         assert taken <= CHANGE_SECONDS, milliseconds([taken])
         return milliseconds([taken])
