@@ -1,10 +1,11 @@
-//! The HTTP front end: Nacos's v1 naming API, the use cases behind it, and the delegate that sends each write of an
-//! instance to the core of its lifetime.
+//! The HTTP and SDK front end: Nacos's v1 naming API, its configuration API in three generations (`config`), the use cases
+//! behind them, and the delegate that sends each write of an instance to the core of its lifetime.
 //!
 //! The server makes one [`AppState`] from the registry, the two cores (as `dyad_naming::ports`), a [`Clock`] and the
 //! counters, and calls [`serve`] with a bound listener. A request goes: limits and origin ([`server`], `dispatch`) → its
 //! row of [`routes::ROUTES`] → parameters in slots ([`params`]) → use case (`instance`, `beat`, `list`, `service`,
-//! `operator`, `cluster`, `health`, `page`) → `delegate` for instances, a proposal for records, overrides and switches →
+//! `operator`, `cluster`, `health`, `page`, `config`) → `delegate` for instances, a proposal for records, overrides, switches
+//! and configurations →
 //! [`reply::Reply`], or an [`error::ApiError`], which only `error` turns into a status.
 //!
 //! ```no_run

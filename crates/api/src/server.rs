@@ -42,7 +42,7 @@ pub struct Limits {
     /// Bytes of a request body below `/nacos/v1/ns`; more is 413. Default 64 KiB.
     pub naming_body: usize,
     /// Bytes of a request body to the configuration center: a content as a form can take three times its size. More is
-    /// 413. Default 32 MiB.
+    /// 413. Default 40 MiB.
     pub config_body: usize,
     /// Bytes of the request line (414), and of request line and headers together (431). Default 16 KiB.
     pub head: usize,
@@ -63,7 +63,7 @@ impl Default for Limits {
         Limits {
             body: 10 * 1024 * 1024,
             naming_body: 64 * 1024,
-            config_body: 32 * 1024 * 1024,
+            config_body: 40 * 1024 * 1024,
             head: 16 * 1024,
             head_read: Duration::from_secs(10),
             body_read: Duration::from_secs(30),

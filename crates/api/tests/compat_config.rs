@@ -25,9 +25,9 @@ macro_rules! recorded {
     };
 }
 
-/// Of all lines at least so many of a hundred must be the same. Not counted: what Nacos 3 answers by the API of Nacos 2, which
-/// contradicts Nacos 2 itself.
-const SAME_MIN: usize = 90;
+/// Of all lines at least so many of a hundred must be the same. Not counted: what needs authentication, which is not here yet,
+/// and what Nacos 3 answers by the API of Nacos 2, which contradicts Nacos 2 itself.
+const SAME_MIN: usize = 92;
 const CONTRADICTS: &str = "config_v1_on_v3";
 
 #[test]
@@ -54,7 +54,8 @@ fn recorded_exchanges_get_the_same_answers() {
             }
             names.insert(name.to_owned());
             let found = compare_answer(&case["response"], &answer);
-            if file != CONTRADICTS {
+            let later = differs.get(name).is_some_and(|reason| reason.starts_with("later "));
+            if file != CONTRADICTS && !later {
                 counted += 1;
                 same += usize::from(found.is_empty());
             }

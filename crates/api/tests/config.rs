@@ -130,6 +130,7 @@ fn gray_releases_by_address_tag_and_label() {
         with("labelled", &[], &[("grayName", "label"), ("grayRuleExp", "zone=a,b"), ("grayPriority", "7")]),
         200
     );
+    #[expect(clippy::type_complexity, reason = "headers, query, status, body")]
     let table: &[(&[(&str, &str)], &str, u16, &str)] = &[
         (&[], "", 200, "formal"),
         (&[("X-Forwarded-For", "9.9.9.9, 1.1.1.1")], "", 200, "beta"),

@@ -5,14 +5,14 @@ import os
 
 from harness.clients import TARGET
 from releases import RELEASES
-from scene import STEPS
+from scene import CLUSTER_ONLY, STEPS
 
 PATH = os.path.join(TARGET, "spring.json")
 BEGIN = "<!-- spring table: begin (make test-spring) -->"
 END = "<!-- spring table: end -->"
 MODES = {"standalone": "standalone", "cluster": "three members"}
 # Steps whose detail is a measurement that the table shows.
-MEASURED = ("refresh", "restore", "appear")
+MEASURED = ("refresh", "deaths", "restore", "appear", "deregister")
 
 
 def load():
@@ -31,6 +31,10 @@ def store(release, mode, steps):
 
 
 def cell(results, release, mode, step):
+    if mode == "standalone" and step in CLUSTER_ONLY:
+        return "–"
+    if step in release.known:
+        return "fails (Spring)"
     found = results.get(release.name, {}).get(mode, {}).get(step)
     if found is None:
         return "not run"
@@ -48,7 +52,8 @@ def markdown(results):
     for step, meaning in STEPS.items():
         cells = [cell(results, release, mode, step) for release, mode in columns]
         lines.append(f"| {step}: {meaning} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    reasons = [f"- {release.name}, {step}: {reason}." for release in RELEASES for step, reason in release.known.items()]
+    return "\n".join([*lines, "", "Why a step fails because of Spring:", "", *reasons])
 
 
 def write(path):

@@ -11,7 +11,7 @@ use dyad_types::ConfigKey;
 use serde_json::{Value, json};
 
 use super::json as shapes;
-use super::{diff, enveloped, result, step, wait};
+use super::{diff, enveloped, result, step, turn, wait};
 use crate::config::fault::{Fault, Generation};
 use crate::config::request::{
     config_key, filter, namespace_param, number, page, required, required_number, source,
@@ -101,7 +101,10 @@ fn list(app: &Arc<AppState>, params: &Params, generation: Generation) -> Step {
             let items = found.page.iter().map(one).collect::<Result<Vec<Value>, Fault>>()?;
             Ok(shapes::page(&found, asked, items))
         };
-        Ok(wait(generation, async move { Ok(enveloped(generation, &blocking(page).await??)) }))
+        Ok(wait(generation, async move {
+            let _turn = turn().await?;
+            Ok(enveloped(generation, &blocking(page).await??))
+        }))
     };
     step(generation, read())
 }
@@ -216,6 +219,7 @@ fn configs(app: &Arc<AppState>, params: &Params, generation: Generation) -> Step
                     })
                     .collect())
             };
+            let _turn = turn().await?;
             Ok(enveloped(generation, &blocking(list).await??))
         }))
     };
@@ -247,7 +251,10 @@ pub(crate) fn diff(app: &Arc<AppState>, params: &Params) -> Step {
             let after = app.contents.read(to.revision)?;
             diff::unified(before.as_ref(), &after)
         };
-        Ok(wait(Generation::V3, async move { Ok(result(&blocking(compare).await??)) }))
+        Ok(wait(Generation::V3, async move {
+            let _turn = turn().await?;
+            Ok(result(&blocking(compare).await??))
+        }))
     };
     step(Generation::V3, read())
 }

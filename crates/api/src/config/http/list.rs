@@ -1,28 +1,21 @@
 //! Searches: by name, tags, type and content, in one namespace or all of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dyad_config::{ConfigItem, Contents, Filter, Found, PageRequest, Pattern, Release};
 use dyad_types::ConfigKey;
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
 
 use super::json as shapes;
-use super::{enveloped, result, step, wait};
+use super::{enveloped, result, step, turn, wait};
 use crate::config::fault::{Fault, Generation};
 use crate::config::request::{filter as param_filter, namespace_param, page, required};
 use crate::config::write::blocking;
-use crate::error::ApiError;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::routes::Step;
 use crate::state::AppState;
 
-/// Searches at a time: each goes through the whole list, and the machine has other work.
-static SEARCHES: Semaphore = Semaphore::const_new(4);
-/// How long a search waits for its turn; then 503, as Nacos answers.
-const TURN_WAIT: Duration = Duration::from_secs(8);
 /// Bytes of contents on one page: the answer is made in memory.
 const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of stored contents that one search looks through, some seconds of a disk; what is beyond is not found, and the
@@ -126,8 +119,7 @@ fn search(
 ) -> Step {
     let app = Arc::clone(app);
     wait(generation, async move {
-        let turn = tokio::time::timeout(TURN_WAIT, SEARCHES.acquire()).await;
-        let _turn = turn.map_err(|_| ApiError::Overloaded)?.map_err(|_| ApiError::Stopping)?;
+        let _turn = turn().await?;
         let page = blocking(move || run(&app, &filter, asked, shape)).await??;
         Ok(match (shape, generation) {
             (Shape::Accurate | Shape::Blur, Generation::V2) => Reply::json(page.to_string()),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::report::{self, Job, Refusal};
 use crate::config::fault::{Fault, Generation};
 use crate::config::http::remove::IDS_MAX;
-use crate::config::http::{history, step, wait};
+use crate::config::http::{history, step, turn, wait};
 use crate::config::request::{filter, namespace_param, source};
 use crate::config::write::blocking;
 use crate::error::ApiError;
@@ -57,6 +57,7 @@ pub(crate) fn clone(app: &Arc<AppState>, params: &Params, generation: Generation
         }
         let (app, namespace, source) = (Arc::clone(app), namespace.to_owned(), source(params));
         Ok(wait(generation, async move {
+            let _turn = turn().await?;
             let (reader, wanted) = (Arc::clone(&app), namespace);
             let items = blocking(move || load(&reader, &wishes, &wanted)).await??;
             if items.is_empty() {

@@ -11,7 +11,7 @@ use super::archive::{self, ENTRIES_MAX};
 use super::metadata::{self, ItemMeta};
 use crate::config::fault::{Fault, Generation};
 use crate::config::http::remove::ids;
-use crate::config::http::{step, wait};
+use crate::config::http::{step, turn, wait};
 use crate::config::read::stored;
 use crate::config::request::{filter, namespace_param};
 use crate::config::write::blocking;
@@ -45,6 +45,7 @@ pub(crate) fn export(app: &Arc<AppState>, params: &Params, new: bool, generation
         let name = format!("nacos_config_export_{}.zip", compact_date(app.clock.wall_ms()));
         let app = Arc::clone(app);
         Ok(wait(generation, async move {
+            let _turn = turn().await?;
             let bytes = blocking(move || archive_of(&app, ids.as_ref(), &filter, new)).await??;
             let mut reply = Reply::new(Kind::Zip, bytes);
             let disposition = HeaderValue::try_from(format!("attachment;filename={name}"));

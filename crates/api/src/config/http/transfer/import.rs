@@ -14,7 +14,7 @@ use super::metadata::{self, ItemMeta};
 use super::multipart::Multipart;
 use super::report::{self, Job, Refusal};
 use crate::config::fault::{Fault, Generation};
-use crate::config::http::{step, wait};
+use crate::config::http::{step, turn, wait};
 use crate::config::request::{filter, namespace_param, source};
 use crate::config::write::blocking;
 use crate::params::{Key, Params};
@@ -56,6 +56,7 @@ pub(crate) fn import(app: &Arc<AppState>, params: &Params, generation: Generatio
         }
         let (app, namespace) = (Arc::clone(app), namespace.to_owned());
         Ok(wait(generation, async move {
+            let _turn = turn().await?;
             let read = blocking(move || read(&file, &namespace)).await?;
             let (items, unrecognized) = match read {
                 Ok(read) => read,
