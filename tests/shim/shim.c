@@ -5,6 +5,7 @@
  *                    o (or empty, or no file)  pass it on
  *                    b                         wait until the letter changes, then pass it on
  *                    e                         fail with EIO
+ *                    n                         fail with ENOSPC, and so do writes at an offset
  * DYAD_SHIM_LOG      a file to which each call that succeeded appends three 64-bit numbers: what it was, and
  *                    CLOCK_MONOTONIC nanoseconds at its begin and at its end.
  * DYAD_SHIM_PATH     only files whose path contains this are touched.
@@ -73,8 +74,8 @@ static void note(uint64_t what, uint64_t begin) {
 static int obey(void) {
     for (;;) {
         char what = letter();
-        if (what == 'e') {
-            errno = EIO;
+        if (what == 'e' || what == 'n') {
+            errno = what == 'e' ? EIO : ENOSPC;
             return -1;
         }
         if (what != 'b') return 0;
@@ -91,6 +92,25 @@ static int promise(const char *name, int fd) {
     int result = real(fd);
     if (result == 0) note(PROMISE, begin);
     return result;
+}
+
+/* Only a full disk fails here: a broken one is found out when it shall promise. */
+static ssize_t put(const char *name, int fd, const void *bytes, size_t count, off64_t offset) {
+    ssize_t (*real)(int, const void *, size_t, off64_t) =
+        (ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, name);
+    if (letter() == 'n' && meant(fd)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return real(fd, bytes, count, offset);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset) {
+    return put("pwrite", fd, bytes, count, offset);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset) {
+    return put("pwrite64", fd, bytes, count, offset);
 }
 
 int fsync(int fd) { return promise("fsync", fd); }

@@ -30,18 +30,23 @@ pub struct Request {
     pub target: String,
     /// An `application/x-www-form-urlencoded` body.
     pub form: Option<String>,
+    /// One more header: name and value.
+    pub header: Option<(&'static str, String)>,
 }
 
 impl Request {
     /// A request without a body.
     pub fn new(method: &'static str, target: impl Into<String>) -> Request {
-        Request { method, target: target.into(), form: None }
+        Request { method, target: target.into(), form: None, header: None }
     }
 
     /// The bytes on the wire.
     pub fn to_bytes(&self, host: &str) -> Vec<u8> {
-        let Request { method, target, form } = self;
+        let Request { method, target, form, header } = self;
         let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
+        if let Some((name, value)) = header {
+            text += &format!("{name}: {value}\r\n");
+        }
         match form {
             Some(form) => {
                 text += "Content-Type: application/x-www-form-urlencoded\r\n";
@@ -337,11 +342,15 @@ mod tests {
 
     #[test]
     fn bytes_on_the_wire() {
-        let request = Request { method: "POST", target: "/a?b=c".into(), form: Some("d=e".into()) };
+        let request = Request {
+            form: Some("d=e".into()),
+            header: Some(("f", "g".into())),
+            ..Request::new("POST", "/a?b=c")
+        };
         let text = String::from_utf8(request.to_bytes("h:1")).unwrap();
         assert_eq!(
             text,
-            "POST /a?b=c HTTP/1.1\r\nHost: h:1\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+            "POST /a?b=c HTTP/1.1\r\nHost: h:1\r\nf: g\r\nContent-Type: application/x-www-form-urlencoded\r\n\
              Content-Length: 3\r\n\r\nd=e"
         );
         assert_eq!(Request::new("GET", "/").to_bytes("h"), b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");

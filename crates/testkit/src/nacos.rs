@@ -7,6 +7,9 @@ use serde::Deserialize;
 use crate::http::Request;
 
 const INSTANCE: &str = "/nacos/v1/ns/instance";
+const CONFIGS: &str = "/nacos/v1/cs/configs";
+/// Bytes of a large content: more than a server keeps in its state.
+const LARGE: usize = 5_000;
 /// Answers 200 while a member is ready.
 pub const READINESS: &str = "/nacos/v1/console/health/readiness";
 /// `code` of a beat's answer: the instance is not known, register it.
@@ -61,6 +64,69 @@ impl Instance {
             "serviceName=DEFAULT_GROUP%40%40{service}&groupName=DEFAULT_GROUP&ip={ip}&port={port}&clusterName=DEFAULT&ephemeral={ephemeral}"
         )
     }
+}
+
+/// A configuration with one of its contents.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Config {
+    pub data_id: String,
+    /// Decides the content.
+    pub version: u64,
+}
+
+impl Config {
+    pub fn new(data_id: impl Into<String>, version: u64) -> Config {
+        Config { data_id: data_id.into(), version }
+    }
+
+    /// What is published. Every eighth version is too large to be kept in the state, and comes from the store of contents.
+    pub fn content(&self) -> String {
+        let Config { data_id, version } = self;
+        let more = if version % 8 == 7 { LARGE } else { 0 };
+        format!("{data_id} {version} {}", "x".repeat(more))
+    }
+
+    pub fn publish(&self) -> Request {
+        let form = format!("{}&content={}", self.identity(), encode(&self.content()));
+        Request { form: Some(form), ..Request::new("POST", CONFIGS) }
+    }
+
+    pub fn get(&self) -> Request {
+        Request::new("GET", format!("{CONFIGS}?{}", self.identity()))
+    }
+
+    /// The version whose content `answer` to a get is; None if it is no content of this configuration.
+    pub fn version_of(&self, body: &[u8]) -> Option<u64> {
+        let text = std::str::from_utf8(body).ok()?;
+        let version =
+            text.strip_prefix(&*self.data_id)?.strip_prefix(' ')?.split(' ').next()?.parse().ok()?;
+        (Config::new(&*self.data_id, version).content() == text).then_some(version)
+    }
+
+    fn identity(&self) -> String {
+        format!("dataId={}&group=DEFAULT_GROUP", encode(&self.data_id))
+    }
+}
+
+/// A long poll of `configs`, each with the md5 that the listener has (empty for one that it does not have). The answer
+/// comes at the first change, or when `hold_ms` are nearly over.
+pub fn long_poll<'a>(configs: impl IntoIterator<Item = (&'a str, &'a str)>, hold_ms: u64) -> Request {
+    let mut records = String::new();
+    for (data_id, md5) in configs {
+        let _ = write!(records, "{data_id}\u{2}DEFAULT_GROUP\u{2}{md5}\u{1}");
+    }
+    Request {
+        form: Some(format!("Listening-Configs={}", encode(&records))),
+        header: Some(("Long-Pulling-Timeout", hold_ms.to_string())),
+        ..Request::new("POST", format!("{CONFIGS}/listener"))
+    }
+}
+
+/// The data ids in the answer to a long poll.
+pub fn changed(body: &[u8]) -> Vec<String> {
+    let text = percent_encoding::percent_decode(body).decode_utf8_lossy();
+    let records = text.trim().split('\u{1}').filter(|record| !record.is_empty());
+    records.map(|record| record.split('\u{2}').next().unwrap_or_default().to_owned()).collect()
 }
 
 /// All instances of a service.
@@ -147,5 +213,29 @@ mod tests {
         let listing = Listing::parse(body).unwrap();
         assert!(listing.shows(&instance) && !listing.hosts[0].healthy);
         assert!(!listing.shows(&Instance { port: 6, ..instance }));
+    }
+
+    #[test]
+    fn configurations_and_polls() {
+        let (small, large) = (Config::new("a b", 3), Config::new("a b", 7));
+        assert_eq!(small.publish().form.unwrap(), "dataId=a%20b&group=DEFAULT_GROUP&content=a%20b%203%20");
+        assert_eq!([small.content().len(), large.content().len()], [6, 6 + LARGE]);
+        for (body, version) in [
+            (small.content(), Some(3)),
+            (large.content(), Some(7)),
+            (large.content()[1..].to_owned(), None),
+            (large.content().replace("xx", "x"), None),
+            ("a b 3".to_owned(), None),
+            ("config data not exist".to_owned(), None),
+        ] {
+            assert_eq!(small.version_of(body.as_bytes()), version, "{body}");
+        }
+        let request = long_poll([("a", ""), ("b", "0f")], 9);
+        assert_eq!(
+            request.form.unwrap(),
+            "Listening-Configs=a%02DEFAULT_GROUP%02%01b%02DEFAULT_GROUP%020f%01"
+        );
+        assert_eq!(changed(b"a%02DEFAULT_GROUP%01b%20c%02G%02t%01\n"), ["a", "b c"]);
+        assert_eq!(changed(b""), Vec::<String>::new());
     }
 }

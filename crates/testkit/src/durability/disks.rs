@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 
 use super::Check;
 use super::shim::{Disk, Shim};
-use super::writers::{Acked, WRITERS, Writers, missing, too_early};
+use super::writers::{Acked, Load, Thing, WRITERS, Writers, missing, too_early};
 use crate::fleet::{Fleet, MEMBERS, POLL};
 use crate::load::EPHEMERAL_TIMEOUT;
+use crate::nacos::Config;
 
 /// Promises that were on their way when disks were blocked are through after this.
 const SETTLED: Duration = Duration::from_millis(500);
@@ -20,6 +21,12 @@ const GO_ON: Duration = Duration::from_secs(10);
 const ENDS: Duration = Duration::from_secs(10);
 /// The exit code for a disk error.
 const EXIT_DISK: i32 = 5;
+/// A write that cannot be acknowledged is refused within this: the server's own limit and some time.
+const REFUSED_WITHIN: Duration = Duration::from_secs(8);
+/// The status of such a refusal.
+const UNAVAILABLE: u16 = 503;
+/// Configurations that are read at each member while disks are bad.
+const READ_SOME: usize = 500;
 /// Ephemeral writers beside the persistent ones.
 const EPHEMERAL_WRITERS: usize = 4;
 
@@ -35,9 +42,13 @@ pub(super) async fn play(fleet: &mut Fleet, shim: &Shim, mut acknowledged: Vec<A
     let follower = (leader(fleet).await? + 1) % MEMBERS;
     checks.push(one_blocked(fleet, shim, follower, &mut acknowledged).await?);
     let follower = (leader(fleet).await? + 1) % MEMBERS;
-    checks.push(broken(fleet, shim, "follower", follower, &mut acknowledged).await?);
+    checks.push(broken(fleet, shim, "follower", follower, Disk::Broken, &mut acknowledged).await?);
     let at = leader(fleet).await?;
-    checks.push(broken(fleet, shim, "leader", at, &mut acknowledged).await?);
+    checks.push(broken(fleet, shim, "leader", at, Disk::Broken, &mut acknowledged).await?);
+    let follower = (leader(fleet).await? + 1) % MEMBERS;
+    checks.push(broken(fleet, shim, "follower", follower, Disk::Full, &mut acknowledged).await?);
+    let at = leader(fleet).await?;
+    checks.push(broken(fleet, shim, "leader", at, Disk::Full, &mut acknowledged).await?);
     checks.push(in_the_end(fleet, shim, &acknowledged).await?);
     Ok(checks)
 }
@@ -51,16 +62,20 @@ async fn blocked(
     acknowledged: &mut Vec<Acked>,
 ) -> Result<Check> {
     let mut check = Check::new(&format!("fdatasync blocked on {}", list(which)));
-    let earlier = Writers::start(&fleet.members, label, true, WRITERS);
+    let earlier = Writers::start(&fleet.members, label, Load::Mixed, WRITERS);
     let flows = earlier.until(1, GO_ON).await;
     check.promise(flows, || "no writes before".into());
     which.iter().try_for_each(|&at| shim.set(at, Disk::Blocked))?;
     tokio::time::sleep(SETTLED).await;
     // What a majority had promised before may still be acknowledged; only writes that are sent now tell.
+    // A member whose disk is held may lack the newest of them, but nothing that is older.
+    let settled = acknowledged.len();
     acknowledged.extend(earlier.stop().await.0);
-    let writers = Writers::start(&fleet.members, &format!("{label}-late"), true, WRITERS);
-    let ephemeral = Writers::start(&fleet.members, &format!("{label}-e"), false, EPHEMERAL_WRITERS);
-    tokio::time::sleep(WATCHED).await;
+    let writers = Writers::start(&fleet.members, &format!("{label}-late"), Load::Mixed, WRITERS);
+    let ephemeral = Writers::start(&fleet.members, &format!("{label}-e"), Load::Ephemeral, EPHEMERAL_WRITERS);
+    let refusals = refused_cleanly(fleet, label);
+    let reads = still_read(fleet, &acknowledged[..settled]);
+    let ((), clean, read) = tokio::join!(tokio::time::sleep(WATCHED), refusals, reads);
     let meanwhile = writers.count();
     let (taken, refused) = ephemeral.stop().await;
     shim.set_all(Disk::Good)?;
@@ -71,6 +86,11 @@ async fn blocked(
         "{meanwhile} persistent and {} ephemeral writes acknowledged in {WATCHED:?}, {refused} ephemeral refused",
         taken.len()
     ));
+    match read {
+        Ok(read) => check.figures.push(format!("{read} configurations read")),
+        Err(what) => check.promise(false, || format!("reads did not go on: {what}")),
+    }
+    clean.into_iter().for_each(|what| check.promise(false, || what));
     check.promise(meanwhile == 0, || {
         format!("{meanwhile} writes were acknowledged without a majority's disks")
     });
@@ -84,7 +104,7 @@ async fn one_blocked(fleet: &Fleet, shim: &Shim, at: usize, acknowledged: &mut V
     shim.set(at, Disk::Blocked)?;
     tokio::time::sleep(SETTLED).await;
     let others: Vec<_> = fleet.members.iter().filter(|member| member.index != at).cloned().collect();
-    let writers = Writers::start(&others, "db-one", true, WRITERS);
+    let writers = Writers::start(&others, "db-one", Load::Mixed, WRITERS);
     tokio::time::sleep(WATCHED).await;
     let during = writers.count();
     shim.set_all(Disk::Good)?;
@@ -102,14 +122,16 @@ async fn broken(
     shim: &Shim,
     role: &str,
     at: usize,
+    disk: Disk,
     acknowledged: &mut Vec<Acked>,
 ) -> Result<Check> {
-    let mut check = Check::new(&format!("EIO on {role} {}", at + 1));
+    let error = if disk == Disk::Full { "ENOSPC" } else { "EIO" };
+    let mut check = Check::new(&format!("{error} on {role} {}", at + 1));
     let others: Vec<_> = fleet.members.iter().filter(|member| member.index != at).cloned().collect();
-    let writers = Writers::start(&others, &format!("db-eio-{role}"), true, WRITERS);
+    let writers = Writers::start(&others, &format!("db-{error}-{role}"), Load::Mixed, WRITERS);
     check.promise(writers.until(1, GO_ON).await, || "no writes before".into());
     let before = fleet.log(at).await.len();
-    shim.set(at, Disk::Broken)?;
+    shim.set(at, disk)?;
     let began = Instant::now();
     let mut code = None;
     while code.is_none() && began.elapsed() < ENDS {
@@ -145,27 +167,54 @@ async fn in_the_end(fleet: &Fleet, shim: &Shim, acknowledged: &[Acked]) -> Resul
     check.promise(early.is_empty(), || {
         format!("{} writes were acknowledged too early: {:?}", early.len(), early[0])
     });
-    let mut services: Vec<&str> = acknowledged.iter().map(|write| write.instance.service.as_str()).collect();
-    services.sort_unstable();
-    services.dedup();
     for member in &fleet.members {
-        for service in &services {
-            let began = Instant::now();
-            let mut lost = missing(member, service, acknowledged).await;
-            // A member whose disk was bad until now is still catching up.
-            while lost.as_ref().is_none_or(|lost| !lost.is_empty()) && began.elapsed() < EPHEMERAL_TIMEOUT {
-                tokio::time::sleep(POLL).await;
-                lost = missing(member, service, acknowledged).await;
-            }
-            let lost = lost.map_or(usize::MAX, |lost| lost.len());
-            check.promise(lost == 0, || format!("member {} lost {lost} of {service}", member.index + 1));
+        let began = Instant::now();
+        let mut lost = missing(member, acknowledged).await;
+        // A member whose disk was bad until now is still catching up.
+        while lost.as_ref().is_none_or(|lost| !lost.is_empty()) && began.elapsed() < EPHEMERAL_TIMEOUT {
+            tokio::time::sleep(POLL).await;
+            lost = missing(member, acknowledged).await;
         }
+        let first = lost.as_ref().and_then(|lost| Some(lost.first()?.thing.to_string())).unwrap_or_default();
+        let lost = lost.map_or(usize::MAX, |lost| lost.len());
+        check.promise(lost == 0, || format!("member {} lost {lost}, {first}", member.index + 1));
     }
     let calls: Vec<usize> = (0..MEMBERS).map(|at| shim.calls(at)).collect();
     check
         .figures
         .push(format!("{} acknowledged writes; calls that the shim saw: {calls:?}", acknowledged.len()));
     Ok(check)
+}
+
+/// A publish at each member that cannot be acknowledged: what is wrong with the answers. None may be missing, or be
+/// anything but "not now".
+async fn refused_cleanly(fleet: &Fleet, label: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let asked = fleet.members.iter().map(|member| async move {
+        let config = Config::new(format!("{label}-clean-{}", member.index), 0);
+        member.http.call(&config.publish(), REFUSED_WITHIN).await
+    });
+    for (at, answer) in futures::future::join_all(asked).await.into_iter().enumerate() {
+        match answer {
+            Ok(answer) if answer.status == UNAVAILABLE => {}
+            other => faults.push(format!("member {} did not refuse a publish cleanly: {other:?}", at + 1)),
+        }
+    }
+    faults
+}
+
+/// Reads the newest acknowledged configurations at each member: how many, or which is missing.
+async fn still_read(fleet: &Fleet, acknowledged: &[Acked]) -> Result<usize, String> {
+    let configs = acknowledged.iter().rev().filter(|write| matches!(write.thing, Thing::Config(_)));
+    let some: Vec<Acked> = configs.take(READ_SOME).cloned().collect();
+    for member in &fleet.members {
+        match missing(member, &some).await {
+            Some(missing) if missing.is_empty() => {}
+            Some(missing) => return Err(format!("{} at member {}", missing[0].thing, member.index + 1)),
+            None => return Err(format!("member {} does not answer", member.index + 1)),
+        }
+    }
+    Ok(some.len() * fleet.members.len())
 }
 
 async fn leader(fleet: &Fleet) -> Result<usize> {

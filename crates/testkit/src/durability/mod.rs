@@ -2,6 +2,7 @@
 //! majority of disks has promised it. A preloaded library (tests/shim) notes and controls each promise.
 
 mod disks;
+mod full;
 mod rounds;
 mod shim;
 mod writers;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::fleet::{Fleet, MEMBERS, Options};
 use crate::load::EPHEMERAL_TIMEOUT;
 use crate::nacos;
+use writers::Load;
 
 pub use shim::{Promises, Shim};
 
@@ -69,7 +71,7 @@ impl Check {
 pub async fn run(plan: &Plan) -> Result<Vec<Check>> {
     let shim = Shim::new(plan.shim.clone())?;
     let env = std::array::from_fn(|at| shim.environment(at));
-    let mut fleet = Fleet::loopback(Options { binary: plan.binary.clone(), env, flags: Vec::new() })?;
+    let mut fleet = Fleet::loopback(Options { binary: plan.binary.clone(), env, ..Options::default() })?;
     let result = play(&mut fleet, &shim, plan).await;
     let good = result.as_ref().is_ok_and(|checks| checks.iter().all(|check| check.broken.is_empty()));
     if !good {
@@ -80,7 +82,9 @@ pub async fn run(plan: &Plan) -> Result<Vec<Check>> {
     }
     fleet.close(plan.keep && !good).await;
     shim.close();
-    result
+    let mut checks = result?;
+    checks.push(full::play(&plan.binary).await?);
+    Ok(checks)
 }
 
 async fn play(fleet: &mut Fleet, shim: &Shim, plan: &Plan) -> Result<Vec<Check>> {
@@ -94,7 +98,10 @@ async fn play(fleet: &mut Fleet, shim: &Shim, plan: &Plan) -> Result<Vec<Check>>
     if !writers::until_ok(fleet, &switch, EPHEMERAL_TIMEOUT).await {
         bail!("the health check cannot be switched off");
     }
-    let (mut checks, acknowledged) = rounds::play(fleet, shim, plan).await?;
+    let (mut checks, mut acknowledged) = rounds::play(fleet, shim, plan, Load::Persistent).await?;
+    let (more, configs) = rounds::play(fleet, shim, plan, Load::Configs).await?;
+    checks.extend(more);
+    acknowledged.extend(configs);
     checks.extend(disks::play(fleet, shim, acknowledged).await?);
     for at in 0..MEMBERS {
         if shim.calls(at) == 0 {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use tokio::task::JoinSet;
 
 use super::shim::Shim;
-use super::writers::{Acked, WRITERS, Writers, missing, too_early};
+use super::writers::{Acked, Load, WRITERS, Writers, missing, too_early};
 use super::{Check, Plan};
 use crate::fleet::{Fleet, MEMBERS, Member};
 
@@ -21,14 +21,19 @@ const READ: Duration = Duration::from_millis(20);
 const AFTER_READY: Duration = Duration::from_millis(500);
 
 /// Plays the rounds; the acknowledged writes of all of them.
-pub(super) async fn play(fleet: &mut Fleet, shim: &Shim, plan: &Plan) -> Result<(Vec<Check>, Vec<Acked>)> {
-    let mut deaths = Check::new("rounds");
-    let mut order = Check::new("acknowledged after a majority's fdatasync");
+pub(super) async fn play(
+    fleet: &mut Fleet,
+    shim: &Shim,
+    plan: &Plan,
+    load: Load,
+) -> Result<(Vec<Check>, Vec<Acked>)> {
+    let what = if load == Load::Configs { "configurations" } else { "persistent instances" };
+    let mut deaths = Check::new(&format!("rounds of {what}"));
+    let mut order = Check::new(&format!("{what} acknowledged after a majority's fdatasync"));
     let mut acknowledged: Vec<Acked> = Vec::new();
     let (mut reads, mut early, mut slowest) = (0, 0, Duration::ZERO);
     for round in 0..plan.rounds {
-        let service = format!("du-{round}");
-        let writers = Writers::start(&fleet.members, &service, true, WRITERS);
+        let writers = Writers::start(&fleet.members, &format!("du-{load:?}-{round}"), load, WRITERS);
         let enough = writers.until(plan.writes, WRITES_MAX).await;
         deaths.promise(enough, || format!("round {round}: not {} writes in {WRITES_MAX:?}", plan.writes));
         let everyone: Vec<usize> = (0..MEMBERS).collect();
@@ -37,7 +42,7 @@ pub(super) async fn play(fleet: &mut Fleet, shim: &Shim, plan: &Plan) -> Result<
         let promises = (0..MEMBERS).map(|at| shim.promises(at)).collect::<Result<Vec<_>>>()?;
         early += too_early(&acked, &promises).len();
         let acked = Arc::new(acked);
-        let readers = Readers::start(&fleet.members, &service, &acked);
+        let readers = Readers::start(&fleet.members, &acked);
         fleet.start(&everyone).await?;
         for at in everyone {
             slowest = slowest.max(fleet.ready(at).await?);
@@ -48,16 +53,16 @@ pub(super) async fn play(fleet: &mut Fleet, shim: &Shim, plan: &Plan) -> Result<
         deaths.promise(seen.faults.is_empty(), || format!("round {round}: {}", seen.faults.join(", ")));
         acknowledged.extend(acked.iter().cloned());
         eprintln!(
-            "round {round}: {} acknowledged, {} lists read after the restart",
+            "round {round} of {what}: {} acknowledged, {} times read after the restart",
             acked.len(),
             seen.answers
         );
     }
-    deaths.promise(reads >= plan.rounds * MEMBERS, || format!("only {reads} lists were read after restarts"));
-    let lost = lost(fleet, plan.rounds, &acknowledged).await;
+    deaths.promise(reads >= plan.rounds * MEMBERS, || format!("only read {reads} times after restarts"));
+    let lost = lost(fleet, &acknowledged).await;
     deaths.promise(lost.is_empty(), || format!("lost in the end: {}", lost.join(", ")));
     deaths.figures.push(format!(
-        "{} rounds, {} acknowledged writes, {} lost, {reads} lists after restarts, slowest restart {:.2} s",
+        "{} rounds, {} acknowledged writes, {} lost, read {reads} times after restarts, slowest restart {:.2} s",
         plan.rounds,
         acknowledged.len(),
         lost.len(),
@@ -69,23 +74,19 @@ pub(super) async fn play(fleet: &mut Fleet, shim: &Shim, plan: &Plan) -> Result<
 }
 
 /// Everything of all rounds, at every member.
-async fn lost(fleet: &Fleet, rounds: usize, acknowledged: &[Acked]) -> Vec<String> {
+async fn lost(fleet: &Fleet, acknowledged: &[Acked]) -> Vec<String> {
     let mut lost = Vec::new();
     for member in &fleet.members {
-        for round in 0..rounds {
-            let service = format!("du-{round}");
-            match missing(member, &service, acknowledged).await {
-                Some(missing) => lost.extend(missing.iter().map(|write| name(member, write))),
-                None => lost.push(format!("member {} cannot list {service}", member.index + 1)),
-            }
+        match missing(member, acknowledged).await {
+            Some(missing) => lost.extend(missing.iter().map(|write| name(member, write))),
+            None => lost.push(format!("member {} cannot be read", member.index + 1)),
         }
     }
     lost
 }
 
 fn name(member: &Member, write: &Acked) -> String {
-    let instance = &write.instance;
-    format!("{} {}:{} at member {}", instance.service, instance.ip, instance.port, member.index + 1)
+    format!("{} at member {}", write.thing, member.index + 1)
 }
 
 /// Readers that begin while the members are down, so that the first answer after the restart is theirs.
@@ -101,16 +102,16 @@ struct Seen {
 }
 
 impl Readers {
-    fn start(members: &[Arc<Member>], service: &str, acked: &Arc<Vec<Acked>>) -> Readers {
+    fn start(members: &[Arc<Member>], acked: &Arc<Vec<Acked>>) -> Readers {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         for member in members {
             let (member, stop) = (member.clone(), stop.clone());
-            let (service, acked) = (service.to_owned(), acked.clone());
+            let acked = acked.clone();
             tasks.spawn(async move {
                 let mut seen = Seen::default();
                 while !stop.load(Ordering::SeqCst) {
-                    if let Some(missing) = missing(&member, &service, &acked).await {
+                    if let Some(missing) = missing(&member, &acked).await {
                         seen.answers += 1;
                         if let Some(first) = missing.first() {
                             let first = name(&member, first);

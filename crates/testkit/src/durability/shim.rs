@@ -21,6 +21,8 @@ pub enum Disk {
     Blocked,
     /// EIO.
     Broken,
+    /// ENOSPC, for writes too.
+    Full,
 }
 
 /// The preloaded library's files.
@@ -70,6 +72,7 @@ impl Shim {
             Disk::Good => "o",
             Disk::Blocked => "b",
             Disk::Broken => "e",
+            Disk::Full => "n",
         };
         let next = self.directory.join(format!("{at}.next"));
         std::fs::write(&next, letter)?;

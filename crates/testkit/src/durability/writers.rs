@@ -1,5 +1,6 @@
-//! Writers of persistent instances that remember what was acknowledged, and when.
+//! Writers of instances and configurations that remember what was acknowledged, and when.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use super::shim::{Promises, now_ns};
 use crate::fleet::{Fleet, MEMBERS, Member};
 use crate::http::Request;
 use crate::load::PERSISTENT_TIMEOUT;
-use crate::nacos::{self, Instance, Listing};
+use crate::nacos::{self, Config, Instance, Listing};
 
 /// Writers at a time.
 pub(super) const WRITERS: usize = 32;
@@ -23,10 +24,59 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Longest wait for a cluster to take writes.
 const TAKES_MAX: Duration = Duration::from_secs(15);
 
+/// What writers write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Load {
+    Ephemeral,
+    Persistent,
+    Configs,
+    /// Persistent instances and configurations in turn.
+    Mixed,
+}
+
+/// What one write wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Thing {
+    Instance(Instance),
+    Config(Config),
+}
+
+impl Thing {
+    /// The `n`-th of a label.
+    fn new(load: Load, label: &str, n: usize) -> Thing {
+        if load == Load::Configs || load == Load::Mixed && n.is_multiple_of(2) {
+            return Thing::Config(Config::new(format!("{label}-{n}"), n as u64 / 2));
+        }
+        let ip = format!("10.3.{}.{}", n / 250 % 250, n % 250 + 1);
+        let port = u16::try_from(1000 + n / 62_500).unwrap_or(u16::MAX);
+        let service = match n / PER_SERVICE {
+            0 => label.to_owned(),
+            more => format!("{label}.{more}"),
+        };
+        Thing::Instance(Instance { service, ip, port, persistent: load != Load::Ephemeral })
+    }
+
+    fn write(&self) -> Request {
+        match self {
+            Thing::Instance(instance) => instance.register(),
+            Thing::Config(config) => config.publish(),
+        }
+    }
+}
+
+impl std::fmt::Display for Thing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Thing::Instance(instance) => write!(f, "{} {}:{}", instance.service, instance.ip, instance.port),
+            Thing::Config(config) => write!(f, "{} {}", config.data_id, config.version),
+        }
+    }
+}
+
 /// One acknowledged write, times in the shim's clock.
 #[derive(Clone, Debug)]
 pub(super) struct Acked {
-    pub(super) instance: Instance,
+    pub(super) thing: Thing,
     pub(super) sent: u64,
     pub(super) acknowledged: u64,
 }
@@ -48,12 +98,12 @@ pub(super) struct Writers {
 }
 
 impl Writers {
-    /// Starts writers that register distinct instances of `service` at `members` in turn.
-    pub(super) fn start(members: &[Arc<Member>], service: &str, persistent: bool, count: usize) -> Writers {
+    /// Starts writers of distinct things named after `label`, at `members` in turn.
+    pub(super) fn start(members: &[Arc<Member>], label: &str, load: Load, count: usize) -> Writers {
         let shared = Arc::<Shared>::default();
         let mut tasks = JoinSet::new();
         for _ in 0..count {
-            tasks.spawn(write(members.to_vec(), service.to_owned(), persistent, shared.clone()));
+            tasks.spawn(write(members.to_vec(), label.to_owned(), load, shared.clone()));
         }
         Writers { shared, tasks }
     }
@@ -84,21 +134,16 @@ impl Writers {
     }
 }
 
-async fn write(members: Vec<Arc<Member>>, service: String, persistent: bool, shared: Arc<Shared>) {
+async fn write(members: Vec<Arc<Member>>, label: String, load: Load, shared: Arc<Shared>) {
     while !shared.stop.load(Ordering::SeqCst) {
         let n = shared.next.fetch_add(1, Ordering::Relaxed);
-        let ip = format!("10.3.{}.{}", n / 250 % 250, n % 250 + 1);
-        let port = u16::try_from(1000 + n / 62_500).unwrap_or(u16::MAX);
-        let service = match n / PER_SERVICE {
-            0 => service.clone(),
-            more => format!("{service}.{more}"),
-        };
-        let instance = Instance { service, ip, port, persistent };
+        let thing = Thing::new(load, &label, n);
+        let request = thing.write();
         let sent = now_ns();
-        let answer = members[n % members.len()].http.call(&instance.register(), PERSISTENT_TIMEOUT).await;
+        let answer = members[n % members.len()].http.call(&request, PERSISTENT_TIMEOUT).await;
         let acknowledged = now_ns();
         if answer.is_ok_and(|answer| answer.status == 200) {
-            shared.acked.lock().expect("no holder panics").push(Acked { instance, sent, acknowledged });
+            shared.acked.lock().expect("no holder panics").push(Acked { thing, sent, acknowledged });
         } else {
             shared.refused.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PAUSE).await;
@@ -114,18 +159,41 @@ pub(super) fn too_early<'a>(acked: &'a [Acked], promises: &[Promises]) -> Vec<&'
     acked.iter().filter(|write| !covered(write)).collect()
 }
 
-/// Acknowledged instances that a list of their service, answered by `member`, does not show. None: no such answer.
-pub(super) async fn missing<'a>(
-    member: &Member,
-    service: &str,
-    acked: &'a [Acked],
-) -> Option<Vec<&'a Acked>> {
+/// Acknowledged writes that `member` does not show: instances in the list of their service, configurations by a get, with
+/// their whole content. None: one of the questions was not answered.
+pub(super) async fn missing<'a>(member: &Member, acked: &'a [Acked]) -> Option<Vec<&'a Acked>> {
+    let mut services: HashMap<&str, HashSet<(String, u16)>> = HashMap::new();
+    let mut missing = Vec::new();
+    for write in acked {
+        let there = match &write.thing {
+            Thing::Instance(instance) => {
+                let service = instance.service.as_str();
+                if !services.contains_key(service) {
+                    services.insert(service, listed(member, service).await?);
+                }
+                services[service].contains(&(instance.ip.clone(), instance.port))
+            }
+            Thing::Config(config) => {
+                let answer = member.http.call(&config.get(), PERSISTENT_TIMEOUT).await.ok()?;
+                match answer.status {
+                    200 => config.version_of(&answer.body) == Some(config.version),
+                    404 => false,
+                    _ => return None,
+                }
+            }
+        };
+        if !there {
+            missing.push(write);
+        }
+    }
+    Some(missing)
+}
+
+/// Addresses in the list of a service.
+async fn listed(member: &Member, service: &str) -> Option<HashSet<(String, u16)>> {
     let answer = member.http.call(&nacos::list(service), PERSISTENT_TIMEOUT).await.ok()?;
     let listing = Listing::parse(&answer.body).ok().filter(|_| answer.status == 200)?;
-    let shown: std::collections::HashSet<(&str, u16)> =
-        listing.hosts.iter().map(|host| (host.ip.as_ref(), host.port)).collect();
-    let is_shown = |write: &Acked| shown.contains(&(write.instance.ip.as_str(), write.instance.port));
-    Some(acked.iter().filter(|write| write.instance.service == service && !is_shown(write)).collect())
+    Some(listing.hosts.iter().map(|host| (host.ip.to_string(), host.port)).collect())
 }
 
 /// Sends `request` to the members in turn until one says yes.

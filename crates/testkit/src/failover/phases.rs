@@ -227,6 +227,8 @@ async fn finish(
         "{reads} lists checked, {unknown} beats unknown (20404), {lost} beats that nobody took"
     ));
     phase.judge(tally, from, kill, asked);
+    phase.judge_configs(tally.published(from), scene.configs.stalest(from), asked);
     scene.persistent_truth(&mut phase).await;
+    scene.config_truth(&mut phase).await;
     Ok(phase)
 }

@@ -20,6 +20,9 @@ impl Limits {
     /// Acknowledged writes without which a phase says nothing.
     pub const EPHEMERAL_WRITES_MIN: usize = 2000;
     pub const PERSISTENT_WRITES_MIN: usize = 500;
+    pub const PUBLISHES_MIN: usize = 50;
+    /// From the acknowledgement of a configuration to its listeners.
+    pub const STALE: Duration = Duration::from_secs(2);
     /// (b) 99 of 100 ephemeral writes on survivors, within [`AFTER_KILL`].
     pub const EPHEMERAL_P99: Duration = Duration::from_millis(700);
     /// (c) from the leader's death to the next persistent writes.
@@ -62,6 +65,9 @@ pub struct Phase {
     pub failed_orderly: usize,
     pub p99_after_kill: Option<Duration>,
     pub persistent_back: Option<Duration>,
+    /// Acknowledged configurations, and the longest time for which a listener lacked one.
+    pub publishes: usize,
+    pub stale: Option<Duration>,
     /// The slowest member.
     pub ready: Option<Duration>,
     pub digests: Option<Duration>,
@@ -133,6 +139,17 @@ impl Phase {
         }
     }
 
+    /// Judges what publishers and listeners saw. Without a majority a listener may have to wait for it.
+    pub fn judge_configs(&mut self, publishes: usize, stalest: Duration, asked: Asked) {
+        (self.publishes, self.stale) = (publishes, Some(stalest));
+        if publishes < Limits::PUBLISHES_MIN {
+            self.invalid.get_or_insert(format!("{publishes} configurations published are too few"));
+        }
+        if asked.majority || asked.orderly {
+            self.promise_within("a listener lacked a configuration", self.stale, Limits::STALE);
+        }
+    }
+
     fn judge_survivors(&mut self, writes: &[Write], reads: Vec<Fault>, from: Instant, kill: Option<Instant>) {
         let ephemeral = || writes.iter().filter(|write| !write.kind.is_persistent());
         let failed: Vec<&Write> = ephemeral().filter(|write| write.failed_on_survivor()).collect();
@@ -185,6 +202,8 @@ impl Phase {
             self.failed_reads.to_string(),
             self.p99_after_kill.map_or_else(|| "-".into(), ms),
             seconds(self.persistent_back),
+            self.publishes.to_string(),
+            seconds(self.stale),
             seconds(self.ready),
             seconds(self.digests),
             seconds(self.special),
@@ -222,6 +241,8 @@ impl Report {
             "failed.reads",
             "p99.ms",
             "pers.back.s",
+            "publishes",
+            "stale.s",
             "ready.s",
             "digests.s",
             "special.s",
@@ -324,6 +345,25 @@ mod tests {
         );
         let slow = (0..100).map(|_| write(Kind::Beat, from, 800, Outcome::Ok, true)).collect();
         assert_eq!(judged(slow, all).broken.len(), 1);
+    }
+
+    #[test]
+    fn listeners_are_judged_where_a_majority_is_there() {
+        let judged = |publishes, stale, asked| {
+            let mut phase = Phase::new("x");
+            phase.judge_configs(publishes, stale, asked);
+            (phase.broken.len(), phase.invalid.is_some())
+        };
+        let majority = Asked { majority: true, ..Asked::default() };
+        let late = Limits::STALE + Duration::from_millis(1);
+        assert_eq!(judged(Limits::PUBLISHES_MIN, Limits::STALE, majority), (0, false));
+        assert_eq!(judged(Limits::PUBLISHES_MIN, late, majority), (1, false));
+        assert_eq!(
+            judged(Limits::PUBLISHES_MIN, late, Asked { orderly: true, ..Asked::default() }),
+            (1, false)
+        );
+        assert_eq!(judged(Limits::PUBLISHES_MIN, late, Asked::default()), (0, false));
+        assert_eq!(judged(Limits::PUBLISHES_MIN - 1, Limits::STALE, majority), (0, true));
     }
 
     #[test]

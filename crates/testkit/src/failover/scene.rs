@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use super::report::{Limits, Phase};
 use crate::fleet::{Fleet, MEMBERS, POLL};
 use crate::load::{
-    BEAT_INTERVAL, Beater, Churner, EPHEMERAL_TIMEOUT, Expected, Kind, PERSISTENT_TIMEOUT, ProbeTarget,
-    World, ephemeral_instances, persistent_instances, read_all,
+    BEAT_INTERVAL, Beater, Churner, Configs, EPHEMERAL_TIMEOUT, Expected, Kind, PERSISTENT_TIMEOUT,
+    ProbeTarget, World, ephemeral_instances, persistent_instances, read_all,
 };
 use crate::nacos::{self, Instance};
 
@@ -32,6 +32,7 @@ pub(super) struct Scene<'a> {
     pub(super) fleet: &'a mut Fleet,
     pub(super) world: Arc<World>,
     pub(super) churner: Arc<Churner>,
+    pub(super) configs: Arc<Configs>,
     steady: Arc<Expected>,
     persistent: Vec<Instance>,
     parts: JoinSet<()>,
@@ -53,7 +54,8 @@ impl<'a> Scene<'a> {
         let both: Vec<Instance> = ephemeral.iter().chain(&persistent).cloned().collect();
         let steady = Arc::new(Expected::new(&both, churner.services()));
         let world = World::new(fleet.members.clone());
-        let mut scene = Scene { fleet, world, churner, steady, persistent, parts: JoinSet::new() };
+        let configs = Configs::new("fo-config", MEMBERS);
+        let mut scene = Scene { fleet, world, churner, configs, steady, persistent, parts: JoinSet::new() };
         scene.register_persistent().await?;
         for (number, instance) in ephemeral.into_iter().enumerate() {
             scene.client(instance, number, STEADY, Arc::default());
@@ -66,6 +68,9 @@ impl<'a> Scene<'a> {
         }
         let churning = scene.churner.clone().run(scene.world.clone());
         scene.parts.spawn(churning);
+        for part in scene.configs.run(&scene.world) {
+            scene.parts.spawn(part);
+        }
         tokio::time::sleep(BEAT_INTERVAL).await;
         Ok(scene)
     }
@@ -232,6 +237,24 @@ impl<'a> Scene<'a> {
                     ghosts.len(),
                     ghosts[0]
                 )
+            });
+        }
+    }
+
+    /// After every phase: each member shows the last acknowledged version of each configuration, or a later one.
+    pub(super) async fn config_truth(&self, phase: &mut Phase) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let must = self.configs.acknowledged();
+        let began = Instant::now();
+        for at in self.fleet.up() {
+            let mut lost = self.configs.lost(&self.fleet.members[at], &must).await;
+            // Members that do not answer the client apply a little later.
+            while lost.as_ref().is_none_or(|lost| !lost.is_empty()) && began.elapsed() < PATIENCE {
+                tokio::time::sleep(POLL).await;
+                lost = self.configs.lost(&self.fleet.members[at], &must).await;
+            }
+            phase.promise(lost.as_ref().is_some_and(Vec::is_empty), || {
+                format!("member {} lost acknowledged configurations: {lost:?}", at + 1)
             });
         }
     }

@@ -28,6 +28,8 @@ pub struct Options {
     pub env: [Vec<(String, String)>; MEMBERS],
     /// More flags of `dyad server`.
     pub flags: Vec<String>,
+    /// Where data and logs are; default: a directory for temporary files.
+    pub directory: Option<PathBuf>,
 }
 
 /// One `dyad server` that runs.
@@ -91,7 +93,8 @@ pub struct Loopback {
 
 impl Loopback {
     pub(super) fn new(options: Options) -> Result<Loopback> {
-        let directory = std::env::temp_dir().join(format!("dyad-fleet-{}", std::process::id()));
+        let parent = options.directory.clone().unwrap_or_else(std::env::temp_dir);
+        let directory = parent.join(format!("dyad-fleet-{}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
         let output = std::process::Command::new(&options.binary)
             .args(["token", "new"])

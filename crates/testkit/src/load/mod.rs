@@ -1,7 +1,9 @@
 //! The workload of the failover test: 300 ephemeral instances that beat, 300 persistent ones that are probed, a churner
-//! that comes and goes, and a reader per member that lists everything and counts what should be there and is not.
+//! that comes and goes, configurations that change and long polls that follow them, and a reader per member that lists
+//! everything and counts what should be there and is not.
 
 mod churn;
+mod configs;
 mod readers;
 mod steady;
 mod tally;
@@ -11,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use churn::Churner;
+pub use configs::Configs;
 pub use readers::{Expected, read_all};
 pub use steady::{BEAT_INTERVAL, Beater, ProbeTarget, ephemeral_instances, persistent_instances};
 pub use tally::{Fault, Kind, Outcome, Tally, Write};

@@ -18,11 +18,13 @@ pub enum Kind {
     DeregisterEphemeral,
     RegisterPersistent,
     DeregisterPersistent,
+    /// Of a configuration.
+    Publish,
 }
 
 impl Kind {
     pub fn is_persistent(self) -> bool {
-        matches!(self, Kind::RegisterPersistent | Kind::DeregisterPersistent)
+        matches!(self, Kind::RegisterPersistent | Kind::DeregisterPersistent | Kind::Publish)
     }
 }
 
@@ -138,6 +140,13 @@ impl Tally {
     pub fn writes(&self, from: Instant, until: Instant) -> Vec<Write> {
         let writes = self.writes.lock().expect("no holder panics");
         writes.iter().filter(|write| from <= write.began && write.began < until).cloned().collect()
+    }
+
+    /// Acknowledged publishes since `from`.
+    pub fn published(&self, from: Instant) -> usize {
+        let writes = self.writes.lock().expect("no holder panics");
+        let publish = |write: &&Write| write.kind == Kind::Publish && write.outcome == Outcome::Ok;
+        writes.iter().filter(publish).filter(|write| write.began >= from).count()
     }
 
     /// Acknowledged writes since `from`: ephemeral, persistent.
