@@ -249,9 +249,12 @@ async fn persistent(mine: &NamingService, other: &NamingService) -> Checked {
 
 async fn restart(mine: &NamingService, other: &NamingService) -> Checked {
     let name = format!("{}-restart", SERVICE.as_str());
-    let settings = configuration("").await?;
-    let followed = Followed::of(&settings, &format!("{name}.properties")).await?;
-    followed.change(&settings, "before", 30).await?;
+    let (id, settings) = (format!("{name}.properties"), configuration("").await?);
+    until(30, async || {
+        let done = settings.publish_config(id.clone(), GROUP.to_owned(), "before".to_owned(), None).await;
+        matches!(done, Ok(true))
+    })
+    .await?;
     register(mine, &name, "10.5.0.9", 8009, "1").await?;
     let watch = Watch::of(other, &name).await?;
     until(10, async || keys(&watch.last(), &["10.5.0.9:8009"])).await?;
@@ -259,11 +262,10 @@ async fn restart(mine: &NamingService, other: &NamingService) -> Checked {
     step("config-restart", async {
         let fresh = configuration("").await?; // one with a listener answers from its cache
         until(60, async || {
-            let found = fresh.get_config(followed.id.clone(), group()).await;
+            let found = fresh.get_config(id.clone(), GROUP.to_owned()).await;
             found.is_ok_and(|found| found.content() == "before")
         })
-        .await?;
-        followed.change(&settings, "after", 60).await
+        .await
     })
     .await;
     let took = until(60, async || keys(&values(&list(other, &name, &[]).await), &["10.5.0.9:8009"])).await?;
@@ -297,14 +299,18 @@ struct Followed {
 impl Followed {
     async fn of(listening: &ConfigService, id: &str) -> Result<Followed, String> {
         let followed = Followed { id: id.to_owned(), heard: Arc::default() };
-        listening.add_listener(id.to_owned(), group(), followed.heard.clone()).await.map_err(text)?;
+        listening
+            .add_listener(id.to_owned(), GROUP.to_owned(), followed.heard.clone())
+            .await
+            .map_err(text)?;
         Ok(followed)
     }
 
     /// Publishes, again until it is taken, and waits until it is told.
     async fn change(&self, publishing: &ConfigService, content: &str, seconds: u64) -> Checked {
         until(seconds, async || {
-            let done = publishing.publish_config(self.id.clone(), group(), content.to_owned(), None).await;
+            let (group, content) = (GROUP.to_owned(), content.to_owned());
+            let done = publishing.publish_config(self.id.clone(), group, content, None).await;
             matches!(done, Ok(true))
         })
         .await?;
