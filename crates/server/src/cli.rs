@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 use dyad_bench::BenchArgs;
 
+use crate::commands::{ConfigArgs, NsArgs};
 use crate::settings::{Row, TABLE};
 
 /// A service registry that speaks Nacos.
@@ -33,6 +34,10 @@ pub enum Verb {
     Cluster(ClusterVerb),
     /// Give up this member's log and identity, so that it joins its cluster as a new member
     Recover(RecoverFlags),
+    /// Read, publish and watch configurations of a running server
+    Config(Box<ConfigArgs>),
+    /// Look at and change the namespaces of a running server
+    Ns(NsArgs),
     /// Put load on a server that speaks Nacos, and measure it
     Bench(Box<BenchArgs>),
 }

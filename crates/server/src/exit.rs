@@ -21,6 +21,12 @@ pub enum Exit {
     Corrupt = 4,
     /// The disk failed or is full.
     Disk = 5,
+    /// What an operator command asked for is not there.
+    Missing = 6,
+    /// Something else is there than an operator command expected: CAS, an import, a namespace.
+    Conflict = 7,
+    /// Two things that were compared are not the same; only when asked for by `--exit-code`.
+    Differs = 8,
 }
 
 /// Why the process ends: the code, what was wrong and what to do.
@@ -108,5 +114,6 @@ mod tests {
         assert_eq!(Failure::from(SettingsError(Vec::new())).exit, Exit::Settings);
         assert_eq!([Exit::Clean as u8, Exit::Refused as u8, Exit::Settings as u8], [0, 1, 2]);
         assert_eq!([Exit::InUse as u8, Exit::Corrupt as u8, Exit::Disk as u8], [3, 4, 5]);
+        assert_eq!([Exit::Missing as u8, Exit::Conflict as u8, Exit::Differs as u8], [6, 7, 8]);
     }
 }

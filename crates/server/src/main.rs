@@ -33,6 +33,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Cluster(ClusterVerb::Status(flags)) => commands::cluster_status(flags),
         Verb::Cluster(ClusterVerb::Drain(flags)) => commands::cluster_drain(flags),
         Verb::Recover(flags) => commands::recover(flags),
+        Verb::Config(args) => commands::config(*args),
+        Verb::Ns(args) => commands::ns(args),
         Verb::Bench(args) => commands::bench(&args),
     }
 }

@@ -1,7 +1,12 @@
 //! The operator commands: everything that `dyad` does besides serving. Each returns what ends the process.
 
 mod bench;
+mod client;
+mod config;
 mod discard;
+mod ns;
+mod remote;
+mod text;
 mod token;
 
 use std::io::Write;
@@ -14,6 +19,8 @@ use crate::settings::{Inputs, Place, Settings};
 use crate::status::ClusterStatus;
 
 pub use bench::bench;
+pub use config::{ConfigArgs, config};
+pub use ns::{NsArgs, ns};
 pub use token::token_new;
 
 /// `dyad settings`.
@@ -92,8 +99,13 @@ pub fn recover(flags: RecoverFlags) -> Result<(), Failure> {
 
 /// The result of a command. A closed pipe behind it is not our failure.
 fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+/// The same, whatever the bytes are.
+fn print_bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _closed = out.write_all(bytes).and_then(|()| out.flush());
 }
 
 /// A remark beside the result.

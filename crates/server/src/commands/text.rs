@@ -45,7 +45,7 @@ pub(super) fn moment(ms: u64) -> String {
         return String::new();
     }
     let (seconds, mut days) = (ms / 1_000 % 86_400, ms / 86_400_000);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
     // Bounded: a number of 64 bits would be far in the future, and nobody's file is from there.
     while year < 9999 && days >= if leap(year) { 366 } else { 365 } {

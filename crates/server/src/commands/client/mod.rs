@@ -18,7 +18,7 @@ use exchange::{Broken, Kept};
 pub(super) use request::{Answer, Request};
 
 /// The default of `--server`.
-pub const SERVER: &str = "http://127.0.0.1:8848";
+pub(super) const SERVER: &str = "http://127.0.0.1:8848";
 /// Answers by which Nacos says that something is not there: a resource, a namespace.
 const MISSING_CODES: [u64; 2] = [20_004, 22_001];
 /// Nacos's code of a conflict, CAS among them.
@@ -80,7 +80,8 @@ impl Client {
                 Err(Broken::Unsent(why)) => reasons.push(format!("{}: {why}", self.server())),
                 Err(Broken::Unknown(why)) => {
                     let server = self.server();
-                    let message = format!("{server}: {why}; it may have been done: look before you repeat it");
+                    let message =
+                        format!("{server}: {why}; it may have been done: look before you repeat it");
                     return Err(Failure::new(Exit::Refused, message));
                 }
             }
@@ -156,7 +157,8 @@ impl Answer {
     fn complaint(&self) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        let words = text(&body["data"]).or_else(|| text(&body["data"]["reason"])).or_else(|| text(&body["message"]));
+        let words =
+            text(&body["data"]).or_else(|| text(&body["data"]["reason"])).or_else(|| text(&body["message"]));
         let words = words.unwrap_or_else(|| String::from_utf8_lossy(&self.body).into_owned());
         let line: String = words.trim().lines().next().unwrap_or_default().chars().take(SHOWN_MAX).collect();
         let code = if self.status == 200 { String::new() } else { format!(" ({})", self.status) };
@@ -176,11 +178,31 @@ mod tests {
     fn answers_call_for_exit_codes() {
         for (status, body, exit, message) in [
             (400, "invalid dataId : a/b\r\n", Exit::Refused, "http://a:1: invalid dataId : a/b (400)"),
-            (404, r#"{"code":20004,"message":"resource not found","data":"no"}"#, Exit::Missing, "http://a:1: no (404)"),
-            (200, r#"{"code":22001,"message":"namespace not exist","data":{"reason":"x"}}"#, Exit::Missing, "http://a:1: x"),
-            (409, r#"{"code":20005,"message":"resource conflict","data":null}"#, Exit::Conflict, "http://a:1: resource conflict (409)"),
+            (
+                404,
+                r#"{"code":20004,"message":"resource not found","data":"no"}"#,
+                Exit::Missing,
+                "http://a:1: no (404)",
+            ),
+            (
+                200,
+                r#"{"code":22001,"message":"namespace not exist","data":{"reason":"x"}}"#,
+                Exit::Missing,
+                "http://a:1: x",
+            ),
+            (
+                409,
+                r#"{"code":20005,"message":"resource conflict","data":null}"#,
+                Exit::Conflict,
+                "http://a:1: resource conflict (409)",
+            ),
             (200, r#"{"code":20005,"message":"","data":"c"}"#, Exit::Conflict, "http://a:1: c"),
-            (404, r#"{"status":404,"message":"No message available"}"#, Exit::Refused, "http://a:1: No message available (404)"),
+            (
+                404,
+                r#"{"status":404,"message":"No message available"}"#,
+                Exit::Refused,
+                "http://a:1: No message available (404)",
+            ),
             (503, "no raft leader is known", Exit::Refused, "http://a:1: no raft leader is known (503)"),
             (200, "<html>", Exit::Refused, "http://a:1: <html>"),
         ] {

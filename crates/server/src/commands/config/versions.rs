@@ -1,0 +1,51 @@
+//! `dyad config history` and `rollback`.
+
+use http::Method;
+
+use super::args::{HistoryArgs, RollbackArgs};
+use super::list::pages;
+use super::text;
+use crate::commands::client::Request;
+use crate::commands::remote::Remote;
+use crate::commands::text::{Table, moment};
+use crate::exit::Failure;
+
+pub(super) async fn history(remote: &mut Remote, args: HistoryArgs) -> Result<(), Failure> {
+    let request = args.key.on(Request::get("/v3/admin/cs/history/list"));
+    let (items, _) = pages(&mut remote.client, &request, args.limit.max(1)).await?;
+    if items.is_empty() {
+        return Err(args.key.missing());
+    }
+    remote.show(&items.iter().cloned().collect(), || {
+        let mut table = Table::new(&["NID", "TIME", "DID", "RELEASE", "BY", "FROM", "REASON"]);
+        for item in &items {
+            let did = match text(item, "opType").trim() {
+                "I" => "create",
+                "U" => "update",
+                "D" => "remove",
+                other => other,
+            };
+            let [nid, release, by, from, reason] =
+                ["id", "publishType", "srcUser", "srcIp", "reason"].map(|name| text(item, name).to_owned());
+            let time = moment(item["modifyTime"].as_u64().unwrap_or(0));
+            table.row([nid, time, did.to_owned(), release, by, from, reason]);
+        }
+        table.to_text()
+    });
+    Ok(())
+}
+
+pub(super) async fn rollback(remote: &mut Remote, args: RollbackArgs) -> Result<(), Failure> {
+    let RollbackArgs { key, nid, reason } = args;
+    let request = key
+        .on(Request::new(Method::POST, "/v3/admin/cs/history/rollback"))
+        .with("nid", &nid.to_string())
+        .with("srcUser", &remote.user)
+        .with("reason", &reason);
+    let done = remote.client.write(&request).await?.data()?;
+    remote.show(&done, || {
+        let (version, md5) = (text(&done, "nid"), text(&done, "md5"));
+        format!("{} has the content of version {nid} again: version {version}, md5 {md5}\n", key.named())
+    });
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! `dyad ns`: namespaces from the command line, by the HTTP API of a running server.
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::client::Request;
+use super::config::RemoteArgs;
+use super::remote::{Remote, block_on};
+use super::text::Table;
+use crate::exit::{Exit, Failure};
+
+const NAMESPACE: &str = "/v3/admin/core/namespace";
+
+#[derive(Clone, Debug, Args)]
+pub struct NsArgs {
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    #[command(subcommand)]
+    pub verb: NsVerb,
+}
+
+/// What `dyad ns` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NsVerb {
+    /// List all namespaces
+    Ls,
+    /// Create a namespace
+    Create(CreateArgs),
+    /// Change the name or the description of a namespace
+    Update(UpdateArgs),
+    /// Delete a namespace
+    Delete(DeleteArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct CreateArgs {
+    /// Letters, digits, _ and -, 64 at most
+    pub id: String,
+    /// What people call it [default: the id]
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub desc: String,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct UpdateArgs {
+    pub id: String,
+    /// [default: as before]
+    #[arg(long, value_name = "TEXT", required_unless_present = "desc")]
+    pub name: Option<String>,
+    /// [default: as before]
+    #[arg(long, value_name = "TEXT")]
+    pub desc: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct DeleteArgs {
+    pub id: String,
+    /// Also while it has configurations, which stay where they are
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `dyad ns`.
+///
+/// # Errors
+/// `Exit::Missing` for an unknown namespace, `Exit::Conflict` for one that exists or is not empty, `Exit::Refused` for everything
+/// else that a server says, or when none answers.
+pub fn ns(args: NsArgs) -> Result<(), Failure> {
+    let mut remote = Remote::new(&args.remote)?;
+    block_on(async move {
+        match args.verb {
+            NsVerb::Ls => ls(&mut remote).await,
+            NsVerb::Create(args) => create(&mut remote, &args).await,
+            NsVerb::Update(args) => update(&mut remote, &args).await,
+            NsVerb::Delete(args) => delete(&mut remote, &args).await,
+        }
+    })
+}
+
+/// The namespace with this id.
+///
+/// # Errors
+/// `Exit::Missing` if there is none.
+pub(super) async fn known(remote: &mut Remote, id: &str) -> Result<Value, Failure> {
+    let missing = || Failure::new(Exit::Missing, format!("there is no namespace {id:?}"));
+    find(remote, id).await?.ok_or_else(missing)
+}
+
+async fn find(remote: &mut Remote, id: &str) -> Result<Option<Value>, Failure> {
+    let request = Request::get(NAMESPACE).with("namespaceId", id);
+    remote.client.read(&request).await?.data_if_any()
+}
+
+async fn ls(remote: &mut Remote) -> Result<(), Failure> {
+    let list = remote.client.read(&Request::get("/v3/admin/core/namespace/list")).await?.data()?;
+    remote.show(&list, || {
+        let mut table = Table::new(&["ID", "NAME", "CONFIGS", "QUOTA", "DESCRIPTION"]);
+        for namespace in list.as_array().into_iter().flatten() {
+            let text = |name: &str| namespace[name].as_str().unwrap_or_default().to_owned();
+            let number = |name: &str| namespace[name].as_u64().map(|n| n.to_string()).unwrap_or_default();
+            table.row([
+                text("namespace"),
+                text("namespaceShowName"),
+                number("configCount"),
+                number("quota"),
+                text("namespaceDesc"),
+            ]);
+        }
+        table.to_text()
+    });
+    Ok(())
+}
+
+/// Nacos answers a namespace that exists with the code of an illegal one: so it is looked for first.
+async fn create(remote: &mut Remote, args: &CreateArgs) -> Result<(), Failure> {
+    if find(remote, &args.id).await?.is_some() {
+        return Err(Failure::new(Exit::Conflict, format!("namespace {:?} exists", args.id)));
+    }
+    let name = args.name.as_deref().unwrap_or(&args.id);
+    write(remote, Method::POST, &args.id, name, &args.desc).await?;
+    done(remote, "created", &args.id);
+    Ok(())
+}
+
+async fn update(remote: &mut Remote, args: &UpdateArgs) -> Result<(), Failure> {
+    let before = known(remote, &args.id).await?;
+    let kept = |given: &Option<String>, name: &str| match given {
+        Some(given) => given.clone(),
+        None => before[name].as_str().unwrap_or_default().to_owned(),
+    };
+    let (name, desc) = (kept(&args.name, "namespaceShowName"), kept(&args.desc, "namespaceDesc"));
+    write(remote, Method::PUT, &args.id, &name, &desc).await?;
+    done(remote, "updated", &args.id);
+    Ok(())
+}
+
+async fn write(remote: &mut Remote, method: Method, id: &str, name: &str, desc: &str) -> Result<(), Failure> {
+    let fields =
+        [("namespaceId", id), ("namespaceName", name), ("namespaceDesc", desc), ("srcUser", &*remote.user)];
+    let request = Request::new(method, NAMESPACE).form(&fields);
+    remote.client.write(&request).await?.data().map(drop)
+}
+
+async fn delete(remote: &mut Remote, args: &DeleteArgs) -> Result<(), Failure> {
+    known(remote, &args.id).await?;
+    let force = if args.force { "true" } else { "false" };
+    let request = Request::new(Method::DELETE, NAMESPACE)
+        .with("namespaceId", &args.id)
+        .with("force", force)
+        .with("srcUser", &remote.user);
+    remote.client.write(&request).await?.data()?;
+    done(remote, "deleted", &args.id);
+    Ok(())
+}
+
+fn done(remote: &Remote, did: &str, id: &str) {
+    remote.show(&json!({ "result": did, "namespaceId": id }), || format!("{did} {id}\n"));
+}
