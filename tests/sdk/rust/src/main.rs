@@ -259,7 +259,7 @@ async fn restart(mine: &NamingService, other: &NamingService) -> Checked {
     step("config-restart", async {
         let fresh = configuration("").await?; // one with a listener answers from its cache
         until(60, async || {
-            let found = fresh.get_config(followed.id.clone(), group()).await;
+            let found = fresh.get_config(followed.id.clone(), GROUP.to_owned()).await;
             found.is_ok_and(|found| found.content() == "before")
         })
         .await?;
@@ -295,16 +295,23 @@ struct Followed {
 }
 
 impl Followed {
+    /// The SDK does not call back with the first content of what was missing when it began to listen: there is one before.
     async fn of(listening: &ConfigService, id: &str) -> Result<Followed, String> {
         let followed = Followed { id: id.to_owned(), heard: Arc::default() };
-        listening.add_listener(id.to_owned(), group(), followed.heard.clone()).await.map_err(text)?;
+        let (group, content) = (GROUP.to_owned(), "first".to_owned());
+        listening.publish_config(id.to_owned(), group, content, None).await.map_err(text)?;
+        listening
+            .add_listener(id.to_owned(), GROUP.to_owned(), followed.heard.clone())
+            .await
+            .map_err(text)?;
         Ok(followed)
     }
 
     /// Publishes, again until it is taken, and waits until it is told.
     async fn change(&self, publishing: &ConfigService, content: &str, seconds: u64) -> Checked {
         until(seconds, async || {
-            let done = publishing.publish_config(self.id.clone(), group(), content.to_owned(), None).await;
+            let (group, content) = (GROUP.to_owned(), content.to_owned());
+            let done = publishing.publish_config(self.id.clone(), group, content, None).await;
             matches!(done, Ok(true))
         })
         .await?;
