@@ -249,12 +249,9 @@ async fn persistent(mine: &NamingService, other: &NamingService) -> Checked {
 
 async fn restart(mine: &NamingService, other: &NamingService) -> Checked {
     let name = format!("{}-restart", SERVICE.as_str());
-    let (id, settings) = (format!("{name}.properties"), configuration("").await?);
-    until(30, async || {
-        let done = settings.publish_config(id.clone(), GROUP.to_owned(), "before".to_owned(), None).await;
-        matches!(done, Ok(true))
-    })
-    .await?;
+    let settings = configuration("").await?;
+    let followed = Followed::of(&settings, &format!("{name}.properties")).await?;
+    followed.change(&settings, "before", 30).await?;
     register(mine, &name, "10.5.0.9", 8009, "1").await?;
     let watch = Watch::of(other, &name).await?;
     until(10, async || keys(&watch.last(), &["10.5.0.9:8009"])).await?;
@@ -262,10 +259,11 @@ async fn restart(mine: &NamingService, other: &NamingService) -> Checked {
     step("config-restart", async {
         let fresh = configuration("").await?; // one with a listener answers from its cache
         until(60, async || {
-            let found = fresh.get_config(id.clone(), GROUP.to_owned()).await;
+            let found = fresh.get_config(followed.id.clone(), GROUP.to_owned()).await;
             found.is_ok_and(|found| found.content() == "before")
         })
-        .await
+        .await?;
+        followed.change(&settings, "after", 60).await
     })
     .await;
     let took = until(60, async || keys(&values(&list(other, &name, &[]).await), &["10.5.0.9:8009"])).await?;
@@ -297,8 +295,11 @@ struct Followed {
 }
 
 impl Followed {
+    /// The SDK does not call back with the first content of what was missing when it began to listen: there is one before.
     async fn of(listening: &ConfigService, id: &str) -> Result<Followed, String> {
         let followed = Followed { id: id.to_owned(), heard: Arc::default() };
+        let (group, content) = (GROUP.to_owned(), "first".to_owned());
+        listening.publish_config(id.to_owned(), group, content, None).await.map_err(text)?;
         listening
             .add_listener(id.to_owned(), GROUP.to_owned(), followed.heard.clone())
             .await
