@@ -4,7 +4,9 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Cluster, LIMIT, Member, eventually, register};
@@ -169,6 +171,36 @@ fn an_address_that_answers_is_not_given_away() {
     let refused = thief.block_on(thief.handle().join(&via, thief.node.clone())).unwrap_err().to_string();
     assert!(refused.contains("which answers"), "{refused}");
     assert_eq!(cluster.members[0].voters().len(), 3);
+}
+
+/// A dead member must not cost the living: it is tried again after pauses, not as fast as a connection can fail.
+#[test]
+fn a_dead_member_is_not_called_without_a_pause() {
+    const WRITES: Duration = Duration::from_millis(1_500);
+    let mut cluster = Cluster::new(3, |_| {});
+    let dead = cluster.a_follower();
+    let address = cluster.members[dead].node.cluster_address.clone();
+    cluster.members[dead].crash();
+    // In its place somebody who hangs up at once, and counts.
+    let listener = eventually("bind", || TcpListener::bind(&*address).ok());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            drop(connection);
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let writer = cluster.a_follower();
+    let begun = Instant::now();
+    let mut port = 0;
+    while begun.elapsed() < WRITES {
+        port += 1;
+        cluster.members[writer].register(port);
+    }
+    // Heartbeats and votes go on, some ten a second.
+    let calls = calls.load(Ordering::Relaxed);
+    assert!((1..200).contains(&calls), "{calls} calls in {WRITES:?}");
 }
 
 #[test]

@@ -173,6 +173,12 @@ impl NetStreamAppend<TypeConfig> for Peer {
     {
         Box::pin(async move {
             self.check_target()?;
+            // openraft's pause before an unreachable member is tried again is in its stream of requests: a call that failed
+            // without having asked for the first one would be made again at once, thousands of times a second.
+            let Some(first) = input.next().await else {
+                return Ok(Box::pin(stream::empty()) as AppendStream<'s>);
+            };
+            let mut input = stream::iter([first]).chain(input);
             let (feed, requests) = mpsc::channel(PIPELINE);
             let sent = Arc::new(AtomicU64::new(0));
             let (me, target, counter) = (Arc::clone(&self.me), self.target, Arc::clone(&sent));
