@@ -97,12 +97,12 @@ pub struct CommonArgs {
     /// Write the figures to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Process of the server, on this machine: its CPU time and memory are shown
-    #[arg(long, value_name = "PID")]
-    pub pid: Option<u32>,
-    /// Process of the server that --vs names
-    #[arg(long, value_name = "PID", requires = "vs")]
-    pub vs_pid: Option<u32>,
+    /// Process of the server, on this machine: its CPU time and memory are shown; of several members, separated by commas, the sum
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// Process of the server that --vs names, or of its members
+    #[arg(long, value_name = "PID", value_delimiter = ',', requires = "vs")]
+    pub vs_pid: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -61,14 +61,14 @@ pub async fn run(args: &BenchArgs, note: &(dyn Fn(&str) + Send + Sync)) -> Resul
     let common = args.common();
     check(args)?;
     let over_http = args.over_http();
-    let mut sides = vec![Side::resolve(&common.url, common.pid, over_http).await?];
+    let mut sides = vec![Side::resolve(&common.url, &common.pid, over_http).await?];
     if !common.vs.is_empty() {
-        sides.push(Side::resolve(&common.vs, common.vs_pid, over_http).await?);
+        sides.push(Side::resolve(&common.vs, &common.vs_pid, over_http).await?);
     }
     let rounds = common.rounds.unwrap_or(if sides.len() > 1 { ROUNDS_VS } else { 1 });
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let mut measured: Vec<Vec<Round>> = sides.iter().map(|_| Vec::new()).collect();
-    let pids: Vec<u32> = common.pid.into_iter().chain(common.vs_pid).collect();
+    let pids = [common.pid.as_slice(), &common.vs_pid].concat();
     for round in 0..rounds {
         for (n, side) in sides.iter().enumerate() {
             if sides.len() > 1 {
@@ -93,7 +93,7 @@ pub async fn run(args: &BenchArgs, note: &(dyn Fn(&str) + Send + Sync)) -> Resul
 
 /// Waits until these processes rest.
 async fn settle(pids: &[u32], note: &(dyn Fn(&str) + Send + Sync)) {
-    let used = || pids.iter().map(|pid| proc::cpu_of(*pid).unwrap_or_default()).collect::<Vec<_>>();
+    let used = || pids.iter().map(|pid| proc::cpu_of(&[*pid]).unwrap_or_default()).collect::<Vec<_>>();
     for _ in 0..SETTLE_MAX {
         let before = used();
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -133,7 +133,7 @@ fn check(args: &BenchArgs) -> Result<(), BenchError> {
         )));
     }
     for pid in args.common().pid.iter().chain(&args.common().vs_pid) {
-        if proc::cpu_of(*pid).is_none() {
+        if proc::cpu_of(&[*pid]).is_none() {
             return Err(BenchError::Usage(format!("process {pid} cannot be read in /proc")));
         }
     }

@@ -135,23 +135,24 @@ pub struct Usage {
 pub(crate) struct Meter {
     began: Instant,
     own: Duration,
-    server: Option<(u32, Duration)>,
+    server: Option<(Vec<u32>, Duration)>,
 }
 
 impl Meter {
-    pub(crate) fn start(pid: Option<u32>) -> Meter {
-        let server = pid.and_then(|pid| Some((pid, proc::cpu_of(pid)?)));
-        let own = proc::cpu_of(std::process::id()).unwrap_or_default();
+    pub(crate) fn start(pids: &[u32]) -> Meter {
+        let server = proc::cpu_of(pids).map(|before| (pids.to_vec(), before));
+        let own = proc::cpu_of(&[std::process::id()]).unwrap_or_default();
         Meter { began: Instant::now(), own, server }
     }
 
     pub(crate) fn stop(self) -> Usage {
         let seconds = self.began.elapsed().as_secs_f64();
-        let own = proc::cpu_of(std::process::id()).unwrap_or_default().saturating_sub(self.own);
-        let server_cpu = self
-            .server
-            .and_then(|(pid, before)| Some(proc::cpu_of(pid)?.saturating_sub(before).as_secs_f64()));
-        let server_rss = self.server.and_then(|(pid, _)| proc::rss_of(pid));
+        let own = proc::cpu_of(&[std::process::id()]).unwrap_or_default().saturating_sub(self.own);
+        let (pids, before) = self.server.unzip();
+        let pids = pids.unwrap_or_default();
+        let spent = proc::cpu_of(&pids).zip(before);
+        let server_cpu = spent.map(|(now, before)| now.saturating_sub(before).as_secs_f64());
+        let server_rss = proc::rss_of(&pids);
         Usage { seconds, generator_cores: own.as_secs_f64() / seconds.max(1e-9), server_cpu, server_rss }
     }
 }

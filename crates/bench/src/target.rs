@@ -26,18 +26,18 @@ pub(crate) struct Target {
     pub(crate) grpc: SocketAddr,
 }
 
-/// What is measured together: the members of one cluster, and the process whose CPU and memory count.
+/// What is measured together: the members of one cluster, and the processes whose CPU and memory count.
 #[derive(Clone, Debug)]
 pub(crate) struct Side {
     members: Vec<Target>,
-    pub(crate) pid: Option<u32>,
+    pub(crate) pids: Vec<u32>,
 }
 
 impl Side {
     /// Resolves the URLs and checks that each member accepts connections.
     pub(crate) async fn resolve(
         urls: &[String],
-        pid: Option<u32>,
+        pids: &[u32],
         over_http: bool,
     ) -> Result<Side, BenchError> {
         let mut members = Vec::with_capacity(urls.len());
@@ -49,7 +49,7 @@ impl Side {
         if members.is_empty() {
             return Err(BenchError::Usage("--url needs a server".into()));
         }
-        Ok(Side { members, pid })
+        Ok(Side { members, pids: pids.to_vec() })
     }
 
     pub(crate) fn members(&self) -> &[Target] {

@@ -10,8 +10,8 @@ use dyad_proto::cluster::cluster_server::{Cluster, ClusterServer};
 use dyad_proto::cluster::{Frame, GossipEnd, HelloReply, HelloRequest, Load};
 use dyad_types::MemberId;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::ap::Ap;
@@ -65,9 +65,11 @@ impl ClusterService {
         raft: Routes,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), tonic::transport::Error> {
+        // Else an answer behind another one waits for the other side's delayed acknowledgement, 40 ms. The builder's own
+        // switch is for listeners that it opens itself.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server = tonic::transport::Server::builder()
             .tls_config(tls.server().timeout(HANDSHAKE_TIMEOUT))?
-            .tcp_nodelay(true)
             .max_concurrent_streams(STREAMS_MAX)
             .http2_keepalive_interval(Some(Duration::from_secs(2)))
             .http2_keepalive_timeout(Some(Duration::from_secs(3)))
@@ -75,7 +77,7 @@ impl ClusterService {
             .initial_connection_window_size(8 * 1024 * 1024)
             .add_routes(raft)
             .add_service(ClusterServer::new(self).max_decoding_message_size(FRAME_MAX))
-            .serve_with_incoming(TcpListenerStream::new(listener));
+            .serve_with_incoming(incoming);
         tokio::select! {
             result = server => result,
             () = shutdown => Ok(()),

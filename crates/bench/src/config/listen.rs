@@ -52,7 +52,8 @@ pub(super) async fn measure(args: &ConfigListenArgs, bench: &Bench<'_>) -> Resul
     versions.send(1);
     publisher.publish(&data_id, &content(1, size)).await.map_err(refused)?;
     let mut tasks = JoinSet::new();
-    for (who, speaker) in connect_all(args.over, bench, args.listeners).await?.into_iter().enumerate() {
+    let at = std::slice::from_ref(bench.side.last());
+    for (who, speaker) in connect_all(args.over, bench, at, args.listeners).await?.into_iter().enumerate() {
         tasks.spawn(listen(who, speaker, data_id.clone(), size, versions.clone(), counts.clone()));
     }
     let behind = settled(&versions, 1, BEGIN).await;
@@ -65,7 +66,7 @@ pub(super) async fn measure(args: &ConfigListenArgs, bench: &Bench<'_>) -> Resul
     stage.versions.warmed_up(version);
     let _warm = stage.published.take();
     let (first, told) = (version, counts.told.load(Ordering::Relaxed));
-    let meter = Meter::start(bench.side.pid);
+    let meter = Meter::start(&bench.side.pids);
     stage.publish(&mut version, bench.time, &mut errors).await;
     let usage = meter.stop();
     let behind = settled(&stage.versions, version, SETTLE).await as u64;

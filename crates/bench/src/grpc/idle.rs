@@ -20,7 +20,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// One round: the latency is that of the health checks.
 pub(crate) async fn measure(args: &IdleArgs, bench: &Bench<'_>) -> Result<Round, BenchError> {
     let count = usize::try_from(args.connections).unwrap_or(usize::MAX);
-    let rss = || bench.side.pid.and_then(proc::rss_of);
+    let rss = || proc::rss_of(&bench.side.pids);
     let before = rss();
     let began = Instant::now();
     let connected = Client::connect_all(bench.side.first().grpc, count).await;
@@ -55,7 +55,7 @@ pub(crate) async fn measure(args: &IdleArgs, bench: &Bench<'_>) -> Result<Round,
     }
     sleep(bench.warmup).await;
     recorder.take();
-    let meter = Meter::start(bench.side.pid);
+    let meter = Meter::start(&bench.side.pids);
     sleep(bench.time).await;
     let usage = meter.stop();
     let record = recorder.take();

@@ -188,7 +188,7 @@ async fn run(
     let (mut workers, _) = closed::run(workers, bench.warmup).await;
     workers.iter_mut().for_each(Worker::counted);
     let before = pushed.load(Ordering::Relaxed);
-    let meter = Meter::start(bench.side.pid);
+    let meter = Meter::start(&bench.side.pids);
     let (_workers, record) = closed::run(workers, bench.time).await;
     let usage = meter.stop();
     if kind == Kind::Register && record.count() > 0 {

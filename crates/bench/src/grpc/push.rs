@@ -52,7 +52,7 @@ pub(crate) async fn measure(args: &PushArgs, bench: &Bench<'_>) -> Result<Round,
     stage.publish(&mut version, bench.warmup, &mut errors).await;
     versions.warmed_up(version);
     let (first, pushes, bytes) = (version, get(&counts.pushes), get(&counts.bytes));
-    let meter = Meter::start(bench.side.pid);
+    let meter = Meter::start(&bench.side.pids);
     stage.publish(&mut version, bench.time, &mut errors).await;
     let usage = meter.stop();
     let behind = settled(versions, version).await as u64;

@@ -99,7 +99,7 @@ pub(crate) async fn measure(args: &StormArgs, bench: &Bench<'_>) -> Result<Round
         "{count} clients are connected to {first}: kill it now; {:?} are left",
         bench.time
     ));
-    let meter = Meter::start(bench.side.pid);
+    let meter = Meter::start(&bench.side.pids);
     sleep(bench.time).await;
     let usage = meter.stop();
     let round = storm.round(usage);

@@ -70,7 +70,7 @@ pub(crate) async fn measure(mode: &HttpMode, bench: &Bench<'_>) -> Result<Round,
     let workers = (0..load.connections).map(|_| Caller::new(target, &plan)).collect::<Result<Vec<_>, _>>()?;
     let (mut workers, _) = closed::run(workers, bench.warmup).await;
     workers.iter_mut().for_each(Worker::counted);
-    let meter = Meter::start(bench.side.pid);
+    let meter = Meter::start(&bench.side.pids);
     let (_, record) = closed::run(workers, bench.time).await;
     let usage = meter.stop();
     if let Some(keeper) = keeper {
