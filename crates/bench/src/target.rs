@@ -35,11 +35,7 @@ pub(crate) struct Side {
 
 impl Side {
     /// Resolves the URLs and checks that each member accepts connections.
-    pub(crate) async fn resolve(
-        urls: &[String],
-        pids: &[u32],
-        over_http: bool,
-    ) -> Result<Side, BenchError> {
+    pub(crate) async fn resolve(urls: &[String], pids: &[u32], over_http: bool) -> Result<Side, BenchError> {
         let mut members = Vec::with_capacity(urls.len());
         for url in urls {
             let target = Target::resolve(url).await?;

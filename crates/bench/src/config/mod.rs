@@ -136,7 +136,8 @@ async fn closed_loop(kind: Kind, args: &ConfigArgs, bench: &Bench<'_>) -> Result
     let refused = |failed: Failed| bench.refused(format!("the preparation failed: {failed}"));
     let size = usize::try_from(args.size).unwrap_or(usize::MAX);
     let next = AtomicU64::new(args.keys);
-    let plan = Arc::new(Plan { kind, tag: bench.tag.clone(), keys: args.keys, size, next, pauses: Pauses::new() });
+    let plan =
+        Arc::new(Plan { kind, tag: bench.tag.clone(), keys: args.keys, size, next, pauses: Pauses::new() });
     let target = bench.side.first();
     let prepare = (0..PREPARING.min(args.keys)).map(|first| {
         let plan = plan.clone();

@@ -19,7 +19,7 @@ pub use sled::SledBackend;
 /// thread. Writes become durable together, in their order, at the next [`sync`](LogBackend::sync): a crash before it may
 /// lose a suffix of them, never one in the middle.
 pub trait LogBackend: Send + Sync + 'static {
-    /// Writes records at their indexes. Atomic.
+    /// Writes records at their indexes, one after another, each whole.
     ///
     /// # Errors
     /// When the medium fails; the store is then poisoned and the member stops.

@@ -16,15 +16,22 @@ pub(super) const PART_MAX: usize = 6 * 1024;
 /// Bytes of a part's number, which follows the value's key. The first part has no number.
 const NUMBER_LEN: usize = 2;
 
-/// Puts the value into the batch. What was there must have had as many parts, or have been removed.
-pub(super) fn insert(batch: &mut sled::Batch, key: &[u8], value: &[u8]) -> io::Result<()> {
-    let (first, rest) = value.split_at(value.len().min(PART_MAX));
+/// Writes the value whole. What was there must have had as many parts, or have been removed.
+///
+/// sled recovers a prefix of its writes, so writes one after another need no batch to keep their order. A batch is dear:
+/// sled ends its buffer for it and wakes all its threads twice.
+pub(super) fn put(tree: &sled::Tree, key: &[u8], value: &[u8]) -> io::Result<()> {
+    if value.len() <= PART_MAX {
+        return tree.insert(key, value).map(drop).map_err(io_error);
+    }
+    let mut batch = sled::Batch::default();
+    let (first, rest) = value.split_at(PART_MAX);
     batch.insert(key, first);
     for (n, part) in rest.chunks(PART_MAX).enumerate() {
         let number = u16::try_from(n).map_err(|_| io::Error::other("a value of over 400 MiB"))?;
         batch.insert([key, &number.to_be_bytes()].concat(), part);
     }
-    Ok(())
+    tree.apply_batch(batch).map_err(io_error)
 }
 
 /// Puts the values together again, whose keys have `key_len` bytes. A missing part shows in the value's own checksum or, as

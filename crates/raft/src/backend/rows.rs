@@ -1,7 +1,8 @@
 //! The rows of contents in a sled of their own.
 //!
 //! Beside each row stands an empty value under its revision alone. Listing these tells which rows are there at a
-//! hundredth of the cost of walking over the rows. Both are written in one batch, and sled recovers a batch whole.
+//! hundredth of the cost of walking over the rows. It is written after the row and removed in one batch with it, and sled
+//! recovers a prefix of its writes: what is listed is there.
 
 use std::io;
 use std::path::Path;
@@ -50,12 +51,11 @@ fn key(letter: u8, revision: u64) -> [u8; KEY_LEN] {
 
 impl ContentBackend for SledContents {
     fn put(&self, rows: &[(u64, Bytes)]) -> io::Result<()> {
-        let mut batch = sled::Batch::default();
         for (revision, row) in rows {
-            parts::insert(&mut batch, &key(ROW, *revision), row)?;
-            batch.insert(&key(LISTED, *revision), &[]);
+            parts::put(&self.rows, &key(ROW, *revision), row)?;
+            self.rows.insert(key(LISTED, *revision), &[]).map_err(io_error)?;
         }
-        self.rows.apply_batch(batch).map_err(io_error)
+        Ok(())
     }
 
     fn get(&self, revision: u64) -> io::Result<Option<Bytes>> {

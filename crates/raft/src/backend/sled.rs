@@ -43,11 +43,7 @@ fn above(index: u64) -> std::ops::Bound<[u8; KEY_LEN]> {
 
 impl LogBackend for SledBackend {
     fn append(&self, records: &[(u64, Bytes)]) -> io::Result<()> {
-        let mut batch = sled::Batch::default();
-        for (index, record) in records {
-            parts::insert(&mut batch, &index.to_be_bytes(), record)?;
-        }
-        self.log.apply_batch(batch).map_err(io_error)
+        records.iter().try_for_each(|(index, record)| parts::put(&self.log, &index.to_be_bytes(), record))
     }
 
     fn truncate_from(&self, index: u64) -> io::Result<()> {

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, oneshot};
 
 use audit::Audit;
 pub(crate) use audit::Since;
+use writer::{BATCH_BYTES, BATCH_ROWS};
 
 use crate::backend::ContentBackend;
 use crate::error::{Fatal, FatalSlot, StartError};
@@ -71,6 +72,13 @@ struct Staged {
     /// What the first failure said; nothing is written after it.
     poisoned: Option<String>,
     stopped: bool,
+}
+
+impl Staged {
+    /// Whether the writer should not linger.
+    fn is_due(&self) -> bool {
+        !self.jobs.is_empty() || self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+    }
 }
 
 /// Work for the writer, done when no row up to `after` is staged.
@@ -150,13 +158,16 @@ impl ContentStore {
     /// Shows rows to readers, and leaves them to the writer. Never blocks; wait for [`ContentStore::room`] before.
     pub(crate) fn stage(&self, rows: impl IntoIterator<Item = (Revision, ContentRow)>) {
         let mut staged = self.shared.staged.lock();
+        let (was_empty, was_due) = (staged.rows.is_empty(), staged.is_due());
         for (revision, row) in rows {
             staged.bytes += cost(&row);
             if let Some(before) = staged.rows.insert(revision.0, Arc::new(row)) {
                 staged.bytes -= cost(&before);
             }
         }
-        self.shared.work.notify_one();
+        if was_empty || staged.is_due() != was_due {
+            self.shared.work.notify_one();
+        }
     }
 
     /// Rows that the state does not rely on any more, as of the entry that is being applied.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dyad_config::ContentRow;
@@ -10,9 +11,11 @@ use super::{Job, STAGED_BYTES_MAX, Shared, Staged, Work, cost};
 use crate::error::Fatal;
 
 /// Rows written at a time.
-const BATCH_ROWS: usize = 256;
+pub(super) const BATCH_ROWS: usize = 256;
 /// Bytes of contents written at a time, but for one larger row.
-const BATCH_BYTES: usize = 1024 * 1024;
+pub(super) const BATCH_BYTES: usize = 1024 * 1024;
+/// How long fewer rows wait for more, as nobody waits for them: readers have them already.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// Starts the thread. It ends when the store is stopped, or dropped.
 pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<()> {
@@ -48,16 +51,21 @@ fn run(shared: &Shared) {
 
 fn next(shared: &Shared) -> Step {
     let mut staged = shared.staged.lock();
+    let mut lingered = false;
     loop {
-        if let Some(step) = take(&mut staged) {
+        if let Some(step) = take(&mut staged, lingered) {
             return step;
         }
-        shared.work.wait(&mut staged);
+        if staged.rows.is_empty() || staged.poisoned.is_some() {
+            shared.work.wait(&mut staged);
+        } else {
+            lingered = shared.work.wait_for(&mut staged, LINGER).timed_out();
+        }
     }
 }
 
 /// A job goes first once the rows staged before it are written: rows that come all the time must not keep it waiting.
-fn take(staged: &mut Staged) -> Option<Step> {
+fn take(staged: &mut Staged, lingered: bool) -> Option<Step> {
     if staged.stopped {
         return Some(Step::End);
     }
@@ -67,7 +75,7 @@ fn take(staged: &mut Staged) -> Option<Step> {
     if staged.jobs.front().is_some_and(is_due) {
         return staged.jobs.pop_front().map(Step::Job);
     }
-    if failed || staged.rows.is_empty() {
+    if failed || staged.rows.is_empty() || !(lingered || staged.is_due()) {
         return None;
     }
     let mut bytes = 0;
