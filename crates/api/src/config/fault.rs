@@ -1,7 +1,8 @@
 //! Why a request to the configuration center was not done, and what each API generation answers then.
 //!
 //! v1 answers text (`caused: …;`), v2 and v3 the envelope `Result` with Nacos's codes, in which the reason is the data. Where
-//! Nacos answers a client's mistake with 500, the status here is 400, but for v1's missing parameters and CAS.
+//! Nacos answers a client's mistake with 500, the status here is 400. A CAS that does not match is none: it stays 500 in v1
+//! and v2.
 
 use dyad_config::{ConfigLimit, ContentError, GrayFault};
 use dyad_naming::ports::ProposeError;
@@ -167,10 +168,7 @@ impl Fault {
             _ if generation == Generation::V1 => format!("caused: {self};"),
             _ => return self.envelope(generation),
         };
-        // The one mistake of a client that stays 500: recorded answers of v1 have it throughout.
-        let missing = matches!(self, Fault::MissingParam { .. });
-        let status = if missing { StatusCode::INTERNAL_SERVER_ERROR } else { self.status() };
-        Reply { status, ..Reply::text(body) }
+        Reply { status: self.status(), ..Reply::text(body) }
     }
 
     fn envelope(&self, generation: Generation) -> Reply {
@@ -208,7 +206,7 @@ mod tests {
             (reply.status.as_u16(), String::from_utf8_lossy(reply.body.first()).into_owned())
         };
         let escaped = "caused: Required request parameter &#39;group&#39; for method parameter type String is not present;";
-        assert_eq!(text(&missing, Generation::V1), (500, escaped.to_owned()));
+        assert_eq!(text(&missing, Generation::V1), (400, escaped.to_owned()));
         assert_eq!(text(&missing, Generation::V2).0, 400);
         let cas = "caused: Cas publish fail, server md5 may have changed.;";
         assert_eq!(text(&Fault::CasMismatch, Generation::V1), (500, cas.to_owned()));
