@@ -253,8 +253,10 @@ fn archives_go_from_one_namespace_to_another() {
     assert_eq!(server.run("config export none.zip -g nobody", "").0, 6);
     assert!(!server.path("none.zip").exists());
     std::fs::write(server.path("bad.zip"), "no archive").unwrap();
-    assert_eq!(server.run("config import bad.zip", "").0, 1);
-    assert_eq!(server.run("config import bad.zip --dry-run", "").0, 2);
+    for (command, want) in [("config import bad.zip", 1), ("config import bad.zip --dry-run", 2)] {
+        let (code, _, errors) = server.run(command, "");
+        assert_eq!((code, errors.contains("the file is no zip archive")), (want, true), "{errors}");
+    }
 }
 
 /// A watching process, whose events are read one by one.
