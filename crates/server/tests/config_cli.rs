@@ -204,7 +204,11 @@ fn lists_searches_and_namespaces() {
     assert!(out.contains("only in dev: DEFAULT_GROUP/c.txt\n"), "{out}");
 
     let (code, _, errors) = server.run("ns delete dev", "");
-    assert_eq!((code, errors.contains("the namespace holds 2 configurations")), (7, true), "{errors}");
+    assert_eq!(
+        (code, errors.contains("the namespace holds 2 configurations and 0 services")),
+        (7, true),
+        "{errors}"
+    );
     assert_eq!(server.ok("ns delete dev --force", ""), "deleted dev\n");
     assert_eq!(server.run("ns delete dev", "").0, 6);
 }

@@ -60,10 +60,10 @@ pub(crate) enum Fault {
     #[error("namespaceId [ {0} ] not exist")]
     NoNamespace(String),
     #[error(
-        "the namespace holds {0} configurations: remove them, or repeat the request with force=true, which leaves them \
-         where they are"
+        "the namespace holds {configs} configurations and {services} services: remove them, or repeat the request with \
+         force=true, which removes the configurations and leaves the services to their clients"
     )]
-    NamespaceNotEmpty(u64),
+    NamespaceNotEmpty { configs: u64, services: usize },
     /// The store of contents does not yield a content: the member is damaged, or the version was pruned a moment ago.
     #[error("{0}")]
     Content(#[from] ContentError),
@@ -108,7 +108,7 @@ impl Fault {
             | Fault::IllegalNamespace(_) => StatusCode::BAD_REQUEST,
             Fault::OtherConfig => StatusCode::FORBIDDEN,
             Fault::NoConfig | Fault::NotFound(_) | Fault::NoNamespace(_) => StatusCode::NOT_FOUND,
-            Fault::NamespaceNotEmpty(_) => StatusCode::CONFLICT,
+            Fault::NamespaceNotEmpty { .. } => StatusCode::CONFLICT,
             Fault::Limit(ConfigLimit::Grays(_) | ConfigLimit::Extra(_)) => StatusCode::BAD_REQUEST,
             Fault::Limit(ConfigLimit::ContentSize(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Fault::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -143,7 +143,7 @@ impl Fault {
             Fault::Limit(ConfigLimit::ContentSize(_)) => (5_034, "config content size is over limit"),
             Fault::IllegalNamespace(_) => (22_000, "illegal namespace"),
             Fault::NoNamespace(_) => (22_001, "namespace not exist"),
-            Fault::NamespaceNotEmpty(_) => (20_005, "resource conflict"),
+            Fault::NamespaceNotEmpty { .. } => (20_005, "resource conflict"),
             Fault::Content(ContentError::Damaged(_)) => (10_002, "data access error"),
             Fault::Limit(_) => (30_000, "server error"),
             Fault::Api(error) if error.status().is_client_error() => (20_002, "parameter validate error"),
