@@ -28,6 +28,7 @@ use crate::machine::{SnapshotDir, StateMachine, Stores, stored_cluster_id};
 use crate::network::{Dial, Factory, Me, Peers, Service};
 use crate::propose::Admission;
 use crate::space::Space;
+use crate::stats::ContentStats;
 use crate::status::{RaftStatus, Recovery};
 use crate::steward;
 use crate::types::{Metrics, Node, Raft, Vote};
@@ -241,6 +242,11 @@ impl RaftHandle {
     /// The contents that the applied state relies on.
     pub fn contents(&self) -> Arc<dyn Contents> {
         Arc::new(Reader::new(self.inner.contents.clone(), Arc::clone(&self.inner.me.applied)))
+    }
+
+    /// Counters and sizes of the store of contents.
+    pub fn content_stats(&self) -> ContentStats {
+        self.inner.contents.stats()
     }
 
     pub fn status(&self) -> RaftStatus {

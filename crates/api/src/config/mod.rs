@@ -4,6 +4,9 @@
 pub mod archive;
 pub(crate) mod fault;
 pub(crate) mod http;
+mod metrics;
 pub(crate) mod read;
 pub(crate) mod request;
 pub(crate) mod write;
+
+pub use metrics::ConfigMetrics;
