@@ -4,6 +4,7 @@ mod bootstrap;
 mod clock;
 mod cp;
 mod door;
+mod files;
 mod host;
 mod jobs;
 mod log;
@@ -76,6 +77,7 @@ pub(crate) struct Parts {
 /// # Errors
 /// What ends the process, with its exit code.
 pub async fn run(settings: Settings) -> Result<(), Failure> {
+    files::raise();
     let data = DataDir::open(&settings.data_dir)?;
     let mut identity = Identity::load_or_create(data.path())?;
     // Ports first: a port in use must not cost an incarnation.
