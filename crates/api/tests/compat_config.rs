@@ -58,7 +58,10 @@ fn recorded_exchanges_get_the_same_answers() {
             let found = compare_answer(&case["response"], &answer);
             let reason = |kind: &str| differs.get(name).is_some_and(|reason| reason.starts_with(kind));
             if reason("mistake ") && (&case["response"]["status"], answer.status) != (&500.into(), 400) {
-                wrong.push(format!("{file}: {name}: is no mistake that is 400 instead of 500: {}", answer.body));
+                wrong.push(format!(
+                    "{file}: {name}: is no mistake that is 400 instead of 500: {}",
+                    answer.body
+                ));
             }
             if file != CONTRADICTS && !reason("later ") && !reason("mistake ") {
                 counted += 1;
