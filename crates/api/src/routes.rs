@@ -6,7 +6,8 @@ use futures::future::BoxFuture;
 use http::Method;
 
 use crate::config::http::{
-    capacity, detail, get, history, list as search, namespace, ops, publish, remove, transfer,
+    capacity, detail, get, history, list as search, namespace, namespace_removal, ops, publish, remove,
+    transfer,
 };
 use crate::error::ApiError;
 use crate::params::{Key, Params};
@@ -341,12 +342,12 @@ pub static ROUTES: &[Route] = &[
     row(Method::GET, "/nacos/v1/console/namespaces", Open, Read, NAMESPACE, namespace::v1),
     row(Method::POST, "/nacos/v1/console/namespaces", Namespaces, Write, NAMESPACE, namespace::v1_create),
     row(Method::PUT, "/nacos/v1/console/namespaces", Namespaces, Write, NAMESPACE, namespace::v1_update),
-    row(Method::DELETE, "/nacos/v1/console/namespaces", Namespaces, Write, NAMESPACE, namespace::v1_delete),
+    row(Method::DELETE, "/nacos/v1/console/namespaces", Namespaces, Write, NAMESPACE, namespace_removal::v1),
     row(Method::GET, "/nacos/v2/console/namespace/list", Open, Read, &[], namespace::v2_list),
     row(Method::GET, "/nacos/v2/console/namespace", Namespaces, Read, NAMESPACE, namespace::v2),
     row(Method::POST, "/nacos/v2/console/namespace", Namespaces, Write, NAMESPACE, namespace::v2_create),
     row(Method::PUT, "/nacos/v2/console/namespace", Namespaces, Write, NAMESPACE, namespace::v2_update),
-    row(Method::DELETE, "/nacos/v2/console/namespace", Namespaces, Write, NAMESPACE, namespace::v2_delete),
+    row(Method::DELETE, "/nacos/v2/console/namespace", Namespaces, Write, NAMESPACE, namespace_removal::v2),
     row(Method::GET, "/nacos/v3/admin/core/namespace/list", Namespaces, Read, &[], namespace::v3_list),
     row(Method::GET, "/nacos/v3/admin/core/namespace", Namespaces, Read, NAMESPACE, namespace::v3),
     row(
@@ -359,7 +360,14 @@ pub static ROUTES: &[Route] = &[
     ),
     row(Method::POST, "/nacos/v3/admin/core/namespace", Namespaces, Write, NAMESPACE, namespace::v3_create),
     row(Method::PUT, "/nacos/v3/admin/core/namespace", Namespaces, Write, NAMESPACE, namespace::v3_update),
-    row(Method::DELETE, "/nacos/v3/admin/core/namespace", Namespaces, Write, NAMESPACE, namespace::v3_delete),
+    row(
+        Method::DELETE,
+        "/nacos/v3/admin/core/namespace",
+        Namespaces,
+        Write,
+        NAMESPACE,
+        namespace_removal::v3,
+    ),
     row(Method::GET, "/nacos/v3/console/core/namespace/list", Namespaces, Read, &[], namespace::v3_list),
     row(Method::GET, "/nacos/v3/console/core/namespace", Namespaces, Read, NAMESPACE, namespace::v3),
     row(
@@ -385,7 +393,7 @@ pub static ROUTES: &[Route] = &[
         Namespaces,
         Write,
         NAMESPACE,
-        namespace::v3_delete,
+        namespace_removal::v3,
     ),
     row(Method::GET, "/nacos/v1/cs/configs/listener", Config, Read, LISTENERS, listen::status::by_key),
     row(Method::GET, "/nacos/v1/cs/listener", Config, Read, LISTENERS, listen::status::by_ip),

@@ -12,6 +12,7 @@ use dyad_naming::ports::{Ephemeral, Linearize, Members, Propose};
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SERVICES_MAX};
 use prometheus_client::registry::Registry as MetricsRegistry;
 
+use crate::config::ConfigMetrics;
 use crate::grpc::Connections;
 use crate::listen::Listeners;
 use crate::metrics::HttpMetrics;
@@ -45,8 +46,9 @@ pub struct AppState {
     /// Source of `snowflake` instance ids.
     pub ids: IdSource,
     pub bounds: Bounds,
-    /// The counters of this crate; registered in `prometheus` by [`HttpMetrics::register`].
+    /// Counters of this crate; registered in `prometheus` by [`HttpMetrics::register`] and [`ConfigMetrics::register`].
     pub http_metrics: Arc<HttpMetrics>,
+    pub config_metrics: Arc<ConfigMetrics>,
     /// What `GET /metrics` shows: this crate's counters and those that the server added.
     pub prometheus: Arc<MetricsRegistry>,
 }

@@ -11,7 +11,7 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// A moment as Spring prints it: `2026-11-21T00:50:20.757+00:00`.
-pub(crate) fn timestamp(wall_ms: u64) -> String {
+pub fn timestamp(wall_ms: u64) -> String {
     let (days, ms) = (wall_ms / 86_400_000, wall_ms % 86_400_000);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);

@@ -388,37 +388,41 @@ fn what_is_exported_is_imported_and_cloned() {
 }
 
 #[test]
-fn a_namespace_with_configurations_goes_only_by_force() {
+fn a_namespace_that_is_not_empty_goes_only_by_force() {
     let server = server();
-    assert_eq!(
-        form(
-            &server,
-            "POST",
-            "/v3/admin/core/namespace",
-            &[],
-            &[("namespaceId", "dev"), ("namespaceName", "Dev")]
-        )
-        .status,
-        200
-    );
+    let path = "/v3/admin/core/namespace";
+    let delete = |fields: &[(&str, &str)]| form(&server, "DELETE", path, &[], fields);
+    let create = [("namespaceId", "dev"), ("namespaceName", "Dev")];
+    assert_eq!(form(&server, "POST", path, &[], &create).status, 200);
+    assert_eq!(server.ns("POST", "/instance?namespaceId=dev&serviceName=s&ip=10.0.0.1&port=80").status, 200);
+    let refused = |configs: u32| {
+        let answer = delete(&[("namespaceId", "dev")]);
+        assert_eq!((answer.status, &answer.json()["code"]), (409, &json!(20_005)));
+        let want = format!("the namespace holds {configs} configurations and 1 services: ");
+        assert!(answer.json()["data"].as_str().unwrap().starts_with(&want), "{}", answer.body);
+    };
+    refused(0);
     published(&server, "dev", "d", "x");
-    assert_eq!(data(&get(&server, "/v3/admin/core/namespace?namespaceId=dev"))["configCount"], 1);
-    let refused = form(&server, "DELETE", "/v3/admin/core/namespace", &[], &[("namespaceId", "dev")]);
-    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!(20_005)));
-    assert_eq!(
-        form(
-            &server,
-            "DELETE",
-            "/v3/admin/core/namespace",
-            &[],
-            &[("namespaceId", "dev"), ("force", "true")]
-        )
-        .status,
-        200
-    );
-    assert_eq!(data(&get(&server, "/v3/admin/core/namespace/check?namespaceId=dev")), json!(0));
-    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G&tenant=dev").body, "x");
-    assert_eq!(get(&server, "/v3/admin/core/namespace?namespaceId=dev").status, 404);
+    published(&server, "", "d", "kept");
+    let gray = [("namespaceId", "dev"), ("dataId", "d"), ("groupName", "G"), ("content", "gray")];
+    assert_eq!(publish(&server, &gray, &[("betaIps", "10.0.0.1")]).status, 200);
+    assert_eq!(data(&get(&server, &format!("{path}?namespaceId=dev")))["configCount"], 1);
+    refused(1);
+    // The default one stays as it is, whatever is asked.
+    assert_eq!(delete(&[("namespaceId", "public"), ("force", "true")]).status, 200);
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G").body, "kept");
+    let fields = [("namespaceId", "dev"), ("force", "true"), ("reason", "done")];
+    assert_eq!(delete(&fields).status, 200);
+    assert_eq!(data(&get(&server, &format!("{path}/check?namespaceId=dev"))), json!(0));
+    assert_eq!(get(&server, &format!("{path}?namespaceId=dev")).status, 404);
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G&tenant=dev").status, 404);
+    let list = "/v3/admin/cs/history/list?namespaceId=dev&dataId=d&groupName=G";
+    let items = data(&get(&server, list))["pageItems"].clone();
+    let shown = |n: usize| ["opType", "grayName", "reason"].map(|field| items[n][field].clone());
+    assert_eq!(shown(0), ["D         ", "", "done"].map(Value::from));
+    assert_eq!(shown(1), ["D         ", "beta", "done"].map(Value::from));
+    let services = server.ns("GET", "/instance/list?namespaceId=dev&serviceName=s").json();
+    assert_eq!(services["hosts"].as_array().unwrap().len(), 1, "services are their clients'");
 }
 
 #[test]

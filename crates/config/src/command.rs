@@ -55,7 +55,8 @@ pub enum Change {
     CreateNamespace { id: Box<str>, name: Box<str>, desc: Box<str> },
     /// Reply: Done, or NotFound, also for the default namespace.
     UpdateNamespace { id: Box<str>, name: Box<str>, desc: Box<str> },
-    /// Forgets the namespace; its configurations and services are left alone, as in Nacos. Reply: Done, NotFound (also
+    /// Forgets the namespace; its configurations and services are left alone, as in Nacos (a front end that is to remove
+    /// configurations does so before). Reply: Done, NotFound (also
     /// for the default namespace), or NotEmpty with the number of its configurations unless `force`.
     DeleteNamespace { id: Box<str>, force: bool },
     /// Shortens histories. Reply: Pruned.

@@ -120,6 +120,16 @@ impl ConfigType {
         ConfigType::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
+    /// The type that the extension of a data id or a file stands for, if it is known.
+    pub fn of_name(name: &str) -> Option<ConfigType> {
+        match &*name.rsplit_once('.')?.1.to_ascii_lowercase() {
+            "yml" => Some(ConfigType::Yaml),
+            "htm" => Some(ConfigType::Html),
+            "txt" => Some(ConfigType::Text),
+            extension => ConfigType::parse(extension),
+        }
+    }
+
     /// The type that a record's number stands for. An unknown one is of a later release, and is shown as text.
     pub(crate) fn from_number(number: u32) -> ConfigType {
         ConfigType::ALL.into_iter().find(|kind| *kind as u32 == number).unwrap_or_default()

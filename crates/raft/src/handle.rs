@@ -28,6 +28,7 @@ use crate::machine::{SnapshotDir, StateMachine, Stores, stored_cluster_id};
 use crate::network::{Dial, Factory, Me, Peers, Service};
 use crate::propose::Admission;
 use crate::space::Space;
+use crate::stats::ContentStats;
 use crate::status::{RaftStatus, Recovery};
 use crate::steward;
 use crate::types::{Metrics, Node, Raft, Vote};
@@ -164,15 +165,16 @@ impl RaftHandle {
         let snapshots = Arc::new(snapshots);
         let space = Arc::new(Space::new(Arc::clone(log.backend()), config.min_free_bytes));
         let store = (stores, Arc::clone(&space), fatal.clone());
-        let machine = StateMachine::new(Arc::clone(&snapshots), loaded, cluster_id, sink, store);
+        let mut machine = StateMachine::new(Arc::clone(&snapshots), loaded, cluster_id, sink, store);
+        // What the store found wrong says more than what became of it.
+        let wrong = |error: String| fatal.get().map_or_else(|| StartError::Raft(error), Into::into);
+        machine.replay().await.map_err(|error| wrong(error.to_string()))?;
         let me = Arc::new(Me::new(config.member.0, machine.applied()));
         let peers = Arc::new(Peers::new(dial));
         let factory =
             Factory { me: Arc::clone(&me), peers: Arc::clone(&peers), idle_limit: config.idle_limit() };
         let raft = Raft::new(config.member.0, config.openraft()?, factory, log.clone(), machine).await;
-        // What the store found wrong says more than what openraft made of it.
-        let raft =
-            raft.map_err(|e| fatal.get().map_or_else(|| StartError::Raft(e.to_string()), Into::into))?;
+        let raft = raft.map_err(|error| wrong(error.to_string()))?;
         let inner = Arc::new(Inner {
             space,
             config,
@@ -240,6 +242,11 @@ impl RaftHandle {
     /// The contents that the applied state relies on.
     pub fn contents(&self) -> Arc<dyn Contents> {
         Arc::new(Reader::new(self.inner.contents.clone(), Arc::clone(&self.inner.me.applied)))
+    }
+
+    /// Counters and sizes of the store of contents.
+    pub fn content_stats(&self) -> ContentStats {
+        self.inner.contents.stats()
     }
 
     pub fn status(&self) -> RaftStatus {

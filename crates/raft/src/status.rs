@@ -5,7 +5,7 @@ use openraft::ServerState;
 
 use crate::error::Fatal;
 use crate::handle::Inner;
-use crate::log::FsyncStats;
+use crate::stats::FsyncStats;
 use crate::types::{Node, index_of};
 
 /// A moment of this member's raft.

@@ -204,7 +204,11 @@ fn lists_searches_and_namespaces() {
     assert!(out.contains("only in dev: DEFAULT_GROUP/c.txt\n"), "{out}");
 
     let (code, _, errors) = server.run("ns delete dev", "");
-    assert_eq!((code, errors.contains("the namespace holds 2 configurations")), (7, true), "{errors}");
+    assert_eq!(
+        (code, errors.contains("the namespace holds 2 configurations and 0 services")),
+        (7, true),
+        "{errors}"
+    );
     assert_eq!(server.ok("ns delete dev --force", ""), "deleted dev\n");
     assert_eq!(server.run("ns delete dev", "").0, 6);
 }
@@ -253,8 +257,10 @@ fn archives_go_from_one_namespace_to_another() {
     assert_eq!(server.run("config export none.zip -g nobody", "").0, 6);
     assert!(!server.path("none.zip").exists());
     std::fs::write(server.path("bad.zip"), "no archive").unwrap();
-    assert_eq!(server.run("config import bad.zip", "").0, 1);
-    assert_eq!(server.run("config import bad.zip --dry-run", "").0, 2);
+    for (command, want) in [("config import bad.zip", 1), ("config import bad.zip --dry-run", 2)] {
+        let (code, _, errors) = server.run(command, "");
+        assert_eq!((code, errors.contains("the file is no zip archive")), (want, true), "{errors}");
+    }
 }
 
 /// A watching process, whose events are read one by one.

@@ -1,7 +1,8 @@
 //! Why a request to the configuration center was not done, and what each API generation answers then.
 //!
 //! v1 answers text (`caused: …;`), v2 and v3 the envelope `Result` with Nacos's codes, in which the reason is the data. Where
-//! Nacos answers a client's mistake with 500, the status here is 400, but for v1's missing parameters and CAS.
+//! Nacos answers a client's mistake with 500, the status here is 400. A CAS that does not match is none: it stays 500 in v1
+//! and v2.
 
 use dyad_config::{ConfigLimit, ContentError, GrayFault};
 use dyad_naming::ports::ProposeError;
@@ -59,10 +60,10 @@ pub(crate) enum Fault {
     #[error("namespaceId [ {0} ] not exist")]
     NoNamespace(String),
     #[error(
-        "the namespace holds {0} configurations: remove them, or repeat the request with force=true, which leaves them \
-         where they are"
+        "the namespace holds {configs} configurations and {services} services: remove them, or repeat the request with \
+         force=true, which removes the configurations and leaves the services to their clients"
     )]
-    NamespaceNotEmpty(u64),
+    NamespaceNotEmpty { configs: u64, services: usize },
     /// The store of contents does not yield a content: the member is damaged, or the version was pruned a moment ago.
     #[error("{0}")]
     Content(#[from] ContentError),
@@ -107,7 +108,7 @@ impl Fault {
             | Fault::IllegalNamespace(_) => StatusCode::BAD_REQUEST,
             Fault::OtherConfig => StatusCode::FORBIDDEN,
             Fault::NoConfig | Fault::NotFound(_) | Fault::NoNamespace(_) => StatusCode::NOT_FOUND,
-            Fault::NamespaceNotEmpty(_) => StatusCode::CONFLICT,
+            Fault::NamespaceNotEmpty { .. } => StatusCode::CONFLICT,
             Fault::Limit(ConfigLimit::Grays(_) | ConfigLimit::Extra(_)) => StatusCode::BAD_REQUEST,
             Fault::Limit(ConfigLimit::ContentSize(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Fault::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -142,7 +143,7 @@ impl Fault {
             Fault::Limit(ConfigLimit::ContentSize(_)) => (5_034, "config content size is over limit"),
             Fault::IllegalNamespace(_) => (22_000, "illegal namespace"),
             Fault::NoNamespace(_) => (22_001, "namespace not exist"),
-            Fault::NamespaceNotEmpty(_) => (20_005, "resource conflict"),
+            Fault::NamespaceNotEmpty { .. } => (20_005, "resource conflict"),
             Fault::Content(ContentError::Damaged(_)) => (10_002, "data access error"),
             Fault::Limit(_) => (30_000, "server error"),
             Fault::Api(error) if error.status().is_client_error() => (20_002, "parameter validate error"),
@@ -167,10 +168,7 @@ impl Fault {
             _ if generation == Generation::V1 => format!("caused: {self};"),
             _ => return self.envelope(generation),
         };
-        // The one mistake of a client that stays 500: recorded answers of v1 have it throughout.
-        let missing = matches!(self, Fault::MissingParam { .. });
-        let status = if missing { StatusCode::INTERNAL_SERVER_ERROR } else { self.status() };
-        Reply { status, ..Reply::text(body) }
+        Reply { status: self.status(), ..Reply::text(body) }
     }
 
     fn envelope(&self, generation: Generation) -> Reply {
@@ -208,7 +206,7 @@ mod tests {
             (reply.status.as_u16(), String::from_utf8_lossy(reply.body.first()).into_owned())
         };
         let escaped = "caused: Required request parameter &#39;group&#39; for method parameter type String is not present;";
-        assert_eq!(text(&missing, Generation::V1), (500, escaped.to_owned()));
+        assert_eq!(text(&missing, Generation::V1), (400, escaped.to_owned()));
         assert_eq!(text(&missing, Generation::V2).0, 400);
         let cas = "caused: Cas publish fail, server md5 may have changed.;";
         assert_eq!(text(&Fault::CasMismatch, Generation::V1), (500, cas.to_owned()));

@@ -11,6 +11,7 @@ use dyad_types::config_check::{ConfigFault, ConfigInput, check_config};
 use dyad_types::{ConfigKey, Md5};
 
 use super::fault::Fault;
+use super::metrics::Kind;
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -212,10 +213,14 @@ pub(crate) async fn remove(
 /// # Errors
 /// A limit, or a core that does not acknowledge.
 pub(crate) async fn propose(app: &AppState, change: Change, source: Source) -> Result<ConfigReply, Fault> {
+    let kind = Kind::of(&change);
     let command = ConfigCommand { request: rand::random(), source, change };
     match app.propose.propose(CpCommand::Config(command)).await? {
         CpReply::Config(ConfigReply::Limit(limit)) => Err(Fault::Limit(limit)),
-        CpReply::Config(reply) => Ok(reply),
+        CpReply::Config(reply) => {
+            app.config_metrics.observe(kind, &reply);
+            Ok(reply)
+        }
         _ => Err(ApiError::UnknownReply.into()),
     }
 }

@@ -57,12 +57,12 @@ fn answer(app: &Arc<AppState>, params: &Params, generation: Generation, everywhe
         .filter(|client| client.setup().is_some_and(|setup| setup.ip == ip && is_of_configs(setup)))
         .take(CLIENTS_MAX)
         .collect();
-    let keys = metrics_keys(key.as_ref());
+    let keys = metrics_keys(&key);
     let asked: Vec<_> = clients.iter().map(|client| app.connections.ask_metrics(client, &keys)).collect();
     let others = if everywhere { others(app) } else { Vec::new() };
     Step::wait(async move {
         let own = join_all(asked.into_iter().map(|answer| timeout(ANSWER, answer)));
-        let target = target(&ip, key.as_ref());
+        let target = target(&ip, &key);
         let (own, others) = tokio::join!(own, ask_all::<Map<String, Value>>(&others, &target));
         let own = own.into_iter().filter_map(|answer| answer.ok()?.ok());
         let mut merged = Map::new();
@@ -77,13 +77,14 @@ fn answer(app: &Arc<AppState>, params: &Params, generation: Generation, everywhe
     })
 }
 
-/// The address, and the configuration if one is named.
-fn read(params: &Params, generation: Generation) -> Result<(String, Option<ConfigKey>), Fault> {
+/// The address and the configuration.
+fn read(params: &Params, generation: Generation) -> Result<(String, ConfigKey), Fault> {
     filter(params)?;
     let ip = required(params, Key::Ip, generation)?.trim().to_owned();
-    let named = params.get(Key::DataId).zip(params.get(group_key(generation)));
-    let namespace = namespace_param(params).unwrap_or_default();
-    Ok((ip, named.map(|(data_id, group)| ConfigKey::new(namespace, group, data_id))))
+    let null = |name: &str| Fault::Invalid(format!("invalid {name} : null"));
+    let data_id = params.get(Key::DataId).ok_or_else(|| null("dataId"))?;
+    let group = params.get(group_key(generation)).ok_or_else(|| null("group"))?;
+    Ok((ip, ConfigKey::new(namespace_param(params).unwrap_or_default(), group, data_id)))
 }
 
 fn is_of_configs(setup: &crate::grpc::Setup) -> bool {
@@ -91,22 +92,15 @@ fn is_of_configs(setup: &crate::grpc::Setup) -> bool {
 }
 
 /// The client's cache and its snapshot on disk of the configuration.
-fn metrics_keys(key: Option<&ConfigKey>) -> String {
-    let of = |kind: &str, key: &ConfigKey| json!({ "type": kind, "key": key.group_key() });
-    let keys: Vec<Value> =
-        key.map_or_else(Vec::new, |key| vec![of("cacheData", key), of("snapshotData", key)]);
-    Value::Array(keys).to_string()
+fn metrics_keys(key: &ConfigKey) -> String {
+    let of = |kind: &str| json!({ "type": kind, "key": key.group_key() });
+    json!([of("cacheData"), of("snapshotData")]).to_string()
 }
 
 /// How another member is asked for its own clients.
-fn target(ip: &str, key: Option<&ConfigKey>) -> String {
+fn target(ip: &str, key: &ConfigKey) -> String {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let mut target = format!("/nacos/v1/cs/metrics/current?ip={}", encoded(ip));
-    if let Some(key) = key {
-        for (name, value) in [("dataId", key.data_id()), ("group", key.group()), ("tenant", key.namespace())]
-        {
-            target.extend(["&", name, "=", &encoded(value)]);
-        }
-    }
-    target
+    let (data_id, group, tenant) = (encoded(key.data_id()), encoded(key.group()), encoded(key.namespace()));
+    let ip = encoded(ip);
+    format!("/nacos/v1/cs/metrics/current?ip={ip}&dataId={data_id}&group={group}&tenant={tenant}")
 }

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dyad_api::{
-    AppState, Bounds, Clock, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, Limits,
-    ListenLimits, ListenMetrics, Listeners, Push, PushMetrics,
+    AppState, Bounds, Clock, ConfigMetrics, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics,
+    IdSource, Limits, ListenLimits, ListenMetrics, Listeners, Push, PushMetrics,
 };
 use dyad_config::{Catalog, ConfigWatcher, ContentError, ContentRow, Contents, Revision};
 use dyad_naming::cp::{CpCommand, CpReply, CpState, Stamp};
@@ -274,6 +274,7 @@ impl Server {
             reply: Mutex::default(),
         });
         let http_metrics = HttpMetrics::register(&mut prometheus);
+        let config_metrics = ConfigMetrics::register(&mut prometheus);
         let push_metrics = PushMetrics::register(&mut prometheus);
         let push = Push::new(registry.clone(), clock.clone(), push_metrics);
         let grpc_metrics = GrpcMetrics::register(&mut prometheus);
@@ -301,6 +302,7 @@ impl Server {
             ids: IdSource::new(1),
             bounds,
             http_metrics,
+            config_metrics,
             prometheus: Arc::new(prometheus),
         });
         let (addr, grpc, stop, thread) = Server::serve(app.clone(), limits);

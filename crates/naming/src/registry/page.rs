@@ -77,6 +77,12 @@ impl Registry {
         Ok(ServicePage { count, services })
     }
 
+    /// How many services a namespace has, in all its groups. Walks the names of all services: for operators.
+    pub fn services_in(&self, namespace: &str) -> usize {
+        let first = ServiceKey::new(namespace, "", "");
+        self.listed.read().iter().filter(|key| key.namespace() == first.namespace()).count()
+    }
+
     /// Up to `limit` services of all namespaces in key order, after the first `skip`. Their views are made for this
     /// look and not kept, unless a query made them already.
     pub fn views(&self, skip: usize, limit: usize) -> Vec<Arc<ServiceView>> {

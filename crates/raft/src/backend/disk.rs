@@ -62,6 +62,11 @@ impl Disk {
         self.data_path.display().to_string()
     }
 
+    /// Of the one data file.
+    pub(super) fn size(&self) -> io::Result<u64> {
+        Ok(self.data.metadata()?.len())
+    }
+
     pub(super) fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.data_path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))

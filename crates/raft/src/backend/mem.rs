@@ -188,6 +188,10 @@ impl ContentBackend for MemContents {
         self.write(|inner| inner.durable = inner.now.clone())
     }
 
+    fn disk_bytes(&self) -> io::Result<u64> {
+        Ok(self.inner.lock().durable.values().map(|row| row.len() as u64).sum())
+    }
+
     fn file(&self) -> String {
         "memory".into()
     }

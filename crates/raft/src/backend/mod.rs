@@ -98,6 +98,12 @@ pub trait ContentBackend: Send + Sync + 'static {
     /// When the medium fails.
     fn sync(&self) -> io::Result<()>;
 
+    /// Bytes that the rows take on the medium, from its metadata: asked for by metrics.
+    ///
+    /// # Errors
+    /// When the medium cannot be asked.
+    fn disk_bytes(&self) -> io::Result<u64>;
+
     /// The file that errors and log lines name.
     fn file(&self) -> String;
 }

@@ -89,6 +89,10 @@ impl ContentBackend for SledContents {
         self.disk.sync()
     }
 
+    fn disk_bytes(&self) -> io::Result<u64> {
+        self.disk.size()
+    }
+
     fn file(&self) -> String {
         self.disk.file()
     }

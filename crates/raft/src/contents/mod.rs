@@ -13,6 +13,8 @@ mod writer;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use dyad_config::{ConfigState, ContentRow, Revision};
 use dyad_naming::cp::CpState;
@@ -25,6 +27,7 @@ use writer::{BATCH_BYTES, BATCH_ROWS};
 
 use crate::backend::ContentBackend;
 use crate::error::{Fatal, FatalSlot, StartError};
+use crate::stats::{ContentStats, ReadStats};
 pub(crate) use reader::Reader;
 
 /// Bytes of rows that wait for the writer. Above it apply waits: the disk is slower than the log, which is on it too.
@@ -60,6 +63,7 @@ struct Shared {
     /// Apply's, when rows were written.
     room: Notify,
     audit: Mutex<Audit>,
+    stats: ReadStats,
     fatal: FatalSlot,
 }
 
@@ -109,6 +113,7 @@ impl ContentStore {
             work: Condvar::new(),
             room: Notify::new(),
             audit: Mutex::default(),
+            stats: ReadStats::default(),
             fatal,
         });
         writer::spawn(Arc::clone(&shared))?;
@@ -187,10 +192,31 @@ impl ContentStore {
             return Ok(Some(ContentRow::clone(&row)));
         }
         // A row leaves the staged ones only when the backend has it.
+        let began = Instant::now();
+        let row = self.stored(revision);
+        let stats = &self.shared.stats;
+        stats.reads.record(began.elapsed());
+        if row.is_err() {
+            stats.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        row
+    }
+
+    fn stored(&self, revision: Revision) -> Result<Option<ContentRow>, String> {
         let bytes = self.shared.backend.get(revision.0);
         let bytes = bytes.map_err(|e| format!("{}: content row {revision}: {e}", self.file()))?;
         let row = bytes.map(|bytes| ContentRow::decode(revision, &bytes)).transpose();
         row.map_err(|e| format!("{}: {e}", self.file()))
+    }
+
+    pub(crate) fn stats(&self) -> ContentStats {
+        let stats = &self.shared.stats;
+        ContentStats {
+            reads: stats.reads.timings(),
+            errors: stats.errors.load(Ordering::Relaxed),
+            staged_bytes: self.shared.staged.lock().bytes,
+            disk_bytes: self.shared.backend.disk_bytes().ok(),
+        }
     }
 
     /// Makes all rows up to the log index durable and compares them with those that the state relies on; answers those that

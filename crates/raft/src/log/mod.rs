@@ -2,7 +2,6 @@
 
 mod cache;
 mod open;
-mod stats;
 mod writer;
 
 use std::fmt::Debug;
@@ -23,10 +22,9 @@ use tokio::sync::oneshot;
 use crate::backend::{LogBackend, MetaKey};
 use crate::error::{Fatal, FatalSlot};
 use crate::record::{self, RECORD_MAX};
+use crate::stats::IoStats;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 use cache::Cache;
-pub(crate) use stats::IoStats;
-pub use stats::{FSYNC_BOUNDS_US, FsyncStats};
 use writer::Op;
 pub use writer::QUEUE_MAX;
 

@@ -5,12 +5,13 @@ use std::sync::mpsc::sync_channel;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::LogStore;
 use super::cache::Cache;
 use super::writer::{QUEUE_MAX, Writer};
-use super::{IoStats, LogStore};
 use crate::backend::{LogBackend, MetaKey};
 use crate::error::{FatalSlot, StartError};
 use crate::record::{self, BadRecord};
+use crate::stats::IoStats;
 
 /// Bytes read at a time while opening.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;

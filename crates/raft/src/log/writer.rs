@@ -13,9 +13,9 @@ use parking_lot::RwLock;
 use tokio::sync::oneshot;
 
 use super::cache::Cache;
-use super::stats::IoStats;
 use crate::backend::{LogBackend, MetaKey};
 use crate::error::{Fatal, FatalSlot};
+use crate::stats::IoStats;
 use crate::types::TypeConfig;
 
 /// Operations that may wait. Proposals are admitted by a semaphore of 512, so that writes alone never fill it.

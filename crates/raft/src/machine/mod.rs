@@ -2,6 +2,7 @@
 
 mod files;
 mod format;
+mod replay;
 
 use std::io;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod broken;
 mod contents;
 mod golden;
 mod model;
+mod replay;
 mod suite;
 
 use std::sync::Arc;

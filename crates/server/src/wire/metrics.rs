@@ -1,11 +1,12 @@
-//! Metrics that are read from the parts when Prometheus asks: raft, Distro, registry.
+//! Metrics that are read from the parts when Prometheus asks: raft, contents and configurations, Distro, registry.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dyad_config::Scope;
 use dyad_naming::ports::Propose;
-use dyad_raft::{FSYNC_BOUNDS_US, FsyncStats};
+use dyad_raft::{BOUNDS_US, Timings};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -31,6 +32,7 @@ impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(&mut encoder);
         self.raft(&mut out)?;
+        self.configs(&mut out)?;
         self.distro(&mut out)?;
         self.clients(&mut out)?;
         self.registry(&mut out)
@@ -81,7 +83,41 @@ impl Collected {
         out.gauge("raft_queue_depth", "Operations waiting for the log's writer", raft.queue as i64)?;
         out.gauge("raft_queue_limit", "Operations that may wait", dyad_raft::QUEUE_MAX as i64)?;
         out.gauge("raft_tail_bytes", "Bytes of log entries in memory", raft.tail_bytes as i64)?;
-        fsync(out, &raft.fsync)
+        timings(
+            out,
+            "raft_fsync_seconds",
+            "Duration of one flush and fdatasync of the log",
+            &raft.fsync.timings,
+        )
+    }
+
+    fn configs(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let (configs, contents) = (self.0.sink.configs().state(), self.0.raft.content_stats());
+        let usage = configs.usage(&Scope::Cluster);
+        out.gauge("config_configs", "Configurations with a formal release", usage.count as i64)?;
+        out.gauge("config_content_bytes", "Bytes of their contents", usage.bytes as i64)?;
+        out.gauge("config_namespaces", "Namespaces", configs.namespaces().len() as i64)?;
+        out.gauge(
+            "contents_disk_bytes",
+            "Bytes of the store of contents on the disk, -1 when it cannot be asked",
+            contents.disk_bytes.map_or(-1, |bytes| bytes as i64),
+        )?;
+        out.gauge(
+            "contents_staged_bytes",
+            "Bytes of contents waiting for their writer",
+            contents.staged_bytes as i64,
+        )?;
+        out.counter(
+            "contents_read_errors",
+            "Contents that could not be read, or are damaged",
+            &AtomicU64::new(contents.errors),
+        )?;
+        timings(
+            out,
+            "contents_read_seconds",
+            "Duration of one read of a content that is not in memory",
+            &contents.reads,
+        )
     }
 
     fn distro(&self, out: &mut Out<'_, '_>) -> fmt::Result {
@@ -151,14 +187,9 @@ impl Collected {
     }
 }
 
-fn fsync(out: &mut Out<'_, '_>, stats: &FsyncStats) -> fmt::Result {
-    let mut histogram = out.0.encode_descriptor(
-        "raft_fsync_seconds",
-        "Duration of one flush and fdatasync of the log",
-        None,
-        MetricType::Histogram,
-    )?;
-    let bounds = FSYNC_BOUNDS_US.iter().map(|&us| us as f64 / 1e6).chain([f64::MAX]);
-    let buckets: Vec<(f64, u64)> = bounds.zip(stats.counts).collect();
-    histogram.encode_histogram::<[(&str, &str); 0]>(stats.sum_seconds, stats.count(), &buckets, None)
+fn timings(out: &mut Out<'_, '_>, name: &str, help: &str, timings: &Timings) -> fmt::Result {
+    let mut histogram = out.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    let bounds = BOUNDS_US.iter().map(|&us| us as f64 / 1e6).chain([f64::MAX]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(timings.counts).collect();
+    histogram.encode_histogram::<[(&str, &str); 0]>(timings.sum_seconds, timings.count(), &buckets, None)
 }

@@ -4,6 +4,7 @@ mod bootstrap;
 mod clock;
 mod cp;
 mod door;
+mod files;
 mod host;
 mod jobs;
 mod log;
@@ -19,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyad_api::{
-    AppState, Bounds, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource, ListenLimits,
-    ListenMetrics, Listeners, Push, PushMetrics,
+    AppState, Bounds, ConfigMetrics, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource,
+    ListenLimits, ListenMetrics, Listeners, Push, PushMetrics,
 };
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
 use dyad_distro::{Config, Distro};
@@ -76,6 +77,7 @@ pub(crate) struct Parts {
 /// # Errors
 /// What ends the process, with its exit code.
 pub async fn run(settings: Settings) -> Result<(), Failure> {
+    files::raise();
     let data = DataDir::open(&settings.data_dir)?;
     let mut identity = Identity::load_or_create(data.path())?;
     // Ports first: a port in use must not cost an incarnation.
@@ -257,6 +259,7 @@ fn spawn_cluster(parts: &Arc<Parts>, link: &Link, listener: TcpListener, incarna
 
 fn app_state(parts: &Arc<Parts>, mut prometheus: Prometheus) -> AppState {
     let http_metrics = HttpMetrics::register(&mut prometheus);
+    let config_metrics = ConfigMetrics::register(&mut prometheus);
     metrics::register(&mut prometheus, parts.clone());
     AppState {
         registry: parts.registry.clone(),
@@ -274,6 +277,7 @@ fn app_state(parts: &Arc<Parts>, mut prometheus: Prometheus) -> AppState {
         ids: IdSource::new(parts.me.0),
         bounds: bounds(&parts.settings),
         http_metrics,
+        config_metrics,
         prometheus: Arc::new(prometheus),
     }
 }

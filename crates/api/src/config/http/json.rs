@@ -268,13 +268,13 @@ pub(super) fn version(
         "srcUser": or_null(&write.user),
         "opType": padded(entry),
         "publishType": publish_type(entry),
+        "grayName": entry.gray.unwrap_or_default(),
         "reason": write.reason,
     }));
     if whole {
         row.extend(object(json!({
             "content": content,
             "encryptedDataKey": data_key,
-            "grayName": entry.gray.unwrap_or_default(),
             "extInfo": ext_info(shown),
             "type": shown.kind.as_str(),
         })));

@@ -9,6 +9,7 @@ pub(crate) mod history;
 mod json;
 pub(crate) mod list;
 pub(crate) mod namespace;
+pub(crate) mod namespace_removal;
 pub(crate) mod ops;
 pub(crate) mod publish;
 pub(crate) mod remove;

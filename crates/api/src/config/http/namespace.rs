@@ -218,39 +218,6 @@ fn update(app: &Arc<AppState>, params: &Params, id: &str, name: &str, generation
     })
 }
 
-/// `DELETE /v1/console/namespaces`: also while it has configurations, which stay, as in Nacos.
-pub(crate) fn v1_delete(app: &Arc<AppState>, params: &Params) -> Step {
-    delete(app, params, Generation::V1, true)
-}
-
-/// `DELETE /v2/console/namespace`: as v1.
-pub(crate) fn v2_delete(app: &Arc<AppState>, params: &Params) -> Step {
-    delete(app, params, Generation::V2, true)
-}
-
-/// `DELETE /v3/…/core/namespace`: refused while it has configurations, unless `force=true`.
-pub(crate) fn v3_delete(app: &Arc<AppState>, params: &Params) -> Step {
-    let force = params.get(Key::Force) == Some("true");
-    delete(app, params, Generation::V3, force)
-}
-
-fn delete(app: &Arc<AppState>, params: &Params, generation: Generation, force: bool) -> Step {
-    let prepare = || -> Result<Step, Fault> {
-        filter(params)?;
-        let id = needed(params, Key::NamespaceId)?;
-        let change = Change::DeleteNamespace { id: id.into(), force };
-        let (app, source) = (Arc::clone(app), source(params));
-        Ok(wait(generation, async move {
-            match propose(&app, change, source).await? {
-                ConfigReply::Done { .. } | ConfigReply::NotFound => Ok(written(generation)),
-                ConfigReply::NotEmpty(configs) => Err(Fault::NamespaceNotEmpty(configs)),
-                _ => Err(ApiError::UnknownReply.into()),
-            }
-        }))
-    };
-    step(generation, prepare())
-}
-
 fn done(reply: Reply) -> Result<Step, Fault> {
     Ok(Step::Done(Ok(reply)))
 }
@@ -260,11 +227,11 @@ fn bare(truth: bool) -> Reply {
     Reply::json(if truth { "true" } else { "false" })
 }
 
-fn written(generation: Generation) -> Reply {
+pub(super) fn written(generation: Generation) -> Reply {
     if generation == Generation::V1 { bare(true) } else { truth(generation, true) }
 }
 
-fn needed(params: &Params, key: Key) -> Result<&str, Fault> {
+pub(super) fn needed(params: &Params, key: Key) -> Result<&str, Fault> {
     params.raw(key).ok_or(Fault::MissingParam { name: key.name(), kind: "String" })
 }
 

@@ -1,6 +1,5 @@
 //! `dyad config`: configurations from the command line, by the HTTP API of a running server.
 
-mod archive;
 mod args;
 mod diff;
 mod list;

@@ -225,9 +225,10 @@ fn kind(args: &SetArgs, file: &Path, before: Option<&Value>) -> Result<ConfigTyp
             Failure::new(Exit::Settings, format!("--type: {name:?} is none of {names}"))
         });
     }
-    let by_extension = super::archive::kind_of(Path::new(&args.key.data_id));
+    let by_extension = ConfigType::of_name(&args.key.data_id);
     let before = || before.and_then(|before| ConfigType::parse(text(before, "type")));
-    Ok(by_extension.or_else(|| super::archive::kind_of(file)).or_else(before).unwrap_or_default())
+    let by_file = || ConfigType::of_name(&file.to_string_lossy());
+    Ok(by_extension.or_else(by_file).or_else(before).unwrap_or_default())
 }
 
 pub(super) async fn rm(remote: &mut Remote, args: RmArgs) -> Result<(), Failure> {

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dyad_api::archive::{self, Archive, Unreadable};
+use dyad_config::Draft;
+use dyad_types::ConfigKey;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::archive::{self, Item};
 use super::args::{ExportArgs, Format, ImportArgs, KeyArgs, PlaceArgs, Policy};
 use super::diff::{end, unified};
 use super::{detail, named, read_bytes, text};
@@ -36,8 +38,8 @@ pub(super) async fn export(remote: &mut Remote, args: ExportArgs) -> Result<(), 
     if answer.status != 200 {
         return Err(answer.failure());
     }
-    let refused = |what: String| Failure::new(Exit::Refused, format!("the server's answer: {what}"));
-    let count = archive::read(&answer.body).map_err(refused)?.items.len();
+    let refused = |what: Unreadable| Failure::new(Exit::Refused, format!("the server's answer: {what}"));
+    let count = archive::count(&answer.body).map_err(refused)?;
     if count == 0 {
         let message = format!("namespace {}: no configuration matches; nothing was written", args.namespace);
         return Err(Failure::new(Exit::Missing, message));
@@ -132,48 +134,58 @@ fn multipart(bytes: &[u8]) -> (String, Bytes) {
     (format!("multipart/form-data; boundary={boundary}"), body.into())
 }
 
-/// What an import would do, item by item.
+/// What an import would do, item by item: the archive is read as the server reads it.
 async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result<(), Failure> {
-    let archive = archive::read(bytes)
+    let Archive { items, unrecognized } = archive::read(bytes, &args.namespace)
         .map_err(|what| Failure::new(Exit::Settings, format!("{}: {what}", args.file.display())))?;
-    if archive.items.is_empty() {
-        let message = format!("{}: there is no configuration in it", args.file.display());
-        return Err(Failure::new(Exit::Settings, message));
-    }
     crate::commands::ns::known(remote, &args.namespace).await?;
     let mut entries = Vec::new();
     let mut ended = false;
-    for item in &archive.items {
-        let place = PlaceArgs { group: item.group.clone(), namespace: args.namespace.clone() };
-        let key = KeyArgs { data_id: item.data_id.clone(), place };
-        let present = detail(&mut remote.client, &key, None).await?;
+    for (key, draft) in &items {
+        let (group, data_id) = (key.group().to_owned(), key.data_id().to_owned());
+        let place = PlaceArgs { group, namespace: args.namespace.clone() };
+        let present = detail(&mut remote.client, &KeyArgs { data_id, place }, None).await?;
         let (action, diff) =
-            if ended { ("not reached", String::new()) } else { action(args, item, present.as_ref()) };
+            if ended { ("not reached", String::new()) } else { action(args, (key, draft), present.as_ref()) };
         ended |= action == "conflict";
-        entries
-            .push(json!({ "groupName": item.group, "dataId": item.data_id, "action": action, "diff": diff }));
+        let entry =
+            json!({ "groupName": key.group(), "dataId": key.data_id(), "action": action, "diff": diff });
+        entries.push(entry);
     }
-    let others = &archive.others;
-    remote.show(&json!({ "items": entries, "unrecognized": others }), || {
+    remote.show(&json!({ "items": entries, "unrecognized": unrecognized }), || {
         let line = |entry: &Value| {
             let name = named(&args.namespace, text(entry, "groupName"), text(entry, "dataId"));
             format!("{}: {name}\n{}", text(entry, "action"), text(entry, "diff"))
         };
         let mut out: String = entries.iter().map(line).collect();
-        out.extend(others.iter().map(|name| format!("no configuration: {name}\n")));
+        out.extend(unrecognized.iter().map(|name| format!("no configuration: {name}\n")));
         out
     });
     let would = |entry: &Value| matches!(text(entry, "action"), "create" | "overwrite" | "conflict");
     end(args.exit_code, entries.iter().any(would))
 }
 
-fn action(args: &ImportArgs, item: &Item, present: Option<&Value>) -> (&'static str, String) {
-    let name = named(&args.namespace, &item.group, &item.data_id);
-    let Some(present) = present else { return ("create", unified(("nothing", ""), (&name, &item.content))) };
-    let (content, kind) = (text(present, "content"), text(present, "type"));
-    let mut diff = unified((&name, content), ("the archive", &item.content));
-    if kind != item.kind.as_str() {
-        diff += &format!("type: {kind} becomes {}\n", item.kind.as_str());
+/// What becomes of an item, with everything that would be different. The same is published again, as a new version.
+fn action(
+    args: &ImportArgs,
+    (key, draft): (&ConfigKey, &Draft),
+    present: Option<&Value>,
+) -> (&'static str, String) {
+    let (name, new) = (named(&args.namespace, key.group(), key.data_id()), draft.content.text());
+    let Some(present) = present else { return ("create", unified(("nothing", ""), (&name, new))) };
+    let mut diff = unified((&name, text(present, "content")), ("the archive", new));
+    let tags = draft.tags.as_ref().map(|tags| tags.join(","));
+    // What an archive does not say of applications and tags is kept.
+    for (field, what, new) in [
+        ("type", "type", Some(draft.kind.as_str())),
+        ("appName", "application", draft.app_name.as_deref()),
+        ("configTags", "tags", tags.as_deref()),
+        ("desc", "description", Some(&*draft.desc)),
+    ] {
+        let old = text(present, field);
+        if let Some(new) = new.filter(|new| *new != old) {
+            diff += &format!("{what}: {old:?} becomes {new:?}\n");
+        }
     }
     match args.policy {
         Policy::Abort => ("conflict", diff),
@@ -185,8 +197,6 @@ fn action(args: &ImportArgs, item: &Item, present: Option<&Value>) -> (&'static 
 
 #[cfg(test)]
 mod tests {
-    use dyad_config::ConfigType;
-
     use super::*;
 
     #[test]
@@ -210,18 +220,17 @@ mod tests {
             exit_code: false,
             reason: String::new(),
         };
-        let item =
-            Item { group: "G".into(), data_id: "d".into(), kind: ConfigType::Text, content: "x\n".into() };
-        let same = json!({ "content": "x\n", "type": "text" });
-        let other = json!({ "content": "y\n", "type": "json" });
+        let (key, draft) = (ConfigKey::new("", "G", "d"), Draft { desc: "d".into(), ..Draft::text("x\n") });
+        let same = json!({ "content": "x\n", "type": "text", "desc": "d", "appName": "kept" });
+        let other = json!({ "content": "y\n", "type": "json", "desc": null });
         for (policy, present, want, lines) in [
             (Policy::Abort, None, "create", 4),
             (Policy::Abort, Some(&same), "conflict", 0),
-            (Policy::Skip, Some(&other), "skip", 6),
+            (Policy::Skip, Some(&other), "skip", 7),
             (Policy::Overwrite, Some(&same), "same", 0),
-            (Policy::Overwrite, Some(&other), "overwrite", 6),
+            (Policy::Overwrite, Some(&other), "overwrite", 7),
         ] {
-            let (action, diff) = action(&args(policy), &item, present);
+            let (action, diff) = action(&args(policy), (&key, &draft), present);
             assert_eq!((action, diff.lines().count()), (want, lines), "{policy:?} {present:?} {diff}");
         }
     }

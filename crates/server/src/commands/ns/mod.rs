@@ -1,5 +1,7 @@
 //! `dyad ns`: namespaces from the command line, by the HTTP API of a running server.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
@@ -11,6 +13,8 @@ use super::text::Table;
 use crate::exit::{Exit, Failure};
 
 const NAMESPACE: &str = "/v3/admin/core/namespace";
+/// By force all configurations are removed, a thousand with each write.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Debug, Args)]
 pub struct NsArgs {
@@ -58,7 +62,7 @@ pub struct UpdateArgs {
 #[derive(Clone, Debug, Args)]
 pub struct DeleteArgs {
     pub id: String,
-    /// Also while it has configurations, which stay where they are
+    /// Also while it has configurations, which are removed, or services, which stay with their clients
     #[arg(long)]
     pub force: bool,
 }
@@ -150,7 +154,8 @@ async fn delete(remote: &mut Remote, args: &DeleteArgs) -> Result<(), Failure> {
     let request = Request::new(Method::DELETE, NAMESPACE)
         .with("namespaceId", &args.id)
         .with("force", force)
-        .with("srcUser", &remote.user);
+        .with("srcUser", &remote.user)
+        .within(DELETE_TIMEOUT);
     remote.client.write(&request).await?.data()?;
     done(remote, "deleted", &args.id);
     Ok(())

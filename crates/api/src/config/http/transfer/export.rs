@@ -7,8 +7,7 @@ use dyad_config::{ConfigItem, Contents, Filter, PageRequest, Pattern, Release, R
 use dyad_types::ConfigKey;
 use http::header::{CONTENT_DISPOSITION, HeaderValue};
 
-use super::archive::{self, ENTRIES_MAX};
-use super::metadata::{self, ItemMeta};
+use crate::config::archive::{self, ENTRIES_MAX, ItemMeta};
 use crate::config::fault::{Fault, Generation};
 use crate::config::http::remove::ids;
 use crate::config::http::{step, turn, wait};
@@ -116,14 +115,14 @@ fn new_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, Stri
         }
     };
     let items: Vec<ItemMeta> = releases.iter().map(item).collect();
-    Some((metadata::NEW, metadata::write_new(&items)))
+    Some((archive::NEW, archive::write_new(&items)))
 }
 
 /// Only what has an application is in it.
 fn old_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, String)> {
     let line = |(key, release): &(&ConfigKey, &Release)| {
-        metadata::old_line(key.group(), key.data_id(), &release.extra().app_name)
+        archive::old_line(key.group(), key.data_id(), &release.extra().app_name)
     };
     let lines: String = releases.iter().filter_map(line).collect();
-    (!lines.is_empty()).then_some((metadata::OLD, lines))
+    (!lines.is_empty()).then_some((archive::OLD, lines))
 }

@@ -1,11 +1,9 @@
 //! Export, import and clone. Archives have two formats: `.meta.yml` of old with lines of application names, and
 //! `.metadata.yml`, which lists the items.
 
-mod archive;
 mod clone;
 mod export;
 mod import;
-mod metadata;
 mod multipart;
 mod report;
 

@@ -1,15 +1,16 @@
-//! Reading and writing the archive. An archive comes from outside: what it holds is counted before it is believed.
+//! The entries of an archive, read and written. An archive comes from outside: what it holds is counted before it is believed.
 
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Write};
 
-use bytes::Bytes;
 use dyad_naming::ports::COMMAND_MAX;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use super::Unreadable;
+
 /// Entries of an archive: what ten commands hold.
-pub(super) const ENTRIES_MAX: usize = 10_000;
+pub(crate) const ENTRIES_MAX: usize = 10_000;
 /// Bytes that one entry may inflate to: a content that is larger could not be written.
 const ENTRY_BYTES_MAX: usize = COMMAND_MAX;
 /// Bytes that all entries may inflate to together: they are in memory at once.
@@ -20,20 +21,11 @@ const DIRECTORY_SIGNATURE: &[u8] = b"PK\x01\x02";
 /// Name and text of one entry.
 pub(super) type Entry = (String, String);
 
-/// Why an archive is not read.
-#[derive(Debug)]
-pub(super) enum Unreadable {
-    /// No archive at all, or an empty one: Nacos says that there is no data.
-    NoArchive,
-    /// What it holds is refused; carries the whole message.
-    Refused(String),
-}
-
 /// Inflates all entries that are files.
 ///
 /// # Errors
 /// No archive; a name that would leave its place; too many entries or bytes; encryption, damage, or text that is not UTF-8.
-pub(super) fn read(bytes: &Bytes) -> Result<Vec<Entry>, Unreadable> {
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
     // The library reads the whole directory at once: bound it by the number of its signatures. Contents may hold one too.
     if count(bytes, DIRECTORY_SIGNATURE) > 2 * ENTRIES_MAX {
         return Err(Unreadable::Refused(format!("the archive has more than {ENTRIES_MAX} entries")));
@@ -108,7 +100,7 @@ fn count(bytes: &[u8], needle: &[u8]) -> usize {
 ///
 /// # Errors
 /// What the archive format cannot hold.
-pub(super) fn write<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<u8>, String> {
+pub(crate) fn write<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<u8>, String> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     for (name, text) in entries {
@@ -125,9 +117,8 @@ mod tests {
     use super::*;
 
     fn refusal(bytes: Vec<u8>) -> String {
-        match read(&Bytes::from(bytes)) {
-            Err(Unreadable::Refused(what)) => what,
-            Err(Unreadable::NoArchive) => "no archive".into(),
+        match read(&bytes) {
+            Err(unreadable) => unreadable.to_string(),
             Ok(entries) => format!("{} entries", entries.len()),
         }
     }
@@ -135,7 +126,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let entries = [("G/a", "x=1"), ("G/b:c.yaml", "中"), (".metadata.yml", "metadata: []\n")];
-        let read = read(&write(entries).unwrap().into()).unwrap();
+        let read = read(&write(entries).unwrap()).unwrap();
         let want: Vec<Entry> =
             entries.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
         assert_eq!(read, want);
@@ -151,8 +142,8 @@ mod tests {
             write([("G/a", "some text that is long enough to be deflated, deflated, deflated")]).unwrap();
         damaged[40] ^= 0x55;
         for (bytes, want) in [
-            (b"not a zip".to_vec(), "no archive"),
-            (Vec::new(), "no archive"),
+            (b"not a zip".to_vec(), "the file is no zip archive"),
+            (Vec::new(), "the file is no zip archive"),
             (write([("../etc", "x")]).unwrap(), "entry \"../etc\": its name leads out of the archive"),
             (write([("/etc/x", "x")]).unwrap(), "entry \"/etc/x\": its name leads out of the archive"),
             (write([("G\\x", "x")]).unwrap(), "entry \"G\\\\x\": its name leads out of the archive"),

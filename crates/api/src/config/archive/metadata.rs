@@ -10,26 +10,26 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 type Events<'i> = Parser<'i, StrInput<'i>>;
 
 /// The name of the new format.
-pub(super) const NEW: &str = ".metadata.yml";
+pub(crate) const NEW: &str = ".metadata.yml";
 /// The name of the old format.
-pub(super) const OLD: &str = ".meta.yml";
+pub(crate) const OLD: &str = ".meta.yml";
 /// How deep the YAML may nest: list in map, map in list, list of tags.
 const DEPTH_MAX: usize = 8;
 
 /// What the new format says about one item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct ItemMeta {
-    pub(super) group: String,
-    pub(super) data_id: String,
-    pub(super) kind: String,
-    pub(super) app_name: Option<String>,
-    pub(super) desc: Option<String>,
+pub(crate) struct ItemMeta {
+    pub(crate) group: String,
+    pub(crate) data_id: String,
+    pub(crate) kind: String,
+    pub(crate) app_name: Option<String>,
+    pub(crate) desc: Option<String>,
     /// A comma-separated list.
-    pub(super) tags: Option<String>,
+    pub(crate) tags: Option<String>,
 }
 
 /// Writes the new format.
-pub(super) fn write_new(items: &[ItemMeta]) -> String {
+pub(crate) fn write_new(items: &[ItemMeta]) -> String {
     if items.is_empty() {
         return "metadata: []\n".into();
     }
@@ -97,7 +97,7 @@ pub(super) fn read_new(text: &str) -> Result<Vec<ItemMeta>, String> {
 }
 
 /// The line of the old format for one item; `None` without an application. The last dot of a data id is a tilde there.
-pub(super) fn old_line(group: &str, data_id: &str, app_name: &str) -> Option<String> {
+pub(crate) fn old_line(group: &str, data_id: &str, app_name: &str) -> Option<String> {
     (!app_name.is_empty()).then(|| format!("{}={app_name}\r\n", old_key(group, data_id)))
 }
 

@@ -1,0 +1,203 @@
+//! Archives of configurations: the one reader that import has, on the server and in `dyad config import --dry-run`, and the
+//! writer of export.
+//!
+//! Entries are `group/dataId`. `.metadata.yml` (new format) lists the items; without it every such entry is an item, whose type
+//! is that of its extension, and `.meta.yml` (old format) names applications. Everything in an archive is checked as a publish
+//! is before any of it is believed.
+
+mod entries;
+mod metadata;
+
+use std::collections::BTreeMap;
+
+use dyad_config::{ConfigType, Content, Draft};
+use dyad_types::ConfigKey;
+use dyad_types::check::{self, Input};
+use dyad_types::config_check::{ConfigInput, check_config};
+
+use entries::Entry;
+pub(crate) use entries::{ENTRIES_MAX, write};
+pub(crate) use metadata::{ItemMeta, NEW, OLD, old_line, write_new};
+
+/// What an archive holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Archive {
+    /// In the archive's order, each as a publish takes it.
+    pub items: Vec<(ConfigKey, Draft)>,
+    /// Names of entries that are no item, and of listed items that are not there, in Nacos's words.
+    pub unrecognized: Vec<String>,
+}
+
+/// Why an archive is not imported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("the file is no zip archive")]
+    NoArchive,
+    /// Nothing in it is a configuration; so many entries are something else.
+    #[error("no entry has the name group/dataId; {0} others")]
+    NoItems(usize),
+    /// What the metadata, in the file of this name, is not.
+    #[error("{file}: {what}")]
+    Metadata { file: &'static str, what: String },
+    /// What it holds is refused; carries the whole message.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Reads an archive of either format, to be imported to this namespace.
+///
+/// # Errors
+/// The first thing that is wrong with it: a name that leads out, more entries or bytes than an import takes, text that is
+/// not UTF-8, metadata that does not parse, an item that a publish would refuse, or no item at all.
+pub fn read(bytes: &[u8], namespace: &str) -> Result<Archive, Unreadable> {
+    let mut entries = entries::read(bytes)?;
+    let mut take = |name: &str| {
+        let at = entries.iter().position(|(have, _)| have == name)?;
+        Some(entries.remove(at).1)
+    };
+    let (new, old) = (take(NEW), take(OLD));
+    let bad = |file: &'static str| move |what: String| Unreadable::Metadata { file, what };
+    let archive = match new {
+        Some(text) => by_metadata(entries, metadata::read_new(&text).map_err(bad(NEW))?, namespace)?,
+        None => {
+            let apps = metadata::read_old(&old.unwrap_or_default()).map_err(bad(OLD))?;
+            by_names(entries, &apps, namespace)?
+        }
+    };
+    if archive.items.is_empty() { Err(Unreadable::NoItems(archive.unrecognized.len())) } else { Ok(archive) }
+}
+
+/// How many configurations are in an archive that a server exported.
+///
+/// # Errors
+/// No archive, or one that no server exports.
+pub fn count(bytes: &[u8]) -> Result<usize, Unreadable> {
+    Ok(entries::read(bytes)?.iter().filter(|(name, _)| name != NEW && name != OLD).count())
+}
+
+/// The new format: items are what the metadata lists.
+fn by_metadata(entries: Vec<Entry>, meta: Vec<ItemMeta>, namespace: &str) -> Result<Archive, Unreadable> {
+    let mut listed: BTreeMap<(String, String), ItemMeta> =
+        meta.into_iter().map(|item| ((item.group.clone(), item.data_id.clone()), item)).collect();
+    let (mut items, mut unrecognized) = (Vec::new(), Vec::new());
+    for (name, text) in entries {
+        let Some((group, data_id)) = split(&name) else {
+            unrecognized.push(name);
+            continue;
+        };
+        match listed.remove(&(group.to_owned(), data_id.to_owned())) {
+            Some(meta) => {
+                let draft = Draft {
+                    kind: ConfigType::parse(&meta.kind).unwrap_or_default(),
+                    app_name: Some(meta.app_name.unwrap_or_default().into()),
+                    desc: meta.desc.unwrap_or_default().into(),
+                    tags: meta.tags.map(|tags| tags.split(',').map(Box::from).collect()),
+                    ..Draft::text("")
+                };
+                items.push(item(namespace, &name, (group, data_id), text, draft)?);
+            }
+            None => unrecognized.push(format!("未在元数据中找到: {name}")),
+        }
+    }
+    let missing = listed.keys().map(|(group, data_id)| format!("未在文件中找到: {group}/{data_id}"));
+    unrecognized.extend(missing);
+    Ok(Archive { items, unrecognized })
+}
+
+/// The old format: items are what has a name of two parts, and the type is that of its extension.
+fn by_names(
+    entries: Vec<Entry>,
+    apps: &BTreeMap<String, String>,
+    namespace: &str,
+) -> Result<Archive, Unreadable> {
+    let (mut items, mut unrecognized) = (Vec::new(), Vec::new());
+    for (name, text) in entries {
+        let Some((group, data_id)) = split(&name) else {
+            unrecognized.push(name);
+            continue;
+        };
+        let app = apps.get(&metadata::old_key(group, data_id));
+        let draft = Draft {
+            kind: ConfigType::of_name(data_id).unwrap_or_default(),
+            app_name: app.map(|app| Box::from(&**app)),
+            ..Draft::text("")
+        };
+        items.push(item(namespace, &name, (group, data_id), text, draft)?);
+    }
+    Ok(Archive { items, unrecognized })
+}
+
+/// `group/dataId`.
+fn split(name: &str) -> Option<(&str, &str)> {
+    name.split_once('/')
+        .filter(|(group, data_id)| !group.is_empty() && !data_id.is_empty() && !data_id.contains('/'))
+}
+
+/// Checks one item as a publish would be, and takes its md5.
+fn item(
+    namespace: &str,
+    name: &str,
+    (group, data_id): (&str, &str),
+    text: String,
+    draft: Draft,
+) -> Result<(ConfigKey, Draft), Unreadable> {
+    let wrong = |what: String| Unreadable::Refused(format!("entry {name:?}: {what}"));
+    check::check(&Input { data_id: Some(data_id), group: Some(group), ..Input::default() })
+        .map_err(|illegal| wrong(illegal.to_string()))?;
+    let tags = draft.tags.as_ref().map(|tags| tags.join(","));
+    let input = ConfigInput {
+        data_id: Some(data_id),
+        group: Some(group),
+        content: Some(&text),
+        config_tags: tags.as_deref(),
+        desc: Some(&draft.desc),
+        app_name: draft.app_name.as_deref(),
+        ..ConfigInput::default()
+    };
+    check_config(&input, "tenant").map_err(|fault| wrong(fault.to_string()))?;
+    let draft = Draft { content: Content::new(text), ..draft };
+    Ok((ConfigKey::new(namespace, group, data_id), draft))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    fn item(data_id: &str, kind: ConfigType, content: &str) -> (ConfigKey, Draft) {
+        (ConfigKey::new("dev", "G", data_id), Draft { kind, ..Draft::text(content) })
+    }
+
+    #[test]
+    fn both_formats_are_read() {
+        let old = [("G/a.yml", "x"), ("G/b", "y"), ("readme", "z"), (OLD, "G.b.app=shop\r\n")];
+        let mut items = vec![item("a.yml", ConfigType::Yaml, "x"), item("b", ConfigType::Text, "y")];
+        items[1].1.app_name = Some("shop".into());
+        let want = Archive { items, unrecognized: vec!["readme".into()] };
+        let old = write(old).unwrap();
+        assert_eq!((read(&old, "dev"), count(&old)), (Ok(want), Ok(3)));
+
+        let metadata = "!!x\nmetadata:\n- appName: ''\n  configTags: [p, q]\n  dataId: a\n  group: G\n  type: json\n\
+                        - {group: G, dataId: gone, type: text, desc: null}\n";
+        let new = [("G/a", "{}"), ("G/b", "y"), (NEW, metadata)];
+        let mut items = vec![item("a", ConfigType::Json, "{}")];
+        items[0].1.app_name = Some("".into());
+        items[0].1.tags = Some(["p".into(), "q".into()].into());
+        let unrecognized = vec!["未在元数据中找到: G/b".into(), "未在文件中找到: G/gone".into()];
+        assert_eq!(read(&write(new).unwrap(), "dev"), Ok(Archive { items, unrecognized }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (entries, want) in [
+            (&[("readme", "x")][..], "no entry has the name group/dataId; 1 others"),
+            (&[("G/a", " ")], "entry \"G/a\": content is blank : "),
+            (&[("G/a", "x"), (OLD, "x")], ".meta.yml: \"x\" is not group.dataId.app=application"),
+            (&[("G/a", "x"), (NEW, "a: 1")], ".metadata.yml: there is no list \"metadata\""),
+        ] {
+            assert_eq!(read(&write(entries.iter().copied()).unwrap(), "").unwrap_err().to_string(), want);
+        }
+        assert_eq!(read(b"text", "").unwrap_err().to_string(), "the file is no zip archive");
+    }
+}
