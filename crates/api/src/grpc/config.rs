@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::dispatch::{Answer, Call, DONE};
 use super::dto::Text;
 use super::error::GrpcError;
-use super::frame;
+use super::frame::{self, quoted};
 use crate::config::fault::Fault;
 use crate::config::read::{self, Answered};
 use crate::config::write::{self, Fields};
@@ -129,7 +129,6 @@ pub(super) async fn query(call: Call) -> Result<Answer, GrpcError> {
 }
 
 fn found(answered: &Answered, release: &dyad_config::Release, content: &str) -> String {
-    let quoted = |text: &str| serde_json::to_string(text).expect("a string always serializes");
     let mut json = String::with_capacity(content.len() + content.len() / 8 + 256);
     // Writing to a string cannot fail.
     let _ = write!(
@@ -245,7 +244,6 @@ fn tenant_of<'a>(context: &'a Context<'_>) -> &'a str {
 }
 
 fn changed(json: &mut String, context: &Context<'_>) {
-    let quoted = |text: &str| serde_json::to_string(text).expect("a string always serializes");
     json.push_str("{\"group\":");
     json.push_str(&quoted(&context.group.0));
     json.push_str(",\"dataId\":");
@@ -285,7 +283,6 @@ fn listen_to(call: &Call, context: &Context<'_>, key: &ConfigKey) -> Result<bool
 
 /// `ConfigChangeNotifyRequest`: no content; the default namespace only if the client spells it out.
 pub(super) fn encode(listening: &Listening, id: u64, own_ip: &str) -> Bytes {
-    let quoted = |text: &str| serde_json::to_string(text).expect("a string always serializes");
     let key = listening.key();
     let tenant = match listening.tenant() {
         "" => String::new(),

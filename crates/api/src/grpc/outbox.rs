@@ -10,13 +10,13 @@ use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dyad_types::{ConfigKey, Millis, ServiceKey};
+use dyad_types::Millis;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::watch::Watching;
 use crate::listen::Listening;
-use crate::push::fuzzy::Watch;
 use crate::push::{Subscription, Update};
 
 /// Bytes of requests of the server's own that wait for a client: detection, reset, and room for changes of thousands of
@@ -63,9 +63,8 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 enum News {
     Push(Arc<Subscription>),
-    Watch(Arc<Watch<ServiceKey>>),
+    Watch(Arc<dyn Watching>),
     Config(Arc<Listening>),
-    ConfigWatch(Arc<Watch<ConfigKey>>),
 }
 
 /// Something that was sent and is to be acknowledged.
@@ -125,9 +124,8 @@ impl ClientAnswer {
 pub(super) enum Next {
     Request(Bytes),
     Push(Arc<Subscription>),
-    Watch(Arc<Watch<ServiceKey>>),
+    Watch(Arc<dyn Watching>),
     Config(Arc<Listening>),
-    ConfigWatch(Arc<Watch<ConfigKey>>),
     Nothing,
     /// The connection has ended, or another stream sends for it.
     End,
@@ -194,9 +192,9 @@ impl Outbox {
         }
     }
 
-    pub(super) fn watch(&mut self, watch: &Arc<Watch<ServiceKey>>) {
-        if !self.closed && !watch.queued.swap(true, Ordering::AcqRel) {
-            self.news.push_back(News::Watch(watch.clone()));
+    pub(super) fn watch(&mut self, watch: Arc<dyn Watching>) {
+        if !self.closed && !watch.queued().swap(true, Ordering::AcqRel) {
+            self.news.push_back(News::Watch(watch));
             self.wake();
         }
     }
@@ -204,13 +202,6 @@ impl Outbox {
     pub(super) fn config(&mut self, listening: &Arc<Listening>) {
         if !self.closed && !listening.queued.swap(true, Ordering::AcqRel) {
             self.news.push_back(News::Config(listening.clone()));
-            self.wake();
-        }
-    }
-
-    pub(super) fn config_watch(&mut self, watch: &Arc<Watch<ConfigKey>>) {
-        if !self.closed && !watch.queued.swap(true, Ordering::AcqRel) {
-            self.news.push_back(News::ConfigWatch(watch.clone()));
             self.wake();
         }
     }
@@ -243,7 +234,7 @@ impl Outbox {
                     }
                 }
                 News::Watch(watch) => {
-                    watch.queued.store(false, Ordering::Release);
+                    watch.queued().store(false, Ordering::Release);
                     return Next::Watch(watch);
                 }
                 News::Config(listening) => {
@@ -252,10 +243,6 @@ impl Outbox {
                     if !listening.is_ended() {
                         return Next::Config(listening);
                     }
-                }
-                News::ConfigWatch(watch) => {
-                    watch.queued.store(false, Ordering::Release);
-                    return Next::ConfigWatch(watch);
                 }
             }
         }

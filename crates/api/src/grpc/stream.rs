@@ -12,12 +12,12 @@ use h2::{RecvStream, SendStream};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::config;
 use super::connection::{Connection, Setup};
 use super::frame::{self, Messages};
 use super::listen::Front;
 use super::outbox::{Channel, Next};
 use super::transport::{decode, end, poll_message};
-use super::{config, config_watch, watch};
 use crate::push::Update;
 
 /// What this server can do beyond the first version of the protocol, as `SetupAckRequest` carries it.
@@ -123,23 +123,13 @@ impl Stream {
                     self.front.app.listeners.metrics.observe(took);
                     config::encode(&listening, id, self.own_ip())
                 }
-                Next::ConfigWatch(watching) => {
-                    let Some(step) = watching.step() else { continue };
-                    let id = self.front.app.push.next_id();
-                    let bytes = config_watch::encode(watching.pattern(), &step, id, self.own_ip());
-                    let mut outbox = self.connection.outbox.lock();
-                    outbox.noticed(id, now);
-                    outbox.config_watch(&watching);
-                    bytes
-                }
                 Next::Watch(watching) => {
-                    let Some(step) = watching.step() else { continue };
                     let id = self.front.app.push.next_id();
-                    let bytes = watch::encode(watching.pattern(), &step, id, self.own_ip());
+                    let Some(bytes) = watching.message(id, self.own_ip()) else { continue };
                     let mut outbox = self.connection.outbox.lock();
                     outbox.noticed(id, now);
                     // There may be more; the next turn finds out.
-                    outbox.watch(&watching);
+                    outbox.watch(watching);
                     bytes
                 }
             };

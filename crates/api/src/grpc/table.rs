@@ -372,8 +372,7 @@ impl Connections {
         connection.tell(self.clock.now());
         self.metrics.resets.fetch_add(1, Ordering::Relaxed);
         let fields = other.map_or_else(String::new, |(host, port)| {
-            let host = serde_json::to_string(host).expect("a string always serializes");
-            format!("\"serverIp\":{host},\"serverPort\":\"{port}\",")
+            format!("\"serverIp\":{},\"serverPort\":\"{port}\",", frame::quoted(host))
         });
         let id = self.push.next_id();
         let bytes = self.internal("ConnectResetRequest", id, &fields);
