@@ -1,4 +1,4 @@
-//! Configurations over gRPC: requests, and who listens on a stream: each change, repeats, gray releases, fuzzy watches.
+//! Configurations over gRPC: requests, and who listens on a stream: each change once, repeats, gray releases, fuzzy watches.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dyad_config::GrayRule;
+use dyad_types::{ConfigKey, Md5};
 use serde_json::json;
 use support::configs::{listen, listening, md5, publish, publish_gray, remove, start};
 use support::sdk::{Sdk, until};
@@ -162,6 +163,36 @@ async fn a_notification_without_acknowledgement_is_repeated_and_then_left() {
     until("given up", || failed() == 4).await;
     publish(&server, ("", "G", "d"), "2");
     assert_eq!(sdk.push().await.unwrap().kind, first.kind, "the next change is told all the same");
+    // Nor is one repeated to a client that says it has it.
+    listen(&sdk, "d", None, Some(&md5("2"))).await;
+    server.clock.advance(6_000);
+    sdk.call("HealthCheckRequest", "{}").await;
+    until("given up", || failed() == 5).await;
+    assert!(sdk.is_quiet(100).await);
+}
+
+#[tokio::test]
+async fn a_change_that_the_answer_to_listening_told_is_not_told_again() {
+    let server = start();
+    let key = ConfigKey::new("", "G", "d");
+    publish(&server, ("", "G", "d"), "0");
+    let mut sdk = Sdk::registered(&server).await;
+    listen(&sdk, "d", None, Some(&md5("0"))).await;
+    // The client has the content before the change that waits to be told, or has read the new one by itself.
+    for (before, now, has, differs) in [("0", "1", "0", true), ("1", "2", "2", false)] {
+        // Without a stream it waits.
+        sdk.half_close();
+        assert_eq!(sdk.push().await, None);
+        publish(&server, ("", "G", "d"), now);
+        let seen = || server.app.listeners.listeners(&key)[0].told().seen;
+        until("about to be told", || seen() == Some(Md5::of(now.as_bytes()))).await;
+        let answer = listen(&sdk, "d", None, Some(&md5(has))).await;
+        assert_eq!(answer.json()["changedConfigs"] != json!([]), differs, "{before} to {now}");
+        sdk.setup().await;
+        assert!(sdk.is_quiet(100).await, "{before} to {now} was told twice");
+    }
+    publish(&server, ("", "G", "d"), "3");
+    assert_eq!(sdk.push().await.unwrap().kind, "ConfigChangeNotifyRequest");
 }
 
 #[tokio::test]

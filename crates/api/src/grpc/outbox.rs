@@ -238,9 +238,9 @@ impl Outbox {
                     return Next::Watch(watch);
                 }
                 News::Config(listening) => {
-                    // Before the message is made: what changes from here on is told again.
+                    // Before it is looked at: what changes from here on is told again.
                     listening.queued.store(false, Ordering::Release);
-                    if !listening.is_ended() {
+                    if listening.is_due() {
                         return Next::Config(listening);
                     }
                 }
@@ -326,7 +326,7 @@ impl Outbox {
                 }
                 Wanted::Config(listening) => {
                     found.configs_failed += 1;
-                    if waiting.repeats < REPEATS_MAX && !listening.is_ended() {
+                    if waiting.repeats < REPEATS_MAX && listening.is_due() {
                         found.repeat_configs.push(listening.clone());
                         waiting.since = now;
                         waiting.again = true;
