@@ -12,7 +12,7 @@ use dyad_types::{ClientId, ConfigKey, Md5, Millis, ServiceKey};
 use parking_lot::Mutex;
 
 use super::cut::Cut;
-use super::outbox::Outbox;
+use super::outbox::{News, Outbox};
 use super::watch::{Watched, Watches};
 use crate::listen::{Listener, ListenerInfo, Listening, Means};
 use crate::push::fuzzy::{self, Watch};
@@ -185,7 +185,7 @@ pub(super) struct WasRegistered(pub(super) bool);
 
 impl Subscriber for Connection {
     fn notify(&self, subscription: &Arc<Subscription>) {
-        self.outbox.lock().push(subscription);
+        self.outbox.lock().put(News::Push(subscription.clone()));
     }
 
     fn describe(&self) -> SubscriberInfo {
@@ -201,7 +201,7 @@ impl Subscriber for Connection {
 
 impl Listener for Connection {
     fn notify(&self, listening: &Arc<Listening>) {
-        self.outbox.lock().config(listening);
+        self.outbox.lock().put(News::Config(listening.clone()));
     }
 
     fn md5(&self, item: &ConfigItem) -> Option<Md5> {
@@ -221,7 +221,7 @@ impl Listener for Connection {
 
 impl<K: Watched> fuzzy::Watcher<K> for Connection {
     fn notify(&self, watch: &Arc<Watch<K>>) {
-        self.outbox.lock().watch(watch.clone());
+        self.outbox.lock().put(News::Watch(watch.clone()));
     }
 }
 

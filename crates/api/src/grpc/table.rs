@@ -251,11 +251,8 @@ impl Connections {
                 self.end(&connection, Ending::Abnormal);
                 continue;
             }
-            for subscription in found.repeat {
-                connection.outbox.lock().push(&subscription);
-            }
-            for listening in found.repeat_configs {
-                connection.outbox.lock().config(&listening);
+            for news in found.repeat {
+                connection.outbox.lock().put(news);
             }
             let silent = now.since(connection.active()) >= limits.silent.as_millis() as u64;
             if silent && !connection.outbox.lock().asks() {
