@@ -1,10 +1,12 @@
 //! `dyad bench`: load for Dyad and for whatever else speaks Nacos, and what it measured.
 //!
 //! Two kinds of measurement: closed loops (`closed`) of requests over HTTP/1.1 (`http`) or gRPC (`grpc::load`), and things that
-//! happen to clients (`grpc::push`, `grpc::storm`, `grpc::idle`); the configuration center has both, over either (`config`). `record` takes samples, `report` shows them. With two servers
-//! the rounds alternate, so that both see the same machine.
+//! happen to clients (`grpc::push`, `grpc::storm`, `grpc::idle`, with `changes` at a pace); the configuration center has both, over
+//! either (`config`). `record` takes samples, `report` shows them. With two servers the rounds alternate, so that both see the
+//! same machine.
 
 mod args;
+mod changes;
 mod closed;
 mod config;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dyad_config::{ContentError, Source, tag_gray_name};
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use super::dispatch::{Answer, Call, DONE};
 use super::dto::Text;
 use super::error::GrpcError;
-use super::frame;
+use super::frame::{self, quoted};
 use crate::config::fault::Fault;
 use crate::config::read::{self, Answered};
 use crate::config::write::{self, Fields};
@@ -129,7 +130,6 @@ pub(super) async fn query(call: Call) -> Result<Answer, GrpcError> {
 }
 
 fn found(answered: &Answered, release: &dyad_config::Release, content: &str) -> String {
-    let quoted = |text: &str| serde_json::to_string(text).expect("a string always serializes");
     let mut json = String::with_capacity(content.len() + content.len() / 8 + 256);
     // Writing to a string cannot fail.
     let _ = write!(
@@ -218,12 +218,18 @@ pub(super) fn listen(call: &Call) -> Result<Answer, GrpcError> {
         .map(|context| checked(&context.data_id, &context.group, tenant_of(context)))
         .collect::<Result<Vec<ConfigKey>, GrpcError>>()?;
     let named = contexts.iter().zip(&keys);
+    let listeners = &call.front.app.listeners;
     let mut json = "{\"resultCode\":200,\"errorCode\":0,\"changedConfigs\":[".to_owned();
     if request.listen.unwrap_or(true) {
         *call.connection.tag.lock() = call.header(TAG).map(Box::from);
+        // All before the first comparison: who compares is answered, not refused.
+        let listenings: Vec<Arc<Listening>> = named
+            .map(|(context, key)| listen_to(call, tenant_of(context), key))
+            .collect::<Result<_, GrpcError>>()?;
         let start = json.len();
-        for (context, key) in named {
-            if listen_to(call, context, key)? {
+        for (context, listening) in contexts.iter().zip(&listenings) {
+            let reported = context.md5.as_ref().map_or(Reported::Unknown, |md5| Reported::parse(&md5.0));
+            if listening.compare(listeners.catalog(), reported) {
                 if json.len() > start {
                     json.push(',');
                 }
@@ -233,7 +239,7 @@ pub(super) fn listen(call: &Call) -> Result<Answer, GrpcError> {
     } else {
         let mut held = call.connection.listenings.lock();
         for ended in named.filter_map(|(_, key)| held.remove(key)) {
-            call.front.app.listeners.unlisten(&ended);
+            listeners.unlisten(&ended);
         }
     }
     json.push_str("],\"success\":true}");
@@ -245,7 +251,6 @@ fn tenant_of<'a>(context: &'a Context<'_>) -> &'a str {
 }
 
 fn changed(json: &mut String, context: &Context<'_>) {
-    let quoted = |text: &str| serde_json::to_string(text).expect("a string always serializes");
     json.push_str("{\"group\":");
     json.push_str(&quoted(&context.group.0));
     json.push_str(",\"dataId\":");
@@ -257,35 +262,29 @@ fn changed(json: &mut String, context: &Context<'_>) {
     json.push('}');
 }
 
-/// Listens to one configuration, or goes on with it; true if what the client has differs.
-fn listen_to(call: &Call, context: &Context<'_>, key: &ConfigKey) -> Result<bool, GrpcError> {
+/// Listens to one configuration, or goes on with it.
+fn listen_to(call: &Call, tenant: &str, key: &ConfigKey) -> Result<Arc<Listening>, GrpcError> {
     let (listeners, max) = (&call.front.app.listeners, call.front.connections.limits().subscriptions);
-    let tenant = tenant_of(context);
     let mut held = call.connection.listenings.lock();
     // The end of a connection takes what is held here; nothing may come after it.
     if !call.connection.is_registered() {
         return Err(GrpcError::Unregistered);
     }
-    let listening = match held.get(key).filter(|present| present.tenant() == tenant) {
-        Some(present) => present.clone(),
-        None => {
-            if held.len() >= max && !held.contains_key(key) {
-                return Err(GrpcError::TooMany { what: "configurations that a connection listens to", max });
-            }
-            let listening = listeners.listen(key, tenant, 0, call.connection.clone())?;
-            if let Some(replaced) = held.insert(listening.key().clone(), listening.clone()) {
-                listeners.unlisten(&replaced);
-            }
-            listening
-        }
-    };
-    let reported = context.md5.as_ref().map_or(Reported::Unknown, |md5| Reported::parse(&md5.0));
-    Ok(listening.compare(listeners.catalog(), reported))
+    if let Some(present) = held.get(key).filter(|present| present.tenant() == tenant) {
+        return Ok(present.clone());
+    }
+    if held.len() >= max && !held.contains_key(key) {
+        return Err(GrpcError::TooMany { what: "configurations that a connection listens to", max });
+    }
+    let listening = listeners.listen(key, tenant, 0, call.connection.clone())?;
+    if let Some(replaced) = held.insert(listening.key().clone(), listening.clone()) {
+        listeners.unlisten(&replaced);
+    }
+    Ok(listening)
 }
 
 /// `ConfigChangeNotifyRequest`: no content; the default namespace only if the client spells it out.
 pub(super) fn encode(listening: &Listening, id: u64, own_ip: &str) -> Bytes {
-    let quoted = |text: &str| serde_json::to_string(text).expect("a string always serializes");
     let key = listening.key();
     let tenant = match listening.tenant() {
         "" => String::new(),

@@ -12,7 +12,8 @@ use dyad_types::{ClientId, ConfigKey, Md5, Millis, ServiceKey};
 use parking_lot::Mutex;
 
 use super::cut::Cut;
-use super::outbox::Outbox;
+use super::outbox::{News, Outbox};
+use super::watch::{Watched, Watches};
 use crate::listen::{Listener, ListenerInfo, Listening, Means};
 use crate::push::fuzzy::{self, Watch};
 use crate::push::{Subscriber, SubscriberInfo, Subscription};
@@ -52,10 +53,10 @@ pub struct Connection {
     pub(super) outbox: Mutex<Outbox>,
     /// One for each service.
     pub(super) subscriptions: Mutex<HashMap<ServiceKey, Arc<Subscription>>>,
-    pub(super) watches: Mutex<HashMap<Arc<str>, Arc<Watch<ServiceKey>>>>,
+    pub(super) watches: Watches<ServiceKey>,
     /// One for each configuration.
     pub(super) listenings: Mutex<HashMap<ConfigKey, Arc<Listening>>>,
-    pub(super) config_watches: Mutex<HashMap<Arc<str>, Arc<Watch<ConfigKey>>>>,
+    pub(super) config_watches: Watches<ConfigKey>,
     /// The header `Vipserver-Tag` of the last request to listen.
     pub(super) tag: Mutex<Option<Box<str>>>,
     /// When the client was told to go elsewhere, as `Clock::now`, and 1; 0 if it never was.
@@ -184,7 +185,7 @@ pub(super) struct WasRegistered(pub(super) bool);
 
 impl Subscriber for Connection {
     fn notify(&self, subscription: &Arc<Subscription>) {
-        self.outbox.lock().push(subscription);
+        self.outbox.lock().put(News::Push(subscription.clone()));
     }
 
     fn describe(&self) -> SubscriberInfo {
@@ -200,7 +201,7 @@ impl Subscriber for Connection {
 
 impl Listener for Connection {
     fn notify(&self, listening: &Arc<Listening>) {
-        self.outbox.lock().config(listening);
+        self.outbox.lock().put(News::Config(listening.clone()));
     }
 
     fn md5(&self, item: &ConfigItem) -> Option<Md5> {
@@ -218,15 +219,9 @@ impl Listener for Connection {
     }
 }
 
-impl fuzzy::Watcher<ConfigKey> for Connection {
-    fn notify(&self, watch: &Arc<Watch<ConfigKey>>) {
-        self.outbox.lock().config_watch(watch);
-    }
-}
-
-impl fuzzy::Watcher<ServiceKey> for Connection {
-    fn notify(&self, watch: &Arc<Watch<ServiceKey>>) {
-        self.outbox.lock().watch(watch);
+impl<K: Watched> fuzzy::Watcher<K> for Connection {
+    fn notify(&self, watch: &Arc<Watch<K>>) {
+        self.outbox.lock().put(News::Watch(watch.clone()));
     }
 }
 

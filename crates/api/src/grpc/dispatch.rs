@@ -10,12 +10,14 @@ use bytes::Bytes;
 use dyad_naming::ports::BoxFuture;
 use dyad_naming::view::ServiceInfoParts;
 use dyad_proto::sdk::Payload;
+use dyad_types::{ConfigKey, ServiceKey};
 use serde::de::IgnoredAny;
 
 use super::connection::Connection;
 use super::error::GrpcError;
+use super::frame::{self, quoted};
 use super::listen::Front;
-use super::{config, config_watch, frame, naming, watch};
+use super::{config, naming, watch};
 
 /// One type of request.
 #[derive(Debug)]
@@ -191,14 +193,14 @@ pub(crate) const ROWS: &[Row] = &[
         Module::Config,
         Verb::Read,
         Access::Client,
-        Handler::Now(config_watch::watch),
+        Handler::Now(watch::watch::<ConfigKey>),
     ),
     row(
         ("NamingFuzzyWatchRequest", "NamingFuzzyWatchResponse"),
         Module::Naming,
         Verb::Read,
         Access::Client,
-        Handler::Now(watch::watch),
+        Handler::Now(watch::watch::<ServiceKey>),
     ),
     row(
         ("ServerCheckRequest", "ServerCheckResponse"),
@@ -334,7 +336,7 @@ fn server_check(call: &Call) -> Result<Answer, GrpcError> {
 
 fn refuse(error: &GrpcError, own_type: &str) -> Bytes {
     let codes = error.codes();
-    let message = serde_json::to_string(&error.to_string()).expect("a string always serializes");
+    let message = quoted(&error.to_string());
     let json = format!(
         "{{\"resultCode\":{},\"errorCode\":{},\"message\":{message},\"success\":false}}",
         codes.result, codes.error

@@ -38,6 +38,11 @@ pub(crate) fn payload(kind: &str, client_ip: &str, json: &[&[u8]]) -> Bytes {
     out.freeze()
 }
 
+/// A text as a string of JSON.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string always serializes")
+}
+
 fn field_len(len: usize) -> usize {
     1 + encoded_len_varint(len as u64) + len
 }

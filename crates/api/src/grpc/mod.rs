@@ -5,11 +5,11 @@
 //! connection id is made when the transport opens, and what it published ends with the transport.
 //!
 //! [`serve`] accepts transports (`listen`); a `transport` is one task, which reads HTTP/2, answers, and sends what its `stream`
-//! is told; `dispatch` finds the row of a request in its table and checks what holds for every request, `naming`, `watch`, `config`
-//! and `config_watch` are the use cases, `error` alone turns errors into codes. [`Connections`] knows all connections: keep-alive, probes, their
-//! end, draining. HTTP/2 is the `h2` crate's, without a server framework above it: a transport that is one task tells how it
-//! ended, can be closed at any moment, and spends no task, timer or channel on a call. The gRPC framing is ours (`frame`), so
-//! that a push is one buffer for all its subscribers.
+//! is told; `dispatch` finds the row of a request in its table and checks what holds for every request, `naming`, `config` and
+//! `watch` are the use cases (`naming_watch` and `config_watch`: what it watches), `error` alone turns errors into codes.
+//! [`Connections`] knows all connections: keep-alive, probes, their end, draining. HTTP/2 is the `h2` crate's, without a
+//! server framework above it: a transport that is one task tells how it ended, can be closed at any moment, and spends no
+//! task, timer or channel on a call. The gRPC framing is ours (`frame`), so that a push is one buffer for all its subscribers.
 
 mod config;
 mod config_watch;
@@ -22,6 +22,7 @@ mod frame;
 mod listen;
 mod metrics;
 mod naming;
+mod naming_watch;
 mod outbox;
 mod stream;
 mod table;

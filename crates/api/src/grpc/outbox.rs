@@ -10,13 +10,13 @@ use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dyad_types::{ConfigKey, Millis, ServiceKey};
+use dyad_types::Millis;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::watch::Watching;
 use crate::listen::Listening;
-use crate::push::fuzzy::Watch;
 use crate::push::{Subscription, Update};
 
 /// Bytes of requests of the server's own that wait for a client: detection, reset, and room for changes of thousands of
@@ -60,12 +60,32 @@ pub(super) struct Outbox {
     closed: bool,
 }
 
+/// What there is something new for.
 #[derive(Debug)]
-enum News {
+pub(super) enum News {
     Push(Arc<Subscription>),
-    Watch(Arc<Watch<ServiceKey>>),
+    Watch(Arc<dyn Watching>),
     Config(Arc<Listening>),
-    ConfigWatch(Arc<Watch<ConfigKey>>),
+}
+
+impl News {
+    /// It is in an outbox.
+    fn queued(&self) -> &AtomicBool {
+        match self {
+            News::Push(subscription) => &subscription.queued,
+            News::Watch(watch) => watch.queued(),
+            News::Config(listening) => &listening.queued,
+        }
+    }
+
+    /// Not what ended, or was answered, while it waited.
+    fn is_due(&self) -> bool {
+        match self {
+            News::Push(subscription) => !subscription.is_ended(),
+            News::Watch(_) => true,
+            News::Config(listening) => listening.is_due(),
+        }
+    }
 }
 
 /// Something that was sent and is to be acknowledged.
@@ -124,10 +144,7 @@ impl ClientAnswer {
 #[derive(Debug)]
 pub(super) enum Next {
     Request(Bytes),
-    Push(Arc<Subscription>),
-    Watch(Arc<Watch<ServiceKey>>),
-    Config(Arc<Listening>),
-    ConfigWatch(Arc<Watch<ConfigKey>>),
+    News(News),
     Nothing,
     /// The connection has ended, or another stream sends for it.
     End,
@@ -141,9 +158,8 @@ pub(super) struct Overdue {
     /// A probe went unanswered.
     pub(super) probe_failed: bool,
     pub(super) pushes_failed: u64,
-    pub(super) repeat: Vec<Arc<Subscription>>,
     pub(super) configs_failed: u64,
-    pub(super) repeat_configs: Vec<Arc<Listening>>,
+    pub(super) repeat: Vec<News>,
 }
 
 /// The times of `GrpcLimits` that are looked at here.
@@ -187,30 +203,10 @@ impl Outbox {
         true
     }
 
-    pub(super) fn push(&mut self, subscription: &Arc<Subscription>) {
-        if !self.closed && !subscription.queued.swap(true, Ordering::AcqRel) {
-            self.news.push_back(News::Push(subscription.clone()));
-            self.wake();
-        }
-    }
-
-    pub(super) fn watch(&mut self, watch: &Arc<Watch<ServiceKey>>) {
-        if !self.closed && !watch.queued.swap(true, Ordering::AcqRel) {
-            self.news.push_back(News::Watch(watch.clone()));
-            self.wake();
-        }
-    }
-
-    pub(super) fn config(&mut self, listening: &Arc<Listening>) {
-        if !self.closed && !listening.queued.swap(true, Ordering::AcqRel) {
-            self.news.push_back(News::Config(listening.clone()));
-            self.wake();
-        }
-    }
-
-    pub(super) fn config_watch(&mut self, watch: &Arc<Watch<ConfigKey>>) {
-        if !self.closed && !watch.queued.swap(true, Ordering::AcqRel) {
-            self.news.push_back(News::ConfigWatch(watch.clone()));
+    /// There is something new. It waits once, whatever else happens until it is taken.
+    pub(super) fn put(&mut self, news: News) {
+        if !self.closed && !news.queued().swap(true, Ordering::AcqRel) {
+            self.news.push_back(news);
             self.wake();
         }
     }
@@ -235,28 +231,10 @@ impl Outbox {
             return Next::Request(bytes);
         }
         while let Some(news) = self.news.pop_front() {
-            match news {
-                News::Push(subscription) => {
-                    subscription.queued.store(false, Ordering::Release);
-                    if !subscription.is_ended() {
-                        return Next::Push(subscription);
-                    }
-                }
-                News::Watch(watch) => {
-                    watch.queued.store(false, Ordering::Release);
-                    return Next::Watch(watch);
-                }
-                News::Config(listening) => {
-                    // Before the message is made: what changes from here on is told again.
-                    listening.queued.store(false, Ordering::Release);
-                    if !listening.is_ended() {
-                        return Next::Config(listening);
-                    }
-                }
-                News::ConfigWatch(watch) => {
-                    watch.queued.store(false, Ordering::Release);
-                    return Next::ConfigWatch(watch);
-                }
+            // Before it is looked at: what changes from here on is told again.
+            news.queued().store(false, Ordering::Release);
+            if news.is_due() {
+                return Next::News(news);
             }
         }
         Next::Nothing
@@ -331,7 +309,7 @@ impl Outbox {
                 Wanted::Push(subscription) => {
                     found.pushes_failed += 1;
                     if waiting.repeats < REPEATS_MAX {
-                        found.repeat.push(subscription.clone());
+                        found.repeat.push(News::Push(subscription.clone()));
                         // Kept for the count of repeats; sending it again begins its time anew.
                         waiting.since = now;
                         return true;
@@ -339,8 +317,8 @@ impl Outbox {
                 }
                 Wanted::Config(listening) => {
                     found.configs_failed += 1;
-                    if waiting.repeats < REPEATS_MAX && !listening.is_ended() {
-                        found.repeat_configs.push(listening.clone());
+                    if waiting.repeats < REPEATS_MAX && listening.is_due() {
+                        found.repeat.push(News::Config(listening.clone()));
                         waiting.since = now;
                         waiting.again = true;
                         return true;

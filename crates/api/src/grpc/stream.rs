@@ -12,12 +12,12 @@ use h2::{RecvStream, SendStream};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::config;
 use super::connection::{Connection, Setup};
 use super::frame::{self, Messages};
 use super::listen::Front;
-use super::outbox::{Channel, Next};
+use super::outbox::{Channel, News, Next};
 use super::transport::{decode, end, poll_message};
-use super::{config, config_watch, watch};
 use crate::push::Update;
 
 /// What this server can do beyond the first version of the protocol, as `SetupAckRequest` carries it.
@@ -107,7 +107,7 @@ impl Stream {
                     return Poll::Pending;
                 }
                 Next::Request(bytes) => bytes,
-                Next::Push(subscription) => {
+                Next::News(News::Push(subscription)) => {
                     let push = &self.front.app.push;
                     let update = subscription.update(push);
                     let bytes = update.encoded(|update| self.encode(update));
@@ -116,30 +116,20 @@ impl Stream {
                     push.metrics.observe(took);
                     bytes
                 }
-                Next::Config(listening) => {
+                Next::News(News::Config(listening)) => {
                     let id = self.front.app.push.next_id();
                     let took = listening.notified(self.front.app.clock.wall_ms());
                     self.connection.outbox.lock().sent_config(&listening, id, now);
                     self.front.app.listeners.metrics.observe(took);
                     config::encode(&listening, id, self.own_ip())
                 }
-                Next::ConfigWatch(watching) => {
-                    let Some(step) = watching.step() else { continue };
+                Next::News(News::Watch(watching)) => {
                     let id = self.front.app.push.next_id();
-                    let bytes = config_watch::encode(watching.pattern(), &step, id, self.own_ip());
-                    let mut outbox = self.connection.outbox.lock();
-                    outbox.noticed(id, now);
-                    outbox.config_watch(&watching);
-                    bytes
-                }
-                Next::Watch(watching) => {
-                    let Some(step) = watching.step() else { continue };
-                    let id = self.front.app.push.next_id();
-                    let bytes = watch::encode(watching.pattern(), &step, id, self.own_ip());
+                    let Some(bytes) = watching.message(id, self.own_ip()) else { continue };
                     let mut outbox = self.connection.outbox.lock();
                     outbox.noticed(id, now);
                     // There may be more; the next turn finds out.
-                    outbox.watch(&watching);
+                    outbox.put(News::Watch(watching));
                     bytes
                 }
             };

@@ -251,11 +251,8 @@ impl Connections {
                 self.end(&connection, Ending::Abnormal);
                 continue;
             }
-            for subscription in found.repeat {
-                connection.outbox.lock().push(&subscription);
-            }
-            for listening in found.repeat_configs {
-                connection.outbox.lock().config(&listening);
+            for news in found.repeat {
+                connection.outbox.lock().put(news);
             }
             let silent = now.since(connection.active()) >= limits.silent.as_millis() as u64;
             if silent && !connection.outbox.lock().asks() {
@@ -372,8 +369,7 @@ impl Connections {
         connection.tell(self.clock.now());
         self.metrics.resets.fetch_add(1, Ordering::Relaxed);
         let fields = other.map_or_else(String::new, |(host, port)| {
-            let host = serde_json::to_string(host).expect("a string always serializes");
-            format!("\"serverIp\":{host},\"serverPort\":\"{port}\",")
+            format!("\"serverIp\":{},\"serverPort\":\"{port}\",", frame::quoted(host))
         });
         let id = self.push.next_id();
         let bytes = self.internal("ConnectResetRequest", id, &fields);

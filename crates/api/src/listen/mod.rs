@@ -4,7 +4,8 @@
 //! for every listener of the topic, the md5 of what the listener would read now with the md5 that it was last told of, and
 //! tells it if they differ: a listener hears of a change once, of a change that was taken back meanwhile not at all, and the
 //! last state always reaches it. Nothing is queued for a listener but a flag: a notification carries no content, the client
-//! reads the state that is present when it comes to ask.
+//! reads the state that is present when it comes to ask. A client that says meanwhile what it has is answered, and what still
+//! waits to be sent to it is not.
 //!
 //! No change is lost between a client's comparison and its waiting: it is made a listener first and compared then, both by
 //! reading the [`Catalog`] under the lock of what it was told.

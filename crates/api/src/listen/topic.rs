@@ -35,6 +35,8 @@ pub struct Listening {
     tenant: Option<Box<str>>,
     since_ms: u64,
     told: Mutex<Told>,
+    /// There was a change since the client last said what it has. Written under the lock of `told`.
+    due: AtomicBool,
     /// The listener has it on its list of what to send; the listener's to use.
     pub queued: AtomicBool,
     /// The number of the message that was sent last; the listener's to use.
@@ -79,6 +81,7 @@ impl Topic {
             tenant: (tenant != self.key.namespace()).then(|| tenant.into()),
             since_ms,
             told: Mutex::default(),
+            due: AtomicBool::new(false),
             queued: AtomicBool::new(false),
             last_sent: AtomicU64::new(0),
         });
@@ -173,7 +176,14 @@ impl Listening {
         self.at.load(Ordering::Acquire) == ENDED
     }
 
-    /// The client says what it has: does it differ from what there is? From now on it is told of what comes after.
+    /// Is a message about it worth sending? Not when the client said meanwhile what it has: the answer to that told it what a
+    /// message that still waits, or would be repeated, could tell.
+    pub fn is_due(&self) -> bool {
+        !self.is_ended() && self.due.load(Ordering::Acquire)
+    }
+
+    /// The client says what it has: does it differ from what there is? From now on it is told of what comes after. The caller
+    /// must answer it.
     pub fn compare(&self, catalog: &Catalog, reported: Reported) -> bool {
         // The state is read under the lock: who holds it later reads a state at least as new, so what is written last was
         // read last.
@@ -183,6 +193,7 @@ impl Listening {
             Reported::Has(md5) => md5,
             Reported::Unknown => None,
         };
+        self.due.store(false, Ordering::Release);
         reported != Reported::Has(told.seen)
     }
 
@@ -211,6 +222,7 @@ impl Listening {
             return false;
         }
         told.seen = present;
+        self.due.store(true, Ordering::Release);
         true
     }
 

@@ -41,6 +41,10 @@ pub trait Named: Clone + Ord + Send + Sync + fmt::Debug + 'static {
     fn name(&self) -> &str;
     /// A namespace id in its one form.
     fn one_form(namespace: &str) -> String;
+    /// As watches spell it.
+    fn text(&self) -> String;
+    /// The key that such a text names.
+    fn from_text(text: &str) -> Option<Self>;
 }
 
 impl Named for ServiceKey {
@@ -59,6 +63,17 @@ impl Named for ServiceKey {
     fn one_form(namespace: &str) -> String {
         ServiceKey::new(namespace, DEFAULT_GROUP, "").namespace().to_owned()
     }
+
+    /// `namespace@@group@@service`.
+    fn text(&self) -> String {
+        dyad_types::key::grouped(self.namespace(), self.grouped_name())
+    }
+
+    fn from_text(text: &str) -> Option<ServiceKey> {
+        let (namespace, grouped) = split_grouped(text)?;
+        let (group, name) = split_grouped(grouped)?;
+        Some(ServiceKey::new(namespace, group, name))
+    }
 }
 
 impl Named for ConfigKey {
@@ -76,6 +91,20 @@ impl Named for ConfigKey {
 
     fn one_form(namespace: &str) -> String {
         config_namespace(namespace).to_owned()
+    }
+
+    /// `dataId+group+namespace`.
+    fn text(&self) -> String {
+        let mut text = self.group_key();
+        if self.is_public() {
+            text.push('+');
+            text.push_str(self.namespace());
+        }
+        text
+    }
+
+    fn from_text(text: &str) -> Option<ConfigKey> {
+        ConfigKey::parse_group_key(text)
     }
 }
 
@@ -168,6 +197,18 @@ pub enum Step<K> {
     /// The client has everything that there was when it began.
     InitDone,
     Change(Appearance<K>),
+}
+
+impl<K> Step<K> {
+    /// As Nacos names it.
+    pub fn sync_type(&self) -> &'static str {
+        match self {
+            Step::Sync { initial: true, .. } => "FUZZY_WATCH_INIT_NOTIFY",
+            Step::Sync { .. } => "FUZZY_WATCH_DIFF_SYNC_NOTIFY",
+            Step::InitDone => "FINISH_FUZZY_WATCH_INIT_NOTIFY",
+            Step::Change(_) => "FUZZY_WATCH_RESOURCE_CHANGED",
+        }
+    }
 }
 
 impl<K: Named> Fuzzy<K> {
@@ -374,28 +415,6 @@ impl<K: Named> fmt::Debug for Watch<K> {
     }
 }
 
-/// `namespace@@group@@service`, as fuzzy watches name services.
-pub fn service_text(service: &ServiceKey) -> String {
-    dyad_types::key::grouped(service.namespace(), service.grouped_name())
-}
-
-/// `dataId+group+namespace`, as fuzzy watches name configurations.
-pub fn config_text(key: &ConfigKey) -> String {
-    let mut text = key.group_key();
-    if key.is_public() {
-        text.push('+');
-        text.push_str(key.namespace());
-    }
-    text
-}
-
-/// The service that such a text names.
-pub fn parse_service(text: &str) -> Option<ServiceKey> {
-    let (namespace, grouped) = split_grouped(text)?;
-    let (group, name) = split_grouped(grouped)?;
-    Some(ServiceKey::new(namespace, group, name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,8 +439,8 @@ mod tests {
     #[test]
     fn texts_of_services_are_read_back() {
         let key = ServiceKey::new("", "G", "a@b");
-        assert_eq!(service_text(&key), "public@@G@@a@b");
-        assert_eq!(parse_service("public@@G@@a@b"), Some(key));
-        assert_eq!(parse_service("G@@s"), None);
+        assert_eq!(key.text(), "public@@G@@a@b");
+        assert_eq!(ServiceKey::from_text("public@@G@@a@b"), Some(key));
+        assert_eq!(ServiceKey::from_text("G@@s"), None);
     }
 }

@@ -5,39 +5,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::sleep;
 
 use super::connect_all;
 use super::speaker::{Speaker, content};
 use crate::Bench;
 use crate::args::ConfigListenArgs;
+use crate::changes::Changes;
 use crate::error::{BenchError, Failed};
-use crate::grpc::versions::{VERSIONS_MAX, Versions};
-use crate::record::{Errors, Meter, Recorder, Round};
+use crate::grpc::versions::Versions;
+use crate::record::{Meter, Recorder, Round};
 
-/// After the last change every listener has it within this.
-const SETTLE: Duration = Duration::from_secs(10);
 /// Everybody has the first content within this.
 const BEGIN: Duration = Duration::from_secs(60);
-/// How often it is looked whether they have.
-const LOOK: Duration = Duration::from_millis(20);
 /// A listener that failed waits before it tries again.
 const PAUSE: Duration = Duration::from_millis(100);
-
-pub(super) fn check(args: &ConfigListenArgs) -> Result<(), BenchError> {
-    let seconds = (args.common.seconds + args.common.warmup) as f64;
-    let most = f64::from(VERSIONS_MAX);
-    if !(args.rate > 0.0 && args.rate * seconds < most) {
-        let why = format!("--rate {} for {seconds} s is not between 0 and {most} changes in all", args.rate);
-        return Err(BenchError::Usage(why));
-    }
-    Ok(())
-}
 
 /// What the listeners count.
 #[derive(Default)]
 struct Counts {
     told: AtomicU64,
+    /// Of them, without another content than before.
+    known: AtomicU64,
     failed: AtomicU64,
 }
 
@@ -47,19 +36,24 @@ pub(super) async fn measure(args: &ConfigListenArgs, bench: &Bench<'_>) -> Resul
     let size = usize::try_from(args.size).unwrap_or(usize::MAX);
     let listeners = usize::try_from(args.listeners).unwrap_or(usize::MAX);
     let (data_id, counts) = (bench.tag.clone(), Arc::<Counts>::default());
-    let versions = Arc::new(Versions::new(listeners, VERSIONS_MAX));
+    let mut changes = Changes::new(listeners, args.rate);
     let mut publisher = Speaker::connect(args.over, bench.side.first()).await.map_err(refused)?;
-    versions.send(1);
     publisher.publish(&data_id, &content(1, size)).await.map_err(refused)?;
     let mut tasks = JoinSet::new();
+<<<<<<< HEAD
     let at = std::slice::from_ref(bench.side.last());
     for (who, speaker) in connect_all(args.over, bench, at, args.listeners).await?.into_iter().enumerate() {
         tasks.spawn(listen(who, speaker, data_id.clone(), size, versions.clone(), counts.clone()));
+=======
+    for (who, speaker) in connect_all(args.over, bench, args.listeners).await?.into_iter().enumerate() {
+        tasks.spawn(listen(who, speaker, data_id.clone(), size, changes.versions.clone(), counts.clone()));
+>>>>>>> issue5
     }
-    let behind = settled(&versions, 1, BEGIN).await;
+    let behind = changes.settled_within(BEGIN).await;
     if behind > 0 {
         return Err(bench.refused(format!("{behind} listeners do not get the content")));
     }
+<<<<<<< HEAD
     let mut stage = Stage { publisher, data_id, size, rate: args.rate, versions, published: Recorder::new() };
     let (mut version, mut errors) = (1, Errors::new());
     stage.publish(&mut version, bench.warmup, &mut errors).await;
@@ -68,15 +62,32 @@ pub(super) async fn measure(args: &ConfigListenArgs, bench: &Bench<'_>) -> Resul
     let (first, told) = (version, counts.told.load(Ordering::Relaxed));
     let meter = Meter::start(&bench.side.pids);
     stage.publish(&mut version, bench.time, &mut errors).await;
+=======
+    let published = Recorder::new();
+    let mut publish = async |version| {
+        let began = Instant::now();
+        publisher.publish(&data_id, &content(u64::from(version), size)).await?;
+        published.add(0, began.elapsed());
+        Ok(())
+    };
+    changes.warm_up(bench.warmup, &mut publish).await;
+    let _warm = published.take();
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (first, told, known) = (changes.version, get(&counts.told), get(&counts.known));
+    let meter = Meter::start(bench.side.pid);
+    changes.make(bench.time, publish).await;
+>>>>>>> issue5
     let usage = meter.stop();
-    let behind = settled(&stage.versions, version, SETTLE).await as u64;
-    let (mut record, complete) = stage.versions.take();
+    let behind = changes.settled().await;
+    let Changes { versions, version, errors, .. } = changes;
+    let (mut record, complete) = versions.take();
     record.errors = errors;
-    let (failed, backwards) = (counts.failed.load(Ordering::Relaxed), stage.versions.backwards());
-    let (published, complete) = (stage.published.take().latency(), complete.latency());
+    let (failed, backwards) = (get(&counts.failed), versions.backwards());
+    let (published, complete) = (published.take().latency(), complete.latency());
     let figures = vec![
         ("changes", f64::from(version - first)),
-        ("notifications", (counts.told.load(Ordering::Relaxed) - told) as f64),
+        ("notifications", (get(&counts.told) - told) as f64),
+        ("notifications without a new content", (get(&counts.known) - known) as f64),
         ("publish acknowledged: p50 ms", published.p50),
         ("publish acknowledged: p99 ms", published.p99),
         ("last listener of a change: p50 ms", complete.p50),
@@ -109,6 +120,7 @@ async fn listen(
             if speaker.changed(&data_id, has, size).await? {
                 counts.told.fetch_add(1, Ordering::Relaxed);
                 if let Some(version) = speaker.get(&data_id).await? {
+                    counts.known.fetch_add(u64::from(version == has), Ordering::Relaxed);
                     has = version;
                     versions.show(who, u32::try_from(version).unwrap_or(u32::MAX), 0);
                 }
@@ -119,54 +131,5 @@ async fn listen(
             counts.failed.fetch_add(1, Ordering::Relaxed);
             sleep(PAUSE).await;
         }
-    }
-}
-
-struct Stage {
-    publisher: Speaker,
-    data_id: String,
-    size: usize,
-    rate: f64,
-    versions: Arc<Versions>,
-    /// How long each publish took.
-    published: Recorder,
-}
-
-impl Stage {
-    /// Publishes one version after another, as many a second as asked for: late ones follow at once.
-    async fn publish(&mut self, version: &mut u32, time: Duration, errors: &mut Errors) {
-        let mut ticks = interval(Duration::from_secs_f64(1.0 / self.rate));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let end = tokio::time::Instant::now() + time;
-        // The first tick comes at once; the change before it may be just now.
-        ticks.tick().await;
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = sleep_until(end) => return,
-            }
-            if *version >= VERSIONS_MAX {
-                return;
-            }
-            *version += 1;
-            self.versions.send(*version);
-            let began = Instant::now();
-            match self.publisher.publish(&self.data_id, &content(u64::from(*version), self.size)).await {
-                Ok(()) => self.published.add(0, began.elapsed()),
-                Err(failed) => *errors.entry(failed.to_string()).or_default() += 1,
-            }
-        }
-    }
-}
-
-/// Waits until all have `version`; those that do not get it in time.
-async fn settled(versions: &Versions, version: u32, within: Duration) -> usize {
-    let end = Instant::now() + within;
-    loop {
-        let behind = versions.behind(version);
-        if behind == 0 || Instant::now() >= end {
-            return behind;
-        }
-        sleep(LOOK).await;
     }
 }

@@ -11,6 +11,7 @@ use futures::future::try_join_all;
 
 use crate::Bench;
 use crate::args::{ConfigArgs, ConfigMode, Over};
+use crate::changes;
 use crate::closed::{self, Worker};
 use crate::error::{BenchError, Failed};
 use crate::record::{Meter, Round};
@@ -36,7 +37,7 @@ pub(crate) fn check(mode: &ConfigMode) -> Result<u64, BenchError> {
     Ok(match mode {
         ConfigMode::Get(args) | ConfigMode::Publish(args) => args.connections + PREPARING,
         ConfigMode::Listen(args) => {
-            listen::check(args)?;
+            changes::check(args.rate, &args.common)?;
             args.listeners + 1
         }
     })

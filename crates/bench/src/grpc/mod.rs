@@ -10,6 +10,7 @@ pub(crate) mod versions;
 pub(crate) mod wire;
 
 use crate::args::GrpcMode;
+use crate::changes;
 use crate::error::BenchError;
 
 /// Publishers of the services that are queried: as many as a service has instances, because a connection publishes one.
@@ -37,7 +38,7 @@ pub(crate) fn check(mode: &GrpcMode) -> Result<u64, BenchError> {
             Ok(load.connections + publishers)
         }
         GrpcMode::Push(push) => {
-            push::check(push)?;
+            changes::check(push.rate, &push.common)?;
             Ok(push.subscribers + 1)
         }
         GrpcMode::Storm(storm) => Ok(storm.connections * 2),

@@ -2,26 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::client::Client;
-use super::versions::{VERSIONS_MAX, Versions};
+use super::versions::Versions;
 use super::wire::{self, Listing, ServiceInfo};
 use crate::Bench;
 use crate::args::PushArgs;
+use crate::changes::Changes;
 use crate::error::{BenchError, Failed};
-use crate::record::{Errors, Meter, Round};
+use crate::record::{Meter, Round};
 
 /// Subscriptions that are made at a time.
 const SUBSCRIBING: usize = 64;
-/// After the last change every subscriber has it within this; a server coalesces for half a second or a second.
-const SETTLE: Duration = Duration::from_secs(10);
-/// How often it is looked whether they have.
-const LOOK: Duration = Duration::from_millis(20);
 /// The one publisher's address.
 const PUBLISHER: usize = 0;
 
@@ -33,18 +28,9 @@ struct Counts {
     closed: AtomicU64,
 }
 
-pub(super) fn check(push: &PushArgs) -> Result<(), BenchError> {
-    let seconds = (push.common.seconds + push.common.warmup) as f64;
-    let most = f64::from(VERSIONS_MAX);
-    if !(push.rate > 0.0 && push.rate * seconds < most) {
-        let why = format!("--rate {} for {seconds} s is not between 0 and {most} changes in all", push.rate);
-        return Err(BenchError::Usage(why));
-    }
-    Ok(())
-}
-
 /// One round.
 pub(crate) async fn measure(args: &PushArgs, bench: &Bench<'_>) -> Result<Round, BenchError> {
+<<<<<<< HEAD
     let stage = Stage::set_up(args, bench).await?;
     let Stage { versions, counts, .. } = &stage;
     let mut errors = Errors::new();
@@ -54,9 +40,18 @@ pub(crate) async fn measure(args: &PushArgs, bench: &Bench<'_>) -> Result<Round,
     let (first, pushes, bytes) = (version, get(&counts.pushes), get(&counts.bytes));
     let meter = Meter::start(&bench.side.pids);
     stage.publish(&mut version, bench.time, &mut errors).await;
+=======
+    let Stage { publisher, service, ip, mut changes, counts, _streams } = Stage::set_up(args, bench).await?;
+    let register = async |version| publisher.register(&service, &ip, version).await;
+    changes.warm_up(bench.warmup, register).await;
+    let (first, pushes, bytes) = (changes.version, get(&counts.pushes), get(&counts.bytes));
+    let meter = Meter::start(bench.side.pid);
+    changes.make(bench.time, register).await;
+>>>>>>> issue5
     let usage = meter.stop();
-    let behind = settled(versions, version).await as u64;
+    let behind = changes.settled().await;
 
+    let Changes { versions, version, errors, .. } = changes;
     let (mut record, complete) = versions.take();
     record.errors = errors;
     let (pushes, bytes) = ((get(&counts.pushes) - pushes) as f64, (get(&counts.bytes) - bytes) as f64);
@@ -91,8 +86,7 @@ struct Stage {
     publisher: Client,
     service: String,
     ip: String,
-    rate: f64,
-    versions: Arc<Versions>,
+    changes: Changes,
     counts: Arc<Counts>,
     /// The clients live as long as these.
     _streams: JoinSet<()>,
@@ -103,7 +97,7 @@ impl Stage {
         let refused = |what: &str, failed: Failed| bench.refused(format!("{what} failed: {failed}"));
         let (service, ip) = (bench.tag.clone(), wire::ip(PUBLISHER));
         let count = usize::try_from(args.subscribers).unwrap_or(usize::MAX);
-        let versions = Arc::new(Versions::new(count, VERSIONS_MAX));
+        let changes = Changes::new(count, args.rate);
         let counts = Arc::new(Counts::default());
         let mut streams = JoinSet::new();
 
@@ -113,7 +107,6 @@ impl Stage {
         streams.spawn(async move {
             pushes.run(|_, _| {}).await;
         });
-        versions.send(1);
         publisher.register(&service, &ip, 1).await.map_err(|failed| refused("the registration", failed))?;
 
         let connected = Client::connect_all(bench.side.last().grpc, count).await;
@@ -121,48 +114,26 @@ impl Stage {
         let mut clients = Vec::with_capacity(count);
         for (who, (client, mut pushes)) in connected.into_iter().enumerate() {
             clients.push(client.clone());
-            let (versions, counts) = (versions.clone(), counts.clone());
+            let (versions, counts) = (changes.versions.clone(), counts.clone());
             streams.spawn(async move {
                 let _client = client;
                 pushes.run(|info, bytes| take(&versions, &counts, who, info, bytes)).await;
                 counts.closed.fetch_add(1, Ordering::Relaxed);
             });
         }
+        let versions = &*changes.versions;
         let subscribe =
-            clients.iter().enumerate().map(|(who, client)| subscribe(&versions, who, client, &service));
+            clients.iter().enumerate().map(|(who, client)| subscribe(versions, who, client, &service));
         let mut subscribed = futures::stream::iter(subscribe).buffer_unordered(SUBSCRIBING);
         while let Some(result) = subscribed.next().await {
             result.map_err(|failed| refused("a subscription", failed))?;
         }
         drop(subscribed);
-        let behind = settled(&versions, 1).await;
+        let behind = changes.settled().await;
         if behind > 0 {
             return Err(bench.refused(format!("{behind} subscribers are not shown the instance")));
         }
-        Ok(Stage { publisher, service, ip, rate: args.rate, versions, counts, _streams: streams })
-    }
-
-    /// Registers one version after another, as many a second as asked for: late ones follow at once. One that failed is registered again under the next number.
-    async fn publish(&self, version: &mut u32, time: Duration, errors: &mut Errors) {
-        let mut ticks = interval(Duration::from_secs_f64(1.0 / self.rate));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let end = tokio::time::Instant::now() + time;
-        // The first tick comes at once; the change before it may be just now.
-        ticks.tick().await;
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = sleep_until(end) => return,
-            }
-            if *version >= VERSIONS_MAX {
-                return;
-            }
-            *version += 1;
-            self.versions.send(*version);
-            if let Err(failed) = self.publisher.register(&self.service, &self.ip, *version).await {
-                *errors.entry(failed.to_string()).or_default() += 1;
-            }
-        }
+        Ok(Stage { publisher, service, ip, changes, counts, _streams: streams })
     }
 }
 
@@ -183,17 +154,5 @@ fn take(versions: &Versions, counts: &Counts, who: usize, info: &ServiceInfo<'_>
 fn show(versions: &Versions, who: usize, info: &ServiceInfo<'_>) {
     if let Some(version) = info.version(&wire::ip(PUBLISHER)) {
         versions.show(who, version, 0);
-    }
-}
-
-/// Waits until all have `version`; those that do not get it in time.
-async fn settled(versions: &Versions, version: u32) -> usize {
-    let end = Instant::now() + SETTLE;
-    loop {
-        let behind = versions.behind(version);
-        if behind == 0 || Instant::now() >= end {
-            return behind;
-        }
-        sleep(LOOK).await;
     }
 }
