@@ -40,29 +40,14 @@ pub(super) async fn measure(args: &ConfigListenArgs, bench: &Bench<'_>) -> Resul
     let mut publisher = Speaker::connect(args.over, bench.side.first()).await.map_err(refused)?;
     publisher.publish(&data_id, &content(1, size)).await.map_err(refused)?;
     let mut tasks = JoinSet::new();
-<<<<<<< HEAD
     let at = std::slice::from_ref(bench.side.last());
     for (who, speaker) in connect_all(args.over, bench, at, args.listeners).await?.into_iter().enumerate() {
-        tasks.spawn(listen(who, speaker, data_id.clone(), size, versions.clone(), counts.clone()));
-=======
-    for (who, speaker) in connect_all(args.over, bench, args.listeners).await?.into_iter().enumerate() {
         tasks.spawn(listen(who, speaker, data_id.clone(), size, changes.versions.clone(), counts.clone()));
->>>>>>> issue5
     }
     let behind = changes.settled_within(BEGIN).await;
     if behind > 0 {
         return Err(bench.refused(format!("{behind} listeners do not get the content")));
     }
-<<<<<<< HEAD
-    let mut stage = Stage { publisher, data_id, size, rate: args.rate, versions, published: Recorder::new() };
-    let (mut version, mut errors) = (1, Errors::new());
-    stage.publish(&mut version, bench.warmup, &mut errors).await;
-    stage.versions.warmed_up(version);
-    let _warm = stage.published.take();
-    let (first, told) = (version, counts.told.load(Ordering::Relaxed));
-    let meter = Meter::start(&bench.side.pids);
-    stage.publish(&mut version, bench.time, &mut errors).await;
-=======
     let published = Recorder::new();
     let mut publish = async |version| {
         let began = Instant::now();
@@ -74,9 +59,8 @@ pub(super) async fn measure(args: &ConfigListenArgs, bench: &Bench<'_>) -> Resul
     let _warm = published.take();
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (first, told, known) = (changes.version, get(&counts.told), get(&counts.known));
-    let meter = Meter::start(bench.side.pid);
+    let meter = Meter::start(&bench.side.pids);
     changes.make(bench.time, publish).await;
->>>>>>> issue5
     let usage = meter.stop();
     let behind = changes.settled().await;
     let Changes { versions, version, errors, .. } = changes;

@@ -30,24 +30,12 @@ struct Counts {
 
 /// One round.
 pub(crate) async fn measure(args: &PushArgs, bench: &Bench<'_>) -> Result<Round, BenchError> {
-<<<<<<< HEAD
-    let stage = Stage::set_up(args, bench).await?;
-    let Stage { versions, counts, .. } = &stage;
-    let mut errors = Errors::new();
-    let mut version = 1;
-    stage.publish(&mut version, bench.warmup, &mut errors).await;
-    versions.warmed_up(version);
-    let (first, pushes, bytes) = (version, get(&counts.pushes), get(&counts.bytes));
-    let meter = Meter::start(&bench.side.pids);
-    stage.publish(&mut version, bench.time, &mut errors).await;
-=======
     let Stage { publisher, service, ip, mut changes, counts, _streams } = Stage::set_up(args, bench).await?;
     let register = async |version| publisher.register(&service, &ip, version).await;
     changes.warm_up(bench.warmup, register).await;
     let (first, pushes, bytes) = (changes.version, get(&counts.pushes), get(&counts.bytes));
-    let meter = Meter::start(bench.side.pid);
+    let meter = Meter::start(&bench.side.pids);
     changes.make(bench.time, register).await;
->>>>>>> issue5
     let usage = meter.stop();
     let behind = changes.settled().await;
 
