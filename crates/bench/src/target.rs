@@ -187,13 +187,13 @@ mod tests {
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let url = |scheme: &str| vec![format!("{scheme}://{free}")];
         let message = |result: Result<Side, BenchError>| result.unwrap_err().to_string();
-        let refused = message(Side::resolve(&url("http"), None, true).await);
+        let refused = message(Side::resolve(&url("http"), &[], true).await);
         assert!(refused.contains("no server answers on"), "{refused}");
-        let refused = message(Side::resolve(&url("grpc"), None, false).await);
+        let refused = message(Side::resolve(&url("grpc"), &[], false).await);
         assert!(refused.contains("no server answers on"), "{refused}");
-        let wrong = message(Side::resolve(&url("grpc"), None, true).await);
+        let wrong = message(Side::resolve(&url("grpc"), &[], true).await);
         assert!(wrong.contains("HTTP is measured over"), "{wrong}");
-        let above = message(Side::resolve(&["http://127.0.0.1:65000".into()], None, false).await);
+        let above = message(Side::resolve(&["http://127.0.0.1:65000".into()], &[], false).await);
         assert!(above.contains("above 65535"), "{above}");
     }
 }
