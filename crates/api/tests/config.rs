@@ -233,6 +233,25 @@ fn versions_are_compared_and_gone_back_to() {
 }
 
 #[test]
+fn what_is_not_utf_8_is_not_published() {
+    let server = server();
+    for (path, group) in
+        [("/v1/cs/configs", "group"), ("/v2/cs/config", "group"), ("/v3/admin/cs/config", "groupName")]
+    {
+        for (fields, want) in [
+            (&b"content=a%ff"[..], "content is not UTF-8 at byte 1"),
+            (b"content=\xc5\xe4", "content is not UTF-8 at byte 0"),
+            (b"content=x&desc=%c3", "desc is not UTF-8 at byte 0"),
+        ] {
+            let body = [format!("dataId=d&{group}=G&").as_bytes(), fields].concat();
+            let answer = server.send("POST", &format!("/nacos{path}"), &[FORM], &body);
+            assert_eq!((answer.status, answer.body.contains(want)), (400, true), "{path} {}", answer.body);
+        }
+    }
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G").status, 404);
+}
+
+#[test]
 fn contents_are_searched_in_all_namespaces() {
     let server = server();
     let large = "x\n".repeat(5_000) + "needle = 1\n";
