@@ -252,6 +252,31 @@ fn what_is_not_utf_8_is_not_published() {
 }
 
 #[test]
+fn going_back_to_a_gray_version_makes_it_no_ones_else() {
+    let server = server();
+    published(&server, "", "d", "formal");
+    let gray = |content| [("dataId", "d"), ("groupName", "G"), ("content", content)];
+    for content in ["one", "two"] {
+        assert_eq!(publish(&server, &gray(content), &[("betaIps", "9.9.9.9")]).status, 200);
+    }
+    let list = data(&get(&server, "/v3/admin/cs/history/list?dataId=d&groupName=G"));
+    let first = list["pageItems"][1]["id"].as_str().unwrap();
+    let removed =
+        form(&server, "DELETE", "/v3/admin/cs/config/beta", &[], &[("dataId", "d"), ("groupName", "G")]);
+    assert_eq!(removed.status, 200);
+    let fields = [("dataId", "d"), ("groupName", "G"), ("nid", first), ("reason", "oops")];
+    let back = data(&form(&server, "POST", "/v3/admin/cs/history/rollback", &[], &fields));
+    assert_eq!(back["grayName"], "beta");
+    let read = |ip| {
+        let target = "/nacos/v1/cs/configs?dataId=d&group=G";
+        server.send("GET", target, &[("X-Forwarded-For", ip)], b"").body
+    };
+    assert_eq!((read("1.1.1.1"), read("9.9.9.9")), ("formal".into(), "one".into()));
+    let newest = &data(&get(&server, "/v3/admin/cs/history/list?dataId=d&groupName=G"))["pageItems"][0];
+    assert_eq!((&newest["id"], &newest["reason"]), (&back["nid"], &json!("oops")));
+}
+
+#[test]
 fn contents_are_searched_in_all_namespaces() {
     let server = server();
     let large = "x\n".repeat(5_000) + "needle = 1\n";
