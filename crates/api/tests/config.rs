@@ -452,8 +452,11 @@ fn a_namespace_that_is_not_empty_goes_only_by_force() {
     assert_eq!(publish(&server, &gray, &[("betaIps", "10.0.0.1")]).status, 200);
     assert_eq!(data(&get(&server, &format!("{path}?namespaceId=dev")))["configCount"], 1);
     refused(1);
-    // The default one stays as it is, whatever is asked.
-    assert_eq!(delete(&[("namespaceId", "public"), ("force", "true")]).status, 200);
+    // The default one stays as it is, whatever is asked; what only Dyad can be asked does not claim to be done.
+    assert_eq!(delete(&[("namespaceId", "public")]).status, 200);
+    for default in ["public", ""] {
+        assert_eq!(delete(&[("namespaceId", default), ("force", "true")]).status, 400, "{default:?}");
+    }
     assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G").body, "kept");
     let fields = [("namespaceId", "dev"), ("force", "true"), ("reason", "done")];
     assert_eq!(delete(&fields).status, 200);
@@ -467,6 +470,9 @@ fn a_namespace_that_is_not_empty_goes_only_by_force() {
     assert_eq!(shown(1), ["D         ", "beta", "done"].map(Value::from));
     let services = server.ns("GET", "/instance/list?namespaceId=dev&serviceName=s").json();
     assert_eq!(services["hosts"].as_array().unwrap().len(), 1, "services are their clients'");
+    published(&server, "nobodys", "d", "x");
+    assert_eq!(delete(&[("namespaceId", "nobodys"), ("force", "true")]).status, 200);
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G&tenant=nobodys").status, 404);
 }
 
 #[test]
