@@ -156,6 +156,7 @@ fn gray_releases_by_address_tag_and_label() {
         (&[("grayName", "label"), ("grayRuleExp", "zone")][..], 20_011),
         (&[("grayName", "label"), ("grayRuleExp", "zone=a"), ("grayVersion", "9")], 20_012),
         (&[("grayName", "a b"), ("grayRuleExp", "zone=a")], 20_013),
+        (&[("grayName", "tag_t2"), ("grayRuleExp", "zone=a")], 20_013),
         (&[("grayName", "label")], 10_000),
     ] {
         let fields = [&[("dataId", "d"), ("groupName", "G"), ("content", "x")], fields].concat();
