@@ -101,7 +101,8 @@ pub(crate) fn page(
         let Some(text) = params.get(key) else {
             return default.ok_or(Fault::MissingParam { name: key.name(), kind: "int" });
         };
-        let number = parse_int(text).map_err(Fault::Invalid)?;
+        let wrong = |_| Fault::Invalid(format!("{}: {text:?} is no number", key.name()));
+        let number = parse_int(text).map_err(wrong)?;
         let positive = usize::try_from(number).ok().filter(|number| *number > 0);
         positive.ok_or_else(|| Fault::Invalid("pageNo and pageSize must be greater than zero".into()))
     };
