@@ -45,15 +45,13 @@ pub(super) async fn export(remote: &mut Remote, args: ExportArgs) -> Result<(), 
         return Err(Failure::new(Exit::Missing, message));
     }
     if args.file == Path::new("-") {
-        print_bytes(&answer.body);
-        return Ok(());
+        return print_bytes(&answer.body);
     }
     let name = args.file.display();
     let written = std::fs::write(&args.file, &answer.body);
     written.map_err(|error| Failure::new(Exit::Disk, format!("cannot write {name}: {error}")))?;
     let result = json!({ "file": args.file, "configs": count, "bytes": answer.body.len() });
-    remote.show(&result, || format!("{count} configurations of {} are in {name}\n", args.namespace));
-    Ok(())
+    remote.show(&result, || format!("{count} configurations of {} are in {name}\n", args.namespace))
 }
 
 pub(super) async fn import(remote: &mut Remote, args: ImportArgs) -> Result<(), Failure> {
@@ -83,7 +81,7 @@ pub(super) async fn import(remote: &mut Remote, args: ImportArgs) -> Result<(), 
         outcome?;
         return Ok(());
     }
-    remote.show(report, || told(report));
+    remote.show(report, || told(report))?;
     outcome?;
     match names(&report["failData"]).first() {
         Some(first) if args.policy == Policy::Abort => {
@@ -160,7 +158,7 @@ async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result
         let mut out: String = entries.iter().map(line).collect();
         out.extend(unrecognized.iter().map(|name| format!("no configuration: {name}\n")));
         out
-    });
+    })?;
     let would = |entry: &Value| matches!(text(entry, "action"), "create" | "overwrite" | "conflict");
     end(args.exit_code, entries.iter().any(would))
 }
