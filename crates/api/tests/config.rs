@@ -234,25 +234,6 @@ fn versions_are_compared_and_gone_back_to() {
 }
 
 #[test]
-fn what_is_not_utf_8_is_not_published() {
-    let server = server();
-    for (path, group) in
-        [("/v1/cs/configs", "group"), ("/v2/cs/config", "group"), ("/v3/admin/cs/config", "groupName")]
-    {
-        for (fields, want) in [
-            (&b"content=a%ff"[..], "content is not UTF-8 at byte 1"),
-            (b"content=\xc5\xe4", "content is not UTF-8 at byte 0"),
-            (b"content=x&desc=%c3", "desc is not UTF-8 at byte 0"),
-        ] {
-            let body = [format!("dataId=d&{group}=G&").as_bytes(), fields].concat();
-            let answer = server.send("POST", &format!("/nacos{path}"), &[FORM], &body);
-            assert_eq!((answer.status, answer.body.contains(want)), (400, true), "{path} {}", answer.body);
-        }
-    }
-    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G").status, 404);
-}
-
-#[test]
 fn going_back_to_a_gray_version_makes_it_no_ones_else() {
     let server = server();
     published(&server, "", "d", "formal");
@@ -275,6 +256,25 @@ fn going_back_to_a_gray_version_makes_it_no_ones_else() {
     assert_eq!((read("1.1.1.1"), read("9.9.9.9")), ("formal".into(), "one".into()));
     let newest = &data(&get(&server, "/v3/admin/cs/history/list?dataId=d&groupName=G"))["pageItems"][0];
     assert_eq!((&newest["id"], &newest["reason"]), (&back["nid"], &json!("oops")));
+}
+
+#[test]
+fn what_is_not_utf_8_is_not_published() {
+    let server = server();
+    for (path, group) in
+        [("/v1/cs/configs", "group"), ("/v2/cs/config", "group"), ("/v3/admin/cs/config", "groupName")]
+    {
+        for (fields, want) in [
+            (&b"content=a%ff"[..], "content is not UTF-8 at byte 1"),
+            (b"content=\xc5\xe4", "content is not UTF-8 at byte 0"),
+            (b"content=x&desc=%c3", "desc is not UTF-8 at byte 0"),
+        ] {
+            let body = [format!("dataId=d&{group}=G&").as_bytes(), fields].concat();
+            let answer = server.send("POST", &format!("/nacos{path}"), &[FORM], &body);
+            assert_eq!((answer.status, answer.body.contains(want)), (400, true), "{path} {}", answer.body);
+        }
+    }
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G").status, 404);
 }
 
 #[test]
@@ -329,7 +329,8 @@ fn an_import_tells_what_became_of_each_item() {
     let archive = zip(&[("G/a", b"1"), ("G/b", b"2"), ("G/c", b"3"), ("readme", b"x")]);
     let name = |data_id: &str| json!({ "dataId": data_id, "group": "G" });
     let mut want = json!({
-        "succCount": 1, "skipCount": 1, "failData": [name("b")], "skipData": [name("c")],
+        "succCount": 1, "skipCount": 1, "failData": [{ "dataId": "b", "group": "G", "reason": "exists" }],
+        "skipData": [name("c")],
         "unrecognizedCount": 1, "unrecognizedData": [{ "itemName": "readme" }],
     });
     assert_eq!(data(&import(&server, "", &archive)), want, "ABORT: what was before the conflict stays");
@@ -474,6 +475,30 @@ fn a_namespace_that_is_not_empty_goes_only_by_force() {
     published(&server, "nobodys", "d", "x");
     assert_eq!(delete(&[("namespaceId", "nobodys"), ("force", "true")]).status, 200);
     assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G&tenant=nobodys").status, 404);
+}
+
+/// Each handler reads its own spelling of a parameter: a legal one must not hide another.
+#[test]
+fn names_are_checked_in_every_spelling() {
+    let server = server();
+    let long = "n".repeat(100_000);
+    let id = [("groupName", "G"), ("dataId", "d"), ("content", "x")];
+    let hidden = [("group", "G"), ("groupName", &*long), ("dataId", "d"), ("content", "x")];
+    let space = [("customNamespaceId", "z"), ("namespaceName", "Z"), ("namespaceDesc", "D")];
+    let described = [("customNamespaceId", "z"), ("namespaceName", "Z"), ("namespaceDesc", &*long)];
+    let capacity = [("group", "G"), ("groupName", &*long), ("quota", "5")];
+    let shown = [("namespace", "z"), ("namespaceName", "Z"), ("namespaceShowName", &*long)];
+    for (method, path, fields, want) in [
+        ("POST", "/v3/admin/cs/config", &id[..], 200),
+        ("POST", "/v3/admin/cs/config", &hidden, 400),
+        ("POST", "/v3/admin/cs/capacity", &capacity, 400),
+        ("POST", "/v3/console/core/namespace", &described, 400),
+        ("POST", "/v3/console/core/namespace", &space, 200),
+        ("PUT", "/v1/console/namespaces", &shown, 400),
+    ] {
+        let answer = form(&server, method, path, &[], fields);
+        assert_eq!(answer.status, want, "{method} {path}: {}", answer.body);
+    }
 }
 
 #[test]
