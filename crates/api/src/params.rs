@@ -163,6 +163,8 @@ const ABSENT: Slot = Slot { start: u32::MAX, len: 0 };
 pub struct Params {
     text: String,
     slots: [Slot; KEYS],
+    /// The first parameter that was not UTF-8, and up to which byte it was.
+    damaged: Option<(Key, usize)>,
     /// Who asks, when the request names a UDP port to be pushed to.
     pub(crate) asker: Option<Asker>,
     /// The rest of the request.
@@ -195,7 +197,7 @@ impl Params {
         scan(query.as_bytes(), &mut slots, &mut bytes);
         scan(form, &mut slots, &mut bytes);
         match String::from_utf8(bytes) {
-            Ok(text) => Params { text, slots, asker: None, rest: Rest::default() },
+            Ok(text) => Params { text, slots, damaged: None, asker: None, rest: Rest::default() },
             Err(bad) => lossy(bad.as_bytes(), slots),
         }
     }
@@ -213,6 +215,11 @@ impl Params {
             return None;
         }
         Some(&self.text[slot.start as usize..(slot.start + slot.len) as usize])
+    }
+
+    /// A parameter that was not UTF-8, and at which byte: its value has replacement characters.
+    pub(crate) fn damaged(&self) -> Option<(Key, usize)> {
+        self.damaged
     }
 
     /// The first of two names that has a value: a name and its alias.
@@ -280,13 +287,17 @@ fn hex(digit: u8) -> Option<u8> {
 /// Values that are not UTF-8 get replacement characters, as Java's decoder puts them.
 fn lossy(bytes: &[u8], mut slots: [Slot; KEYS]) -> Params {
     let mut text = String::with_capacity(bytes.len());
-    for slot in slots.iter_mut().filter(|slot| slot.start != ABSENT.start) {
+    let mut damaged = None;
+    for (key, slot) in ALL.iter().zip(&mut slots).filter(|(_, slot)| slot.start != ABSENT.start) {
         let value = &bytes[slot.start as usize..(slot.start + slot.len) as usize];
         let start = text.len();
+        if let Err(error) = std::str::from_utf8(value) {
+            damaged.get_or_insert((*key, error.valid_up_to()));
+        }
         text.push_str(&String::from_utf8_lossy(value));
         *slot = Slot { start: start as u32, len: (text.len() - start) as u32 };
     }
-    Params { text, slots, asker: None, rest: Rest::default() }
+    Params { text, slots, damaged, asker: None, rest: Rest::default() }
 }
 
 #[cfg(test)]

@@ -156,6 +156,7 @@ fn gray_releases_by_address_tag_and_label() {
         (&[("grayName", "label"), ("grayRuleExp", "zone")][..], 20_011),
         (&[("grayName", "label"), ("grayRuleExp", "zone=a"), ("grayVersion", "9")], 20_012),
         (&[("grayName", "a b"), ("grayRuleExp", "zone=a")], 20_013),
+        (&[("grayName", "tag_t2"), ("grayRuleExp", "zone=a")], 20_013),
         (&[("grayName", "label")], 10_000),
     ] {
         let fields = [&[("dataId", "d"), ("groupName", "G"), ("content", "x")], fields].concat();
@@ -233,6 +234,50 @@ fn versions_are_compared_and_gone_back_to() {
 }
 
 #[test]
+fn going_back_to_a_gray_version_makes_it_no_ones_else() {
+    let server = server();
+    published(&server, "", "d", "formal");
+    let gray = |content| [("dataId", "d"), ("groupName", "G"), ("content", content)];
+    for content in ["one", "two"] {
+        assert_eq!(publish(&server, &gray(content), &[("betaIps", "9.9.9.9")]).status, 200);
+    }
+    let list = data(&get(&server, "/v3/admin/cs/history/list?dataId=d&groupName=G"));
+    let first = list["pageItems"][1]["id"].as_str().unwrap();
+    let removed =
+        form(&server, "DELETE", "/v3/admin/cs/config/beta", &[], &[("dataId", "d"), ("groupName", "G")]);
+    assert_eq!(removed.status, 200);
+    let fields = [("dataId", "d"), ("groupName", "G"), ("nid", first), ("reason", "oops")];
+    let back = data(&form(&server, "POST", "/v3/admin/cs/history/rollback", &[], &fields));
+    assert_eq!(back["grayName"], "beta");
+    let read = |ip| {
+        let target = "/nacos/v1/cs/configs?dataId=d&group=G";
+        server.send("GET", target, &[("X-Forwarded-For", ip)], b"").body
+    };
+    assert_eq!((read("1.1.1.1"), read("9.9.9.9")), ("formal".into(), "one".into()));
+    let newest = &data(&get(&server, "/v3/admin/cs/history/list?dataId=d&groupName=G"))["pageItems"][0];
+    assert_eq!((&newest["id"], &newest["reason"]), (&back["nid"], &json!("oops")));
+}
+
+#[test]
+fn what_is_not_utf_8_is_not_published() {
+    let server = server();
+    for (path, group) in
+        [("/v1/cs/configs", "group"), ("/v2/cs/config", "group"), ("/v3/admin/cs/config", "groupName")]
+    {
+        for (fields, want) in [
+            (&b"content=a%ff"[..], "content is not UTF-8 at byte 1"),
+            (b"content=\xc5\xe4", "content is not UTF-8 at byte 0"),
+            (b"content=x&desc=%c3", "desc is not UTF-8 at byte 0"),
+        ] {
+            let body = [format!("dataId=d&{group}=G&").as_bytes(), fields].concat();
+            let answer = server.send("POST", &format!("/nacos{path}"), &[FORM], &body);
+            assert_eq!((answer.status, answer.body.contains(want)), (400, true), "{path} {}", answer.body);
+        }
+    }
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G").status, 404);
+}
+
+#[test]
 fn contents_are_searched_in_all_namespaces() {
     let server = server();
     let large = "x\n".repeat(5_000) + "needle = 1\n";
@@ -284,7 +329,8 @@ fn an_import_tells_what_became_of_each_item() {
     let archive = zip(&[("G/a", b"1"), ("G/b", b"2"), ("G/c", b"3"), ("readme", b"x")]);
     let name = |data_id: &str| json!({ "dataId": data_id, "group": "G" });
     let mut want = json!({
-        "succCount": 1, "skipCount": 1, "failData": [name("b")], "skipData": [name("c")],
+        "succCount": 1, "skipCount": 1, "failData": [{ "dataId": "b", "group": "G", "reason": "exists" }],
+        "skipData": [name("c")],
         "unrecognizedCount": 1, "unrecognizedData": [{ "itemName": "readme" }],
     });
     assert_eq!(data(&import(&server, "", &archive)), want, "ABORT: what was before the conflict stays");
@@ -408,8 +454,11 @@ fn a_namespace_that_is_not_empty_goes_only_by_force() {
     assert_eq!(publish(&server, &gray, &[("betaIps", "10.0.0.1")]).status, 200);
     assert_eq!(data(&get(&server, &format!("{path}?namespaceId=dev")))["configCount"], 1);
     refused(1);
-    // The default one stays as it is, whatever is asked.
-    assert_eq!(delete(&[("namespaceId", "public"), ("force", "true")]).status, 200);
+    // The default one stays as it is, whatever is asked; what only Dyad can be asked does not claim to be done.
+    assert_eq!(delete(&[("namespaceId", "public")]).status, 200);
+    for default in ["public", ""] {
+        assert_eq!(delete(&[("namespaceId", default), ("force", "true")]).status, 400, "{default:?}");
+    }
     assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G").body, "kept");
     let fields = [("namespaceId", "dev"), ("force", "true"), ("reason", "done")];
     assert_eq!(delete(&fields).status, 200);
@@ -423,6 +472,33 @@ fn a_namespace_that_is_not_empty_goes_only_by_force() {
     assert_eq!(shown(1), ["D         ", "beta", "done"].map(Value::from));
     let services = server.ns("GET", "/instance/list?namespaceId=dev&serviceName=s").json();
     assert_eq!(services["hosts"].as_array().unwrap().len(), 1, "services are their clients'");
+    published(&server, "nobodys", "d", "x");
+    assert_eq!(delete(&[("namespaceId", "nobodys"), ("force", "true")]).status, 200);
+    assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G&tenant=nobodys").status, 404);
+}
+
+/// Each handler reads its own spelling of a parameter: a legal one must not hide another.
+#[test]
+fn names_are_checked_in_every_spelling() {
+    let server = server();
+    let long = "n".repeat(100_000);
+    let id = [("groupName", "G"), ("dataId", "d"), ("content", "x")];
+    let hidden = [("group", "G"), ("groupName", &*long), ("dataId", "d"), ("content", "x")];
+    let space = [("customNamespaceId", "z"), ("namespaceName", "Z"), ("namespaceDesc", "D")];
+    let described = [("customNamespaceId", "z"), ("namespaceName", "Z"), ("namespaceDesc", &*long)];
+    let capacity = [("group", "G"), ("groupName", &*long), ("quota", "5")];
+    let shown = [("namespace", "z"), ("namespaceName", "Z"), ("namespaceShowName", &*long)];
+    for (method, path, fields, want) in [
+        ("POST", "/v3/admin/cs/config", &id[..], 200),
+        ("POST", "/v3/admin/cs/config", &hidden, 400),
+        ("POST", "/v3/admin/cs/capacity", &capacity, 400),
+        ("POST", "/v3/console/core/namespace", &described, 400),
+        ("POST", "/v3/console/core/namespace", &space, 200),
+        ("PUT", "/v1/console/namespaces", &shown, 400),
+    ] {
+        let answer = form(&server, method, path, &[], fields);
+        assert_eq!(answer.status, want, "{method} {path}: {}", answer.body);
+    }
 }
 
 #[test]

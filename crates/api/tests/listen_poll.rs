@@ -79,7 +79,7 @@ fn what_is_no_poll_is_refused_with_what_is_wrong() {
         assert_eq!(poll(&server, records, &[HANG]).brief(), (400, want), "{records:?}");
     }
     let answer = poll(&server, &record("a", "G", "", ""), &[("Long-Pulling-Timeout", "soon")]);
-    assert_eq!(answer.brief(), (400, "caused: For input string: \"soon\";"));
+    assert_eq!(answer.brief(), (400, "caused: long-pulling-timeout: \"soon\" is no number of milliseconds;"));
 }
 
 #[test]

@@ -13,7 +13,9 @@ use crate::content::{ConfigType, Draft, Revision};
 use crate::gray::{GrayRule, is_gray_name};
 use crate::history::Op;
 use crate::item::{ConfigItem, Extra, Gray, Release, inline};
-use crate::limits::{BATCH_MAX, EXTRA_MAX, GRAYS_MAX, HISTORY_MAX, PRUNE_DROPS_MAX, PRUNE_ITEMS_MAX};
+use crate::limits::{
+    BATCH_MAX, CAPACITIES_MAX, EXTRA_MAX, GRAYS_MAX, HISTORY_MAX, NAMES_MAX, PRUNE_DROPS_MAX, PRUNE_ITEMS_MAX,
+};
 use crate::requests::Remembered;
 use crate::row::{Cause, ContentRow};
 use crate::state::ConfigState;
@@ -46,6 +48,12 @@ impl ConfigState {
         self.requests.insert(command.request, Remembered { at_ms: stamp.now_ms, revision, outcomes });
         (reply, changes)
     }
+}
+
+/// Front ends check names by their own rules; this is what the state itself relies on.
+pub(crate) fn over_names(names: &[&str]) -> Option<ConfigLimit> {
+    let bytes: usize = names.iter().map(|name| name.len()).sum();
+    (bytes > NAMES_MAX).then_some(ConfigLimit::Names(NAMES_MAX))
 }
 
 /// The answer to a request that was carried out before.
@@ -195,9 +203,19 @@ impl Write<'_> {
     }
 
     fn set_capacity(&mut self, scope: &Scope, change: &CapacityChange) -> ConfigReply {
+        let name = match scope {
+            Scope::Cluster => "",
+            Scope::Namespace(name) | Scope::Group(name) => name,
+        };
+        if let Some(limit) = over_names(&[name]) {
+            return ConfigReply::Limit(limit);
+        }
+        if self.state.capacity.len() >= CAPACITIES_MAX && !self.state.capacity.contains_key(scope) {
+            return ConfigReply::Limit(ConfigLimit::Capacities(CAPACITIES_MAX));
+        }
         let changed = self.state.capacity(scope).changed(change, self.stamp.now_ms);
         self.state.capacity.insert(scope.clone(), changed);
-        self.changes.listings = true;
+        self.changes.limits = true;
         ConfigReply::done(self.revision(0))
     }
 
@@ -214,7 +232,6 @@ impl Write<'_> {
                 due.push(key.clone());
             }
         }
-        self.changes.listings |= !due.is_empty();
         let mut dropped = 0;
         for key in due {
             if dropped >= PRUNE_DROPS_MAX {
@@ -227,12 +244,16 @@ impl Write<'_> {
             if self.state.items.get(&key).is_some_and(|item| item.history.is_empty()) {
                 self.state.items.remove(&key);
             }
+            self.changes.shortened.push(key);
         }
         ConfigReply::Pruned { dropped: dropped as u64, next }
     }
 
     /// The bound that this content would break.
     fn refuses(&self, key: &ConfigKey, draft: &Draft, enforce: bool) -> Option<ConfigLimit> {
+        if let Some(limit) = over_names(&[key.namespace(), key.group(), key.data_id()]) {
+            return Some(limit);
+        }
         if draft.extra_bytes() > EXTRA_MAX {
             return Some(ConfigLimit::Extra(EXTRA_MAX));
         }

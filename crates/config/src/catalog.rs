@@ -40,6 +40,11 @@ impl Catalog {
                 None => items.remove(&changed.key),
             };
         }
+        for key in &changes.shortened {
+            if let Some(item) = state.item(key).filter(|item| item.is_present()) {
+                items.insert(key.clone(), item.clone());
+            }
+        }
         // Last: who reads a listing finds its items.
         self.state.store(Arc::new(state.clone()));
     }
@@ -60,7 +65,7 @@ mod tests {
     use dyad_types::Stamp;
 
     use super::*;
-    use crate::{Change, ConfigCommand, Draft, Publish, Source};
+    use crate::{Change, ConfigCommand, Draft, Prune, Publish, Source};
 
     #[test]
     fn readers_see_what_was_applied_and_what_was_installed() {
@@ -83,6 +88,13 @@ mod tests {
         let seen = |catalog: &Catalog| ["a", "b"].map(|data_id| catalog.item(&key(data_id)).is_some());
         assert_eq!(seen(&catalog), [false, true]);
         assert_eq!(*catalog.state(), state);
+        apply(&mut state, publish("b"));
+        apply(&mut state, Change::Prune(Prune { until_ms: 0, keep: 1, from: None }));
+        let shared = catalog.item(&key("b")).zip(state.item(&key("b")).cloned());
+        assert!(
+            shared.is_some_and(|(ours, theirs)| Arc::ptr_eq(&ours, &theirs)),
+            "no second copy with a history"
+        );
         catalog.installed(&earlier);
         assert_eq!(seen(&catalog), [true, false]);
         assert_eq!(*catalog.state(), earlier);

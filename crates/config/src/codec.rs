@@ -227,6 +227,8 @@ impl From<&ConfigReply> for ReplyRecord {
                     ConfigLimit::GroupQuota(max) => (26, max.into()),
                     ConfigLimit::NamespaceQuota(max) => (27, max.into()),
                     ConfigLimit::ContentSize(max) => (28, max.into()),
+                    ConfigLimit::Names(max) => (29, max as u64),
+                    ConfigLimit::Capacities(max) => (30, max as u64),
                 };
                 ReplyRecord { kind, number, ..none }
             }
@@ -265,6 +267,8 @@ impl TryFrom<ReplyRecord> for ConfigReply {
             26 => ConfigReply::Limit(ConfigLimit::GroupQuota(small)),
             27 => ConfigReply::Limit(ConfigLimit::NamespaceQuota(small)),
             28 => ConfigReply::Limit(ConfigLimit::ContentSize(small)),
+            29 => ConfigReply::Limit(ConfigLimit::Names(max)),
+            30 => ConfigReply::Limit(ConfigLimit::Capacities(max)),
             other => return Err(BadRecord(format!("configuration reply kind {other} is unknown"))),
         })
     }
@@ -441,7 +445,8 @@ pub(crate) fn gray_record(name: &str, rule: Option<&GrayRule>) -> GrayRecord {
     }
 }
 
-type NamedRule = (Box<str>, Option<Arc<GrayRule>>);
+/// A gray release's name, and its rule unless it was removed.
+pub(crate) type NamedRule = (Box<str>, Option<Arc<GrayRule>>);
 
 /// Rules were parsed before they were written: one that does not parse is of a later release.
 pub(crate) fn gray_of(record: GrayRecord) -> Result<NamedRule, BadRecord> {

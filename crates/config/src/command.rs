@@ -49,11 +49,11 @@ pub enum Change {
     /// apply has no store, and a row that pointed to another would have to keep it alive. Reply: Done, NotFound (`to` is
     /// not, or no longer, in the history) or Limit.
     Rollback { key: ConfigKey, to: Revision, draft: Draft },
-    /// Reply: Done.
+    /// Reply: Done or Limit.
     SetCapacity { scope: Scope, change: CapacityChange },
     /// Reply: Done, Exists or Limit.
     CreateNamespace { id: Box<str>, name: Box<str>, desc: Box<str> },
-    /// Reply: Done, or NotFound, also for the default namespace.
+    /// Reply: Done, Limit, or NotFound, also for the default namespace.
     UpdateNamespace { id: Box<str>, name: Box<str>, desc: Box<str> },
     /// Forgets the namespace; its configurations and services are left alone, as in Nacos (a front end that is to remove
     /// configurations does so before). Reply: Done, NotFound (also
@@ -201,6 +201,10 @@ pub enum ConfigLimit {
     Grays(usize),
     /// Bytes of the texts beside a content.
     Extra(usize),
+    /// Bytes of what names a configuration or a scope, or of the texts of a namespace.
+    Names(usize),
+    /// Namespaces and groups whose limits were set.
+    Capacities(usize),
     /// Items of one command: the proposer did not split.
     Batch(usize),
     /// Error 5031.
@@ -227,6 +231,12 @@ impl fmt::Display for ConfigLimit {
             ConfigLimit::Extra(max) => {
                 write!(f, "description, schema, tags and the like are over {max} bytes together")
             }
+            ConfigLimit::Names(max) => {
+                write!(f, "names and a namespace's description are over {max} bytes together")
+            }
+            ConfigLimit::Capacities(max) => {
+                write!(f, "limits are set for {max} namespaces and groups, which is the most")
+            }
             ConfigLimit::Batch(max) => write!(f, "a command holds {max} items at most"),
             ConfigLimit::ClusterQuota(max) => write!(f, "the cluster's quota is {max} configurations"),
             ConfigLimit::GroupQuota(max) => write!(f, "the group's quota is {max} configurations"),
@@ -248,8 +258,10 @@ pub struct ConfigChanges {
     pub contents_dropped: Vec<Revision>,
     /// The list of namespaces changed.
     pub namespaces: bool,
-    /// Limits were set, or histories shortened: what listings show, and no listener waits for.
-    pub listings: bool,
+    /// Configurations whose histories alone were shortened: no listener waits for that.
+    pub shortened: Vec<ConfigKey>,
+    /// Limits were set.
+    pub limits: bool,
 }
 
 /// A configuration after a change, for listeners: they compare [`ConfigItem::answer`] for their own labels.

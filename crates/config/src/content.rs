@@ -1,7 +1,7 @@
 //! What is published: a content with its md5, its type, and the texts that go with it; and the number it gets.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use dyad_types::Md5;
 
@@ -60,12 +60,30 @@ impl Content {
         Content { text: Arc::from(text), md5 }
     }
 
+    /// To find this content again while somebody holds it.
+    pub fn downgrade(&self) -> WeakContent {
+        WeakContent { text: Arc::downgrade(&self.text), md5: self.md5 }
+    }
+
     pub fn text(&self) -> &Arc<str> {
         &self.text
     }
 
     pub fn md5(&self) -> Md5 {
         self.md5
+    }
+}
+
+/// A content that is there as long as somebody holds it.
+#[derive(Clone, Debug)]
+pub struct WeakContent {
+    text: Weak<str>,
+    md5: Md5,
+}
+
+impl WeakContent {
+    pub fn upgrade(&self) -> Option<Content> {
+        self.text.upgrade().map(|text| Content { text, md5: self.md5 })
     }
 }
 
@@ -169,7 +187,7 @@ impl Draft {
     }
 
     /// Bytes of all texts but the content: what [`crate::limits::EXTRA_MAX`] bounds.
-    pub(crate) fn extra_bytes(&self) -> usize {
+    pub fn extra_bytes(&self) -> usize {
         let tags = self.tags.as_deref().unwrap_or_default();
         [&self.desc, &self.used_for, &self.effect, &self.schema, &self.encrypted_data_key]
             .into_iter()

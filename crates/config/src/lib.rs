@@ -30,7 +30,7 @@ pub use command::{
     Change, ChangedConfig, ConfigChanges, ConfigCommand, ConfigLimit, ConfigReply, Import, ImportPolicy,
     ItemOutcome, Prune, Publish, PublishGray, RemoveItem, Source,
 };
-pub use content::{ConfigType, Content, Draft, Revision};
+pub use content::{ConfigType, Content, Draft, Revision, WeakContent};
 pub use gray::{BETA, GrayFault, GrayRule, ReaderLabels, tag_gray_name};
 pub use history::{HistoryEntry, Op};
 pub use item::{Answer, ConfigItem, Extra, Gray, Release};

@@ -12,6 +12,11 @@ pub const BATCH_MAX: usize = 1_000;
 pub const CONFIGS_MAX: usize = 1_000_000;
 /// Namespaces besides the default one: their list is answered as a whole.
 pub const NAMESPACES_MAX: usize = 10_000;
+/// Bytes of what names a configuration or a scope of limits, and of a namespace's id, name and description together: far
+/// above what front ends let through, far below a snapshot record, which must hold them.
+pub const NAMES_MAX: usize = 4 * 1024;
+/// Namespaces and groups whose limits were set; they need not have configurations.
+pub const CAPACITIES_MAX: usize = 100_000;
 /// Gray releases of one configuration (`nacos.config.gray.version.max.count`).
 pub const GRAYS_MAX: usize = 10;
 /// Characters of a gray release's name: `tag_` and a tag, or what an operator chose.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dyad_types::config::config_namespace;
 use dyad_types::key::DEFAULT_NAMESPACE;
 
+use crate::apply::over_names;
 use crate::capacity::Scope;
 use crate::command::{ConfigLimit, ConfigReply};
 use crate::content::Revision;
@@ -77,6 +78,9 @@ impl ConfigState {
         if self.has_namespace(id) {
             return ConfigReply::Exists;
         }
+        if let Some(limit) = over_names(&[id, name, desc]) {
+            return ConfigReply::Limit(limit);
+        }
         if self.namespaces.len() >= NAMESPACES_MAX {
             return ConfigReply::Limit(ConfigLimit::Namespaces(NAMESPACES_MAX));
         }
@@ -98,9 +102,13 @@ impl ConfigState {
         desc: &str,
         (revision, now_ms): (Revision, u64),
     ) -> ConfigReply {
-        let Some(present) = self.namespaces.get_mut(config_namespace(id)) else {
+        let id = config_namespace(id);
+        let Some(present) = self.namespaces.get_mut(id) else {
             return ConfigReply::NotFound;
         };
+        if let Some(limit) = over_names(&[id, name, desc]) {
+            return ConfigReply::Limit(limit);
+        }
         let present = Arc::make_mut(present);
         present.name = name.into();
         present.desc = desc.into();

@@ -10,7 +10,8 @@ use prost::Message;
 use crate::BadRecord;
 use crate::capacity::{Capacity, Scope};
 use crate::codec::{
-    gray_of, gray_record, id_bytes, id_of, key_of, md5_of, missing, outcome_bytes, outcomes_of, scope_of,
+    NamedRule, gray_of, gray_record, id_bytes, id_of, key_of, md5_of, missing, outcome_bytes, outcomes_of,
+    scope_of,
 };
 use crate::content::{ConfigType, Revision};
 use crate::history::{Entry, History};
@@ -180,8 +181,6 @@ fn release_record(release: &Release) -> ReleaseRecord {
         gray: None,
     }
 }
-
-type NamedRule = (Box<str>, Option<Arc<crate::gray::GrayRule>>);
 
 fn release_of(record: ReleaseRecord) -> Result<(Release, Option<NamedRule>), BadRecord> {
     let release = Release {

@@ -406,6 +406,47 @@ fn namespaces_are_created_changed_and_deleted() {
     assert_eq!(log.state.usage(&Scope::namespace("z")).count, 1, "its configurations are left alone");
 }
 
+/// A snapshot record must hold them, whatever a front end lets through.
+#[test]
+fn names_that_no_snapshot_record_could_hold_are_refused() {
+    let mut log = Log::default();
+    let long = || "n".repeat(limits::NAMES_MAX + 1);
+    let wide = |data_id: &str| ConfigKey::new("", "G", data_id);
+    let draft = || Draft::text("x");
+    done(&log.reply(Change::CreateNamespace { id: "z".into(), name: "N".into(), desc: "".into() }));
+    let before = log.state.clone();
+    let rule = Arc::new(GrayRule::tag("t").unwrap());
+    for change in [
+        Change::Publish(Publish { key: wide(&long()), draft: draft(), cas: None, enforce: false }),
+        Change::PublishGray(PublishGray {
+            key: wide(&long()),
+            name: "g".into(),
+            rule,
+            draft: draft(),
+            cas: None,
+        }),
+        Change::SetCapacity { scope: Scope::group(&long()), change: CapacityChange::default() },
+        Change::SetCapacity { scope: Scope::namespace(&long()), change: CapacityChange::default() },
+        Change::CreateNamespace { id: "y".into(), name: "N".into(), desc: long().into() },
+        Change::CreateNamespace { id: "y".into(), name: long().into(), desc: "".into() },
+        Change::UpdateNamespace { id: "z".into(), name: "N".into(), desc: long().into() },
+    ] {
+        assert_eq!(log.reply(change), ConfigReply::Limit(ConfigLimit::Names(limits::NAMES_MAX)));
+        assert_eq!(log.state, before, "a refusal changes nothing");
+    }
+    let items = vec![(wide(&long()), draft()), (wide("short"), draft())];
+    let import = Import { items, policy: ImportPolicy::Skip, clone: false, enforce: false };
+    use ItemOutcome::{Created, OverLimit};
+    assert_eq!(report(log.reply(Change::Import(import))), [OverLimit, Created]);
+    let just = "n".repeat(limits::NAMES_MAX - "publicG".len());
+    done(&log.reply(Change::Publish(Publish {
+        key: wide(&just),
+        draft: draft(),
+        cas: None,
+        enforce: false,
+    })));
+}
+
 #[test]
 fn a_repeated_request_takes_effect_once() {
     let mut log = Log::default();

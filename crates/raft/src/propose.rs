@@ -113,6 +113,28 @@ fn retry_is_safe(command: &CpCommand) -> bool {
     !matches!(command, CpCommand::CreateService { .. } | CpCommand::DeleteService { .. })
 }
 
+/// Why the write is to be tried again.
+///
+/// # Errors
+/// It is not: the answer to who asked for it.
+fn go_on(refused: Refused, safe: bool, in_doubt: &mut bool) -> Result<String, ProposeError> {
+    match refused {
+        // An earlier try may still take effect, so that this is no refusal of the write.
+        Refused::Error(ProposeError::Busy(max)) if *in_doubt => Ok(ProposeError::Busy(max).to_string()),
+        Refused::Error(error) => Err(error),
+        Refused::NotLeader(why) => Ok(why),
+        Refused::Lost(why) if !safe => Err(ProposeError::Lost(why)),
+        Refused::Lost(why) => {
+            *in_doubt = true;
+            Ok(why)
+        }
+        Refused::Timeout => {
+            *in_doubt = true;
+            Ok("no answer in time".into())
+        }
+    }
+}
+
 impl Inner {
     /// A write by a front end of this member: here if it leads, else one hop to the leader, again while time is left.
     pub(crate) async fn propose(&self, command: CpCommand) -> Result<CpReply, ProposeError> {
@@ -134,14 +156,7 @@ impl Inner {
             }
             match self.attempt(&bytes, deadline, &why).await {
                 Ok(written) => return self.until_applied(written, deadline).await,
-                Err(Refused::Error(error)) => return Err(error),
-                Err(Refused::NotLeader(cause)) => why = cause,
-                Err(Refused::Lost(cause)) if safe => {
-                    in_doubt = true;
-                    why = cause;
-                }
-                Err(Refused::Lost(cause)) => return Err(ProposeError::Lost(cause)),
-                Err(Refused::Timeout) => in_doubt = true,
+                Err(refused) => why = go_on(refused, safe, &mut in_doubt)?,
             }
             if Instant::now() + RETRY_PAUSE >= deadline {
                 return Err(if in_doubt { timed_out() } else { ProposeError::NoLeader(why) });
@@ -293,5 +308,34 @@ impl Propose for RaftHandle {
         let alive = if id == inner.me.id { inner.has_quorum() } else { inner.hears(id) };
         let term = inner.metrics(|m| m.current_term);
         alive.then_some(Leader { member: MemberId(id), term, address: node.address })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_in_doubt_is_not_called_refused() {
+        let busy = || Refused::Error(ProposeError::Busy(1));
+        let lost = || Refused::Lost("gone".into());
+        // (what came before, safe to repeat, the last refusal, tried again, in doubt)
+        for (before, safe, last, again, doubt) in [
+            (None, true, busy(), false, false),
+            (Some(Refused::NotLeader("old".into())), true, busy(), false, false),
+            (Some(lost()), true, busy(), true, true),
+            (Some(Refused::Timeout), true, busy(), true, true),
+            (Some(Refused::Timeout), true, Refused::NotLeader("old".into()), true, true),
+            (Some(Refused::Timeout), true, Refused::Error(ProposeError::Storage("s".into())), false, true),
+            (None, true, lost(), true, true),
+            (None, false, lost(), false, false),
+        ] {
+            let mut in_doubt = false;
+            if let Some(before) = before.clone() {
+                assert!(go_on(before, safe, &mut in_doubt).is_ok());
+            }
+            let answer = go_on(last.clone(), safe, &mut in_doubt);
+            assert_eq!((answer.is_ok(), in_doubt), (again, doubt), "{before:?}, {last:?}: {answer:?}");
+        }
     }
 }

@@ -157,6 +157,9 @@ fn gray_releases_are_beside_the_configuration() {
     assert_eq!(server.ok("config get d", ""), "formal");
     assert_eq!(server.ok("config get d --gray beta", ""), "for one");
     assert_eq!(server.ok("config get d --gray tag_blue", ""), "for blue");
+    let table = server.ok("config history d", "");
+    let releases: Vec<&str> = table.lines().map(|line| line.split_whitespace().nth(4).unwrap()).collect();
+    assert_eq!(releases[1..], ["tag_blue", "beta", "formal"], "{table}");
     server.ok("config rm d --gray tag_blue", "");
     assert_eq!(server.run("config get d --gray tag_blue", "").0, 6);
     assert_eq!(server.ok("config get d", ""), "formal");
@@ -336,10 +339,18 @@ fn what_is_refused_is_named() {
         ("config get d --server ftp://x", "", 2, "the scheme is unknown"),
         ("config get d --server http://127.0.0.1:1", "", 1, "http://127.0.0.1:1: no server answers"),
         ("ns create a,b", "", 1, "dyad: http://"),
+        ("ns update public --name x", "", 1, "the default namespace can be neither changed nor deleted"),
+        ("ns delete public --force", "", 1, "the default namespace can be neither changed nor deleted"),
     ] {
         let (got, out, errors) = server.run(line, input);
         assert_eq!((got, &*out), (code, ""), "{line}: {errors}");
         assert!(errors.contains(message), "{line}: {errors}");
+    }
+    for line in ["config ls", "ns ls --output json", "token new"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, _, errors) = outcome(server.dyad(line).stdout(full).output().unwrap());
+        assert_eq!(code, 5, "{line}: what is cut off must not look whole");
+        assert!(errors.starts_with("dyad: cannot write to standard output: "), "{line}: {errors}");
     }
     let two = format!("config set d --server http://127.0.0.1:1,{}", server.url);
     assert_eq!(server.run(&two, "x").0, 0, "the first that answers");

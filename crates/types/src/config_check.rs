@@ -54,7 +54,7 @@ pub struct ConfigInput<'a> {
 /// A rejected parameter; its text is Nacos's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigFault {
-    /// Blank, or a character that is no letter, digit or one of `_ - . :`.
+    /// Blank, a character that is no letter, digit or one of `_ - . :`, or a place in a path.
     Invalid {
         field: &'static str,
         value: String,
@@ -78,10 +78,10 @@ pub enum ConfigFault {
 /// The first rule that a value breaks.
 pub fn check_config(input: &ConfigInput<'_>, tenant_name: &'static str) -> Result<(), ConfigFault> {
     if let Some(data_id) = input.data_id {
-        word("dataId", data_id)?;
+        name("dataId", data_id)?;
     }
     if let Some(group) = input.group {
-        word("group", group)?;
+        name("group", group)?;
     }
     if let Some(content) = input.content {
         check_content(content)?;
@@ -143,6 +143,15 @@ fn word(field: &'static str, value: &str) -> Result<(), ConfigFault> {
     Ok(())
 }
 
+/// A word that is no place in a path: archives call their entries `group/dataId`. Nacos takes `.` and `..`.
+fn name(field: &'static str, value: &str) -> Result<(), ConfigFault> {
+    word(field, value)?;
+    if matches!(value, "." | "..") {
+        return Err(ConfigFault::Invalid { field, value: value.to_owned() });
+    }
+    Ok(())
+}
+
 fn long(field: &'static str, value: &str, max: usize) -> Result<(), ConfigFault> {
     if longer(value, max) { Err(ConfigFault::TooLong { field, max }) } else { Ok(()) }
 }
@@ -187,6 +196,9 @@ mod tests {
             (ConfigInput { data_id: Some("a/b"), ..none }, "invalid dataId : a/b"),
             (ConfigInput { data_id: Some("𝒳"), ..none }, "invalid dataId : 𝒳"),
             (ConfigInput { data_id: Some(" "), ..none }, "invalid dataId :  "),
+            (ConfigInput { data_id: Some("..."), ..none }, ""),
+            (ConfigInput { data_id: Some(".."), ..none }, "invalid dataId : .."),
+            (ConfigInput { group: Some("."), ..none }, "invalid group : ."),
             (ConfigInput { group: Some(""), ..none }, "invalid group : "),
             (ConfigInput { group: Some("a b"), ..none }, "invalid group : a b"),
             (ConfigInput { content: Some(" \n"), ..none }, "content is blank : "),

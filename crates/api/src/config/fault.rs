@@ -109,7 +109,9 @@ impl Fault {
             Fault::OtherConfig => StatusCode::FORBIDDEN,
             Fault::NoConfig | Fault::NotFound(_) | Fault::NoNamespace(_) => StatusCode::NOT_FOUND,
             Fault::NamespaceNotEmpty { .. } => StatusCode::CONFLICT,
-            Fault::Limit(ConfigLimit::Grays(_) | ConfigLimit::Extra(_)) => StatusCode::BAD_REQUEST,
+            Fault::Limit(ConfigLimit::Grays(_) | ConfigLimit::Extra(_) | ConfigLimit::Names(_)) => {
+                StatusCode::BAD_REQUEST
+            }
             Fault::Limit(ConfigLimit::ContentSize(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Fault::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
             Fault::CasMismatch => StatusCode::INTERNAL_SERVER_ERROR,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dyad_config::{
-    Answer, ConfigItem, ConfigType, ContentError, ContentRow, ReaderLabels, Release, Revision,
+    Answer, ConfigItem, ConfigType, ContentError, ContentRow, Contents, ReaderLabels, Release, Revision,
 };
 
 use super::fault::Fault;
@@ -78,11 +78,22 @@ pub(crate) async fn content(app: &Arc<AppState>, release: &Release) -> Result<Ar
     }
 }
 
+/// The same where blocking is allowed.
+///
+/// # Errors
+/// As there.
+pub(crate) fn content_here(contents: &dyn Contents, release: &Release) -> Result<Arc<str>, Fault> {
+    match &release.inline {
+        Some(text) => Ok(Arc::clone(text)),
+        None => stored(contents.read(release.revision)?),
+    }
+}
+
 /// The content of a row that must have one.
 ///
 /// # Errors
 /// The row is of a removal, which no release refers to.
-pub(crate) fn stored(row: ContentRow) -> Result<Arc<str>, Fault> {
+fn stored(row: ContentRow) -> Result<Arc<str>, Fault> {
     let revision = row.revision;
     let damaged = || ContentError::Damaged(format!("row {revision} has no content")).into();
     row.content.map(|content| Arc::clone(content.text())).ok_or_else(damaged)

@@ -20,12 +20,19 @@ const REMARK_MAX: usize = 256;
 /// # Errors
 /// The first rule that the request breaks.
 pub(crate) fn filter(params: &Params) -> Result<(), Fault> {
-    Ok(check::check(&Input {
-        namespace_name: params.either(Key::NamespaceName, Key::NamespaceShowName),
-        namespace_id: namespace_param(params).or_else(|| params.get(Key::CustomNamespaceId)),
+    check::check(&Input {
+        namespace_name: params.get(Key::NamespaceName),
+        namespace_id: namespace_param(params),
         data_id: params.get(Key::DataId),
-        group: params.either(Key::Group, Key::GroupName),
+        group: params.get(Key::Group),
         ip: params.get(Key::Ip),
+        ..Input::default()
+    })?;
+    // The other spellings: each handler reads its own, so that none may hide behind another.
+    Ok(check::check(&Input {
+        namespace_name: params.get(Key::NamespaceShowName),
+        namespace_id: params.get(Key::CustomNamespaceId),
+        group: params.get(Key::GroupName),
         ..Input::default()
     })?)
 }
@@ -101,7 +108,8 @@ pub(crate) fn page(
         let Some(text) = params.get(key) else {
             return default.ok_or(Fault::MissingParam { name: key.name(), kind: "int" });
         };
-        let number = parse_int(text).map_err(Fault::Invalid)?;
+        let wrong = |_| Fault::Invalid(format!("{}: {text:?} is no number", key.name()));
+        let number = parse_int(text).map_err(wrong)?;
         let positive = usize::try_from(number).ok().filter(|number| *number > 0);
         positive.ok_or_else(|| Fault::Invalid("pageNo and pageSize must be greater than zero".into()))
     };
@@ -145,8 +153,8 @@ fn peer_ip(peer: Option<IpAddr>) -> String {
     peer.map(|ip| ip.to_canonical().to_string()).unwrap_or_default()
 }
 
-/// At most [`REMARK_MAX`] characters.
-fn cut(text: &str) -> Box<str> {
+/// As much of an operator's words as the history keeps.
+pub(crate) fn cut(text: &str) -> Box<str> {
     match text.char_indices().nth(REMARK_MAX) {
         Some((end, _)) => text[..end].into(),
         None => text.into(),

@@ -151,6 +151,7 @@ fn named_rule(gray: &GrayFields<'_>) -> Result<GrayRule, Fault> {
     Ok(match gray.name {
         BETA => GrayRule::beta(gray.expression)?,
         name if name == tag_gray_name(gray.expression) => GrayRule::tag(gray.expression)?,
+        name if name.starts_with(&tag_gray_name("")) => return Err(Fault::GrayName(name.to_owned())),
         _ => {
             let version = gray.version.unwrap_or(LABEL_VERSION);
             GrayRule::parse("tagv2", version, gray.expression, gray.priority)?

@@ -18,13 +18,12 @@ use super::error::GrpcError;
 use super::frame::{self, quoted};
 use crate::config::fault::Fault;
 use crate::config::read::{self, Answered};
+use crate::config::request::cut;
 use crate::config::write::{self, Fields};
 use crate::listen::{Listening, Reported};
 
 /// A content that was pruned while it was looked up has a successor; so often it is looked up again.
 const READS_MAX: usize = 3;
-/// Characters of an operator's name that the history keeps.
-const USER_MAX: usize = 256;
 const TAG: &str = "Vipserver-Tag";
 /// `ConfigQueryResponse` of what is not there; all its fields are mandatory for some SDK.
 const MISSING: &str = "{\"resultCode\":500,\"errorCode\":300,\"message\":\"config data not exist\",\"lastModified\":0,\
@@ -202,7 +201,7 @@ pub(super) async fn remove(call: Call) -> Result<Answer, GrpcError> {
 /// Who writes, for the history: the address is that of the transport, which nobody can make up.
 fn source(call: &Call, user: Option<&str>) -> Source {
     Source {
-        user: user.unwrap_or_default().chars().take(USER_MAX).collect::<String>().into(),
+        user: cut(user.unwrap_or_default()),
         ip: call.connection.peer().ip().to_canonical().to_string().into(),
         reason: "".into(),
     }

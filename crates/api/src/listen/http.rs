@@ -54,7 +54,7 @@ fn begin(app: &Arc<AppState>, params: &Params) -> Result<Step, Fault> {
         .filter(|(_, wanted)| asking.differs(&app.listeners, wanted))
         .map(|(record, _)| record)
         .collect();
-    let no_hangup = params.rest.header(NO_HANGUP) == Some("true");
+    let no_hangup = params.rest.header(NO_HANGUP).is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
     let Some(hold) = hold.filter(|_| changed.is_empty() && !no_hangup) else {
         let reply = match hold {
             Some(_) => body_of(&changed),
@@ -92,7 +92,8 @@ fn wanted<'a>(record: &Record<'a>) -> Result<Wanted<'a>, Fault> {
 /// How long a client waits; `None` for one that does not.
 fn hold(timeout: Option<&str>, limits: &ListenLimits) -> Result<Option<Duration>, Fault> {
     let Some(text) = timeout else { return Ok(None) };
-    let ms: i64 = text.parse().map_err(|_| Fault::Invalid(format!("For input string: \"{text}\"")))?;
+    let wrong = || Fault::Invalid(format!("{TIMEOUT}: {text:?} is no number of milliseconds"));
+    let ms: i64 = text.parse().map_err(|_| wrong())?;
     let asked = Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     Ok(Some(asked.saturating_sub(EARLIER).min(limits.hold_max).max(limits.hold_min)))
 }

@@ -126,8 +126,9 @@ impl Topic {
 
     /// Tells everybody for whom there is something new.
     pub(super) fn tell(&self, catalog: &Catalog) {
-        // Before the state is read: a change from here on puts it on the list again.
-        self.queued.store(false, Ordering::Release);
+        // Before the state is read: a change from here on puts it on the list again. A change that found it on the list
+        // is seen: the swap synchronizes with that change's own, which a store would not.
+        self.queued.swap(false, Ordering::AcqRel);
         for listening in self.all() {
             if listening.is_news(catalog) {
                 listening.listener.notify(&listening);

@@ -219,27 +219,27 @@ impl ContentStore {
         }
     }
 
-    /// Makes all rows up to the log index durable and compares them with those that the state relies on; answers those that
-    /// it does not need. `Err` also when one is missing: the snapshot must not be declared.
+    /// Makes all rows up to the log index durable and compares them with those that the state relies on. A snapshot is
+    /// declared only if they are [`ContentStore::whole`].
     pub(crate) async fn settle(
         &self,
         state: &ConfigState,
         upto: Option<u64>,
         since: Since,
-    ) -> io::Result<Vec<u64>> {
+    ) -> io::Result<Difference> {
         self.sync().await?;
         let (store, state) = (self.clone(), state.clone());
         let compared = tokio::task::spawn_blocking(move || store.compare(&state, upto, since));
-        let Difference { missing, extra } = compared.await.map_err(io::Error::other)??;
-        match missing.first() {
-            None => Ok(extra),
-            Some(first) => {
-                let fatal = self.missing(*first, missing.len());
-                let error = io::Error::new(io::ErrorKind::InvalidData, fatal.to_string());
-                self.shared.fatal.set(fatal);
-                Err(error)
-            }
-        }
+        compared.await.map_err(io::Error::other)?
+    }
+
+    /// The rows that are stored in vain. `Err`, and the end of this member, when one is missing.
+    pub(crate) fn whole(&self, Difference { missing, extra }: Difference) -> io::Result<Vec<u64>> {
+        let Some(first) = missing.first() else { return Ok(extra) };
+        let fatal = self.missing(*first, missing.len());
+        let error = io::Error::new(io::ErrorKind::InvalidData, fatal.to_string());
+        self.shared.fatal.set(fatal);
+        Err(error)
     }
 
     /// What to say when rows that the state relies on are not there.

@@ -147,10 +147,6 @@ impl SnapshotDir {
 
 /// Reads a snapshot file from its beginning, whatever was read of it before.
 pub(crate) fn load(file: &SnapshotFile) -> Result<Loaded, ReadError> {
-    if file.len > format::SNAPSHOT_MAX {
-        let cause = format!("{} bytes, limit {}", file.len, format::SNAPSHOT_MAX);
-        return Err(ReadError::Bad { offset: 0, cause });
-    }
     let (header, state, sha256) = format::read(BufReader::new(File::open(&file.path)?))?;
     Ok(Loaded { header, state, sha256 })
 }

@@ -248,7 +248,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let upto = index_of(meta.last_log_id.as_ref());
         // All rows are looked at: this state does not come from the one before.
         drop(contents.since());
-        let extra = contents.settle(loaded.state.config(), upto, Since::default()).await?;
+        let extra = contents.whole(contents.settle(loaded.state.config(), upto, Since::default()).await?)?;
         let published = self.snapshots.publish(&file.path, meta.clone(), loaded.sha256).await;
         published.inspect_err(|e| self.snapshots.report(&self.fatal, e))?;
         let cluster_id = loaded.state.cluster_id();
@@ -290,7 +290,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let upto = index_of(self.header.meta.last_log_id.as_ref());
         let since = std::mem::take(&mut self.since);
-        let extra = self.contents.settle(self.state.config(), upto, since).await?;
+        let difference = self.contents.settle(self.state.config(), upto, since).await?;
+        // A newer one was installed meanwhile, and rows that only this one relies on may have gone with that.
+        let last = self.header.meta.last_log_id;
+        if let Some(newer) = self.snapshots.current().filter(|current| current.meta.last_log_id > last) {
+            return Ok(newer);
+        }
+        let extra = self.contents.whole(difference)?;
         let built = self.snapshots.build(self.header.clone(), self.state.clone()).await;
         let snapshot = built.inspect_err(|e| self.snapshots.report(&self.fatal, e))?;
         self.contents.remove(extra, upto).await?;

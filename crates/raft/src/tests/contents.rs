@@ -314,6 +314,53 @@ async fn a_snapshot_whose_rows_are_not_here_is_not_installed() {
     assert_eq!(disk.crashed().list(0, usize::MAX).unwrap().len(), 8, "durable before it was declared");
 }
 
+/// openraft installs a snapshot while another one is being built.
+#[tokio::test]
+async fn a_snapshot_that_a_newer_one_overtakes_is_given_up() {
+    let (ours, theirs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (disk, other_disk) = (Arc::new(MemContents::new()), Arc::new(MemContents::new()));
+    let (log, mut machine, fatal) =
+        open_with(Arc::new(MemBackend::new()), disk.clone(), ours.path()).unwrap();
+    let (other_log, mut other, _) =
+        open_with(Arc::new(MemBackend::new()), other_disk, theirs.path()).unwrap();
+    let prune = Change::Prune(Prune { until_ms: u64::MAX, keep: 0, from: None });
+    apply(&mut machine, &published(4)).await;
+    apply(&mut other, &published(4)).await;
+    apply(&mut other, &[entry(8, prune)]).await;
+    let newer = snapshot(&mut other).await.unwrap();
+    machine.contents().sync().await.unwrap();
+    let mut builder = machine.try_create_snapshot_builder(true).await.unwrap();
+    machine.install_snapshot(&newer.meta, newer.snapshot).await.unwrap();
+    while disk.list(0, usize::MAX).unwrap().len() > 4 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(builder.build_snapshot().await.unwrap().meta, newer.meta);
+    assert!(fatal.get().is_none(), "{:?}", fatal.get());
+    log.stop().await;
+    other_log.stop().await;
+}
+
+#[tokio::test]
+async fn readers_of_a_stored_content_share_it() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(MemContents::new());
+    let (log, mut machine, _) = open_with(Arc::new(MemBackend::new()), disk, dir.path()).unwrap();
+    apply(&mut machine, &published(2)).await;
+    machine.contents().sync().await.unwrap();
+    let (reader, revision) = (reader(&machine), Revision::new(3, 0));
+    let text = |row: ContentRow| Arc::clone(row.content.unwrap().text());
+    let first = text(reader.read(revision).unwrap());
+    let row = reader.read(revision).unwrap();
+    assert_eq!((row.revision, &row.key), (revision, &key(1)));
+    assert!(Arc::ptr_eq(&first, &text(row)));
+    assert_eq!(machine.contents().stats().reads.count(), 1);
+    let weak = Arc::downgrade(&first);
+    drop(first);
+    assert!(weak.upgrade().is_none(), "it is kept for nobody");
+    assert!(reader.read(revision).unwrap().content.is_some());
+    log.stop().await;
+}
+
 #[tokio::test]
 async fn after_a_failed_write_nothing_is_staged_any_more() {
     let disk = Arc::new(MemContents::new());
@@ -333,10 +380,12 @@ async fn apply_waits_while_the_disk_is_behind() {
     let disk = Arc::new(MemContents::new());
     let store = ContentStore::open(disk.clone(), FatalSlot::new()).unwrap();
     let text = "y".repeat(9 * 1024 * 1024);
-    for index in 1..9 {
+    let rows: Vec<ContentRow> = (1..9).map(|index| row(index, &text)).collect();
+    for row in rows {
         store.room().await.unwrap();
-        let row = row(index, &text);
         store.stage([(row.revision, row)]);
+        let staged = store.stats().staged_bytes;
+        assert!(staged < 42 * 1024 * 1024, "{staged} bytes wait: the limit and one row may");
     }
     store.sync().await.unwrap();
     assert_eq!(disk.list(0, usize::MAX).unwrap().len(), 8);

@@ -18,7 +18,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     // Thousands of connections need not be closed one by one.
     runtime.shutdown_background();
     let report = measured.map_err(failure)?;
-    print(&report.to_text());
+    print(&report.to_text())?;
     if let Some(file) = &args.common().json {
         let text = serde_json::to_vec_pretty(&report)
             .map_err(|error| Failure::new(Exit::Disk, format!("the figures cannot be written: {error}")))?;

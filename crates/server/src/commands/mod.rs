@@ -9,7 +9,7 @@ mod remote;
 mod text;
 mod token;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use crate::admin::{self, AdminRequest};
 use crate::cli::{DrainFlags, HealthFlags, Output, RecoverFlags, SettingFlags, StatusFlags};
@@ -32,8 +32,7 @@ pub fn settings(flags: SettingFlags) -> Result<(), Failure> {
     for warning in &settings.warnings {
         note(warning);
     }
-    print(&settings.to_text());
-    Ok(())
+    print(&settings.to_text())
 }
 
 /// `dyad health`.
@@ -59,12 +58,12 @@ pub fn cluster_status(flags: StatusFlags) -> Result<(), Failure> {
     let place = Place::load(&Inputs::from_process(flags.settings.0))?;
     let answer = admin::call(&place.data_dir, AdminRequest::Status)?;
     match flags.output {
-        Output::Json => print(&format!("{answer}\n")),
+        Output::Json => print(&format!("{answer}\n"))?,
         Output::Text => {
             let status: ClusterStatus = serde_json::from_value(answer).map_err(|error| {
                 Failure::new(Exit::Refused, format!("the server's answer is of another version: {error}"))
             })?;
-            print(&status.to_text());
+            print(&status.to_text())?;
         }
     }
     Ok(())
@@ -79,13 +78,12 @@ pub fn cluster_drain(flags: DrainFlags) -> Result<(), Failure> {
     if flags.off {
         let answer = admin::call(&place.data_dir, AdminRequest::Undrain)?;
         let was = if answer["drained"].as_bool() == Some(true) { "again" } else { "as before" };
-        print(&format!("clients are taken in {was}; there are {}\n", answer["clients"]));
+        print(&format!("clients are taken in {was}; there are {}\n", answer["clients"]))?;
         return Ok(());
     }
     let answer = admin::call(&place.data_dir, AdminRequest::Drain)?;
     let to: Vec<&str> = answer["to"].as_array().into_iter().flatten().filter_map(|to| to.as_str()).collect();
-    print(&format!("sending {} clients to {}\n", answer["clients"], to.join(", ")));
-    Ok(())
+    print(&format!("sending {} clients to {}\n", answer["clients"], to.join(", ")))
 }
 
 /// `dyad recover`.
@@ -93,19 +91,30 @@ pub fn cluster_drain(flags: DrainFlags) -> Result<(), Failure> {
 /// # Errors
 /// `Exit::InUse` while a server runs, `Exit::Refused` without `--discard` or without a leader elsewhere.
 pub fn recover(flags: RecoverFlags) -> Result<(), Failure> {
-    print(&discard::recover(flags)?);
-    Ok(())
+    print(&discard::recover(flags)?)
 }
 
 /// The result of a command. A closed pipe behind it is not our failure.
-fn print(text: &str) {
-    print_bytes(text.as_bytes());
+///
+/// # Errors
+/// `Exit::Disk` when standard output takes no more: a result that is cut off must not look whole.
+fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
 }
 
 /// The same, whatever the bytes are.
-fn print_bytes(bytes: &[u8]) {
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    print_while_read(bytes).map(drop)
+}
+
+/// The same; false when nobody reads any more.
+fn print_while_read(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
-    let _closed = out.write_all(bytes).and_then(|()| out.flush());
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(Exit::Disk, format!("cannot write to standard output: {error}"))),
+    }
 }
 
 /// A remark beside the result.

@@ -28,12 +28,11 @@ impl Remote {
     }
 
     /// Prints the result: as one line of JSON, or as text.
-    pub(super) fn show(&self, json: &Value, text: impl FnOnce() -> String) {
-        if self.is_json() {
-            print(&format!("{json}\n"));
-        } else {
-            print(&text());
-        }
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn show(&self, json: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.is_json() { print(&format!("{json}\n")) } else { print(&text()) }
     }
 }
 

@@ -16,8 +16,7 @@ const BYTES: usize = 32;
 /// # Errors
 /// The operating system gives no random bytes.
 pub fn token_new() -> Result<(), Failure> {
-    print(&format!("{}\n", draw()?));
-    Ok(())
+    print(&format!("{}\n", draw()?))
 }
 
 fn draw() -> Result<String, Failure> {

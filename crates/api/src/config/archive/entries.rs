@@ -18,6 +18,9 @@ const TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Starts each entry of the directory at the archive's end.
 const DIRECTORY_SIGNATURE: &[u8] = b"PK\x01\x02";
 
+/// Bytes of such an entry before its name; the lengths of name, extra field and comment are at 28, 30 and 32.
+const DIRECTORY_FIXED: usize = 46;
+
 /// Name and text of one entry.
 pub(super) type Entry = (String, String);
 
@@ -36,6 +39,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
             "the archive has {} entries; {ENTRIES_MAX} may be",
             archive.len()
         )));
+    }
+    let directory = usize::try_from(archive.central_directory_start()).unwrap_or(usize::MAX);
+    if let Some(name) = twice(bytes.get(directory..).unwrap_or_default()) {
+        return Err(Unreadable::Refused(format!("entry {name:?}: is there twice")));
     }
     let mut entries = Vec::new();
     let mut names = BTreeSet::new();
@@ -80,6 +87,22 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
         entries.push((name, text));
     }
     Ok(entries)
+}
+
+/// A name that the directory has more than once: the library keeps only the last of those entries.
+fn twice(mut directory: &[u8]) -> Option<String> {
+    let mut names = BTreeSet::new();
+    while directory.starts_with(DIRECTORY_SIGNATURE) {
+        let length =
+            |at: usize| Some(usize::from(u16::from_le_bytes([*directory.get(at)?, *directory.get(at + 1)?])));
+        let (name, extra, comment) = (length(28)?, length(30)?, length(32)?);
+        let bytes = directory.get(DIRECTORY_FIXED..DIRECTORY_FIXED + name)?;
+        if !names.insert(bytes) {
+            return Some(String::from_utf8_lossy(bytes).into_owned());
+        }
+        directory = directory.get(DIRECTORY_FIXED + name + extra + comment..)?;
+    }
+    None
 }
 
 fn climbs(name: &str) -> bool {
@@ -160,6 +183,21 @@ mod tests {
             assert_eq!(refusal(bytes), want);
         }
         assert!(refusal(damaged).starts_with("entry \"G/a\": "), "damage");
+    }
+
+    #[test]
+    fn an_entry_that_is_there_twice_is_refused() {
+        // The writer refuses a second entry of a name too: it is made of another of the same length.
+        let twice = write([("G/a", "one"), ("G/b", "two"), ("G/c", "three")]).unwrap();
+        let at = |n: usize| twice.windows(3).enumerate().filter(|(_, name)| name == b"G/b").nth(n).unwrap().0;
+        let (local, listed) = (at(0), at(1));
+        let mut twice = twice.clone();
+        for at in [local, listed] {
+            twice[at + 2] = b'a';
+        }
+        assert_eq!(refusal(twice.clone()), "entry \"G/a\": is there twice");
+        let behind = [b"something before", &*twice].concat();
+        assert_eq!(refusal(behind), "entry \"G/a\": is there twice");
     }
 
     #[test]

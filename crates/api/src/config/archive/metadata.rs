@@ -96,9 +96,11 @@ pub(super) fn read_new(text: &str) -> Result<Vec<ItemMeta>, String> {
     items.iter().enumerate().map(item).collect()
 }
 
-/// The line of the old format for one item; `None` without an application. The last dot of a data id is a tilde there.
+/// The line of the old format for one item; `None` without an application, or with one that no line can hold. The last dot of a
+/// data id is a tilde there.
 pub(crate) fn old_line(group: &str, data_id: &str, app_name: &str) -> Option<String> {
-    (!app_name.is_empty()).then(|| format!("{}={app_name}\r\n", old_key(group, data_id)))
+    (!app_name.is_empty() && !app_name.contains(['=', '\r', '\n']))
+        .then(|| format!("{}={app_name}\r\n", old_key(group, data_id)))
 }
 
 /// What a line of the old format calls an item.
@@ -256,7 +258,9 @@ mod tests {
     #[test]
     fn the_old_format_is_lines() {
         assert_eq!(old_line("G", "a.b.yaml", "app").unwrap(), "G.a.b~yaml.app=app\r\n");
-        assert_eq!(old_line("G", "a", ""), None);
+        for none in ["", "a=b", "a\nG.b.app=c", "a\r"] {
+            assert_eq!(old_line("G", "a", none), None, "{none:?}: an archive that nobody could read");
+        }
         let read = read_old("G.a~yaml.app=x\r\n\nG.b.app=\n").unwrap();
         assert_eq!(read.get(&old_key("G", "a.yaml")).map(String::as_str), Some("x"));
         assert!(read_old("garbage").is_err());

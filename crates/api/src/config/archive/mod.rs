@@ -77,8 +77,13 @@ pub fn count(bytes: &[u8]) -> Result<usize, Unreadable> {
 
 /// The new format: items are what the metadata lists.
 fn by_metadata(entries: Vec<Entry>, meta: Vec<ItemMeta>, namespace: &str) -> Result<Archive, Unreadable> {
-    let mut listed: BTreeMap<(String, String), ItemMeta> =
-        meta.into_iter().map(|item| ((item.group.clone(), item.data_id.clone()), item)).collect();
+    let mut listed: BTreeMap<(String, String), ItemMeta> = BTreeMap::new();
+    for item in meta {
+        if let Some(first) = listed.insert((item.group.clone(), item.data_id.clone()), item) {
+            let what = format!("{}/{} is listed twice", first.group, first.data_id);
+            return Err(Unreadable::Metadata { file: NEW, what });
+        }
+    }
     let (mut items, mut unrecognized) = (Vec::new(), Vec::new());
     for (name, text) in entries {
         let Some((group, data_id)) = split(&name) else {
@@ -190,11 +195,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
+        let twice = "metadata: [{group: G, dataId: a, type: text}, {group: G, dataId: a, type: json}]";
         for (entries, want) in [
             (&[("readme", "x")][..], "no entry has the name group/dataId; 1 others"),
             (&[("G/a", " ")], "entry \"G/a\": content is blank : "),
             (&[("G/a", "x"), (OLD, "x")], ".meta.yml: \"x\" is not group.dataId.app=application"),
             (&[("G/a", "x"), (NEW, "a: 1")], ".metadata.yml: there is no list \"metadata\""),
+            (&[("G/a", "x"), (NEW, twice)], ".metadata.yml: G/a is listed twice"),
         ] {
             assert_eq!(read(&write(entries.iter().copied()).unwrap(), "").unwrap_err().to_string(), want);
         }

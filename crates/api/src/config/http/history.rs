@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dyad_config::{
     Change, ConfigReply, ContentError, ContentRow, Contents, Draft, Filter, HistoryEntry, PageRequest,
-    Revision, ShownVersion,
+    PublishGray, Revision, ShownVersion,
 };
 use dyad_types::ConfigKey;
 use serde_json::{Value, json};
@@ -238,10 +238,11 @@ pub(crate) fn diff(app: &Arc<AppState>, params: &Params) -> Step {
             let state = app.configs.state();
             let unknown =
                 |what: &str| Fault::NotFound(format!("version {what} is not in the history of {key}"));
-            let item = state.item(&key).ok_or_else(|| unknown("(newest)"))?;
+            let none = || Fault::NotFound(format!("{key} has no history"));
+            let item = state.item(&key).ok_or_else(none)?;
             let to = match to {
                 Some(to) => item.version(to).ok_or_else(|| unknown(&to.to_string()))?,
-                None => item.history().next().ok_or_else(|| unknown("(newest)"))?,
+                None => item.history().next().ok_or_else(none)?,
             };
             let from = match from {
                 Some(from) => Some(item.version(from).ok_or_else(|| unknown(&from.to_string()))?.revision),
@@ -259,7 +260,8 @@ pub(crate) fn diff(app: &Arc<AppState>, params: &Params) -> Step {
     step(Generation::V3, read())
 }
 
-/// `POST /v3/admin/cs/history/rollback`: publishes again what the write `nid` made. Not in Nacos.
+/// `POST /v3/admin/cs/history/rollback`: publishes again what the write `nid` made: the formal release, or the gray one by its
+/// rule, which must never become everybody's. Not in Nacos.
 pub(crate) fn rollback(app: &Arc<AppState>, params: &Params) -> Step {
     let prepare = || -> Result<Step, Fault> {
         let key = config_key(params, Generation::V3)?;
@@ -276,10 +278,18 @@ pub(crate) fn rollback(app: &Arc<AppState>, params: &Params) -> Step {
                 row => row?,
             };
             let draft = draft(&row)?;
-            match propose(&app, Change::Rollback { key: key.clone(), to, draft }, source).await? {
+            let (change, gray) = match row.gray {
+                Some((name, Some(rule))) => {
+                    let (key, shown) = (key.clone(), name.to_string());
+                    (Change::PublishGray(PublishGray { key, name, rule, draft, cas: None }), Some(shown))
+                }
+                _ => (Change::Rollback { key: key.clone(), to, draft }, None),
+            };
+            match propose(&app, change, source).await? {
                 ConfigReply::Done { revision, md5 } => Ok(result(&json!({
                     "nid": revision.to_string(),
                     "md5": md5.map(|md5| md5.to_string()),
+                    "grayName": gray,
                 }))),
                 ConfigReply::NotFound => Err(unknown()),
                 _ => Err(ApiError::UnknownReply.into()),

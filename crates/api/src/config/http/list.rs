@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::json as shapes;
 use super::{enveloped, result, step, turn, wait};
 use crate::config::fault::{Fault, Generation};
+use crate::config::read::content_here;
 use crate::config::request::{filter as param_filter, namespace_param, page, required};
 use crate::config::write::blocking;
 use crate::params::{Key, Params};
@@ -140,7 +141,7 @@ fn run(app: &AppState, filter: &Filter, asked: PageRequest, shape: Shape) -> Res
         if scanned > SCAN_BYTES_MAX || failed.is_some() {
             return false;
         }
-        match stored(contents, release) {
+        match content_here(contents, release) {
             Ok(text) => filter.content.as_ref().is_some_and(|pattern| pattern.matches(&text)),
             // Pruned since the state was looked at: it has another content by now.
             Err(Fault::Content(dyad_config::ContentError::Gone(_))) => false,
@@ -174,7 +175,7 @@ fn items(
         let data_key = match shape {
             Shape::Basic => return Ok(Value::Object(shapes::basic(key, release))),
             Shape::Lines => {
-                let text = stored(contents, release)?;
+                let text = content_here(contents, release)?;
                 return Ok(Value::Object(with_lines(shapes::basic(key, release), &text, filter)));
             }
             Shape::Accurate => false,
@@ -187,17 +188,9 @@ fn items(
                 "the contents of this page are over {max} MiB: use a smaller pageSize"
             )));
         }
-        Ok(shapes::listed(key, release, &stored(contents, release)?, data_key))
+        Ok(shapes::listed(key, release, &content_here(contents, release)?, data_key))
     };
     releases.map(one).collect()
-}
-
-/// A content, from memory or the store. Blocks.
-fn stored(contents: &dyn Contents, release: &Release) -> Result<Arc<str>, Fault> {
-    match &release.inline {
-        Some(text) => Ok(Arc::clone(text)),
-        None => crate::config::read::stored(contents.read(release.revision)?),
-    }
 }
 
 fn with_lines(mut basic: Map<String, Value>, text: &str, filter: &Filter) -> Map<String, Value> {

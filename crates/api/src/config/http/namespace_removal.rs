@@ -44,7 +44,8 @@ enum Contents {
     Go,
 }
 
-/// True also for a namespace that nobody created, as in Nacos.
+/// True also for a namespace that nobody created, as in Nacos. By force it is emptied all the same: everything can be
+/// published to one.
 fn delete(app: &Arc<AppState>, params: &Params, generation: Generation, contents: Contents) -> Step {
     let prepare = || -> Result<Step, Fault> {
         filter(params)?;
@@ -53,15 +54,16 @@ fn delete(app: &Arc<AppState>, params: &Params, generation: Generation, contents
         Ok(wait(generation, async move {
             let services = app.registry.services_in(&id);
             let state = app.configs.state();
-            // The default namespace cannot go, so nothing in it does.
-            if let Some(view) = state.namespace(&id).filter(|view| !view.is_default) {
-                match contents {
-                    Contents::Refuse if services > 0 => {
-                        return Err(Fault::NamespaceNotEmpty { configs: view.configs, services });
-                    }
-                    Contents::Go => empty(&app, view.id, &source).await?,
-                    Contents::Stay | Contents::Refuse => {}
+            match (contents, state.namespace(&id)) {
+                (Contents::Go, Some(view)) if view.is_default => {
+                    let what = "the default namespace cannot be deleted, and nothing in it was removed";
+                    return Err(Fault::IllegalNamespace(what.into()));
                 }
+                (Contents::Go, _) => empty(&app, &id, &source).await?,
+                (Contents::Refuse, Some(view)) if services > 0 && !view.is_default => {
+                    return Err(Fault::NamespaceNotEmpty { configs: view.configs, services });
+                }
+                _ => {}
             }
             let change = Change::DeleteNamespace { id, force: contents != Contents::Refuse };
             match propose(&app, change, source).await? {

@@ -47,6 +47,10 @@ pub(crate) fn v3(app: &Arc<AppState>, params: &Params) -> Step {
 fn publish(app: &Arc<AppState>, params: &Params, generation: Generation) -> Step {
     let prepare = || -> Result<Step, Fault> {
         filter(params)?;
+        // Nacos stores replacement characters: what was published is not what is read.
+        if let Some((key, at)) = params.damaged() {
+            return Err(Fault::Invalid(format!("{} is not UTF-8 at byte {at}", key.name())));
+        }
         let prepared = write::prepare(&fields(params, generation)?, generation.tenant_name())?;
         let (app, source) = (Arc::clone(app), source(params));
         Ok(wait(generation, async move {

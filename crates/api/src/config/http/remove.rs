@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dyad_config::limits::BATCH_MAX;
-use dyad_config::{BETA, Change, ConfigReply, RemoveItem, Revision, tag_gray_name};
+use dyad_config::{BETA, Change, ConfigItem, ConfigReply, RemoveItem, Revision, tag_gray_name};
 use dyad_types::ConfigKey;
 use serde_json::Value;
 
-use super::{rest_result, step, truth, wait};
+use super::{rest_result, step, truth, turn, wait};
 use crate::config::fault::{Fault, Generation};
 use crate::config::request::{config_key, filter, number, source};
-use crate::config::write::{propose, remove};
+use crate::config::write::{blocking, propose, remove};
 use crate::error::ApiError;
 use crate::params::{Key, Params};
 use crate::routes::Step;
@@ -96,14 +96,16 @@ fn by_ids(app: &Arc<AppState>, params: &Params, generation: Generation) -> Step 
         filter(params)?;
         let text = params.raw(Key::Ids).ok_or(Fault::MissingParam { name: "ids", kind: "List" })?;
         let ids = ids(text)?;
-        let state = app.configs.state();
-        let item = |(key, item): (&ConfigKey, &Arc<dyad_config::ConfigItem>)| RemoveItem {
-            key: key.clone(),
-            id: item.formal().map(|release| release.id),
-        };
-        let items: Vec<RemoveItem> = state.by_ids(&ids).into_iter().map(item).collect();
         let (app, source) = (Arc::clone(app), source(params));
         Ok(wait(generation, async move {
+            let _turn = turn().await?;
+            let state = app.configs.state();
+            let item = |(key, item): (&ConfigKey, &Arc<ConfigItem>)| RemoveItem {
+                key: key.clone(),
+                id: item.formal().map(|release| release.id),
+            };
+            let items: Vec<RemoveItem> =
+                blocking(move || state.by_ids(&ids).into_iter().map(item).collect()).await?;
             for batch in items.chunks(BATCH_MAX) {
                 let change = Change::RemoveBatch { items: batch.to_vec() };
                 let ConfigReply::Report(_) = propose(&app, change, source.clone()).await? else {

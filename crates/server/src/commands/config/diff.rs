@@ -64,7 +64,7 @@ async fn versions(
     let found = remote.client.read(&request).await?.data()?;
     let shown = text(&found, "diff").to_owned();
     let different = !shown.is_empty();
-    remote.show(&found, || shown);
+    remote.show(&found, || shown)?;
     Ok(different)
 }
 
@@ -87,7 +87,7 @@ async fn with_file(
     let new = read_text(file)?;
     let shown = unified((&label, &old), (&file.display().to_string(), &new));
     let different = !shown.is_empty();
-    remote.show(&json!({ "diff": shown }), || shown.clone());
+    remote.show(&json!({ "diff": shown }), || shown.clone())?;
     Ok(different)
 }
 
@@ -132,7 +132,7 @@ async fn namespaces(remote: &mut Remote, args: &DiffArgs, other: &str) -> Result
             }
         };
         entries.iter().map(line).collect()
-    });
+    })?;
     Ok(different)
 }
 

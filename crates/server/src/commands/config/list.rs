@@ -27,8 +27,7 @@ pub(super) async fn ls(remote: &mut Remote, args: LsArgs) -> Result<(), Failure>
             table.row([group, data_id, kind, md5, modified, app]);
         }
         table.to_text()
-    });
-    Ok(())
+    })
 }
 
 /// All configurations of a namespace that match, without contents.
@@ -102,7 +101,7 @@ pub(super) async fn grep(remote: &mut Remote, args: GrepArgs) -> Result<(), Fail
             }
         }
         out
-    });
+    })?;
     if items.is_empty() {
         let message = format!("no content has {:?} in it", args.text);
         return Err(Failure::new(Exit::Missing, message));

@@ -45,8 +45,7 @@ fn shown(
     missing: impl FnOnce() -> Failure,
 ) -> Result<(), Failure> {
     let content = found[content].as_str().ok_or_else(missing)?;
-    remote.show(found, || content.to_owned());
-    Ok(())
+    remote.show(found, || content.to_owned())
 }
 
 /// Both sides of the write `nid`.
@@ -173,8 +172,7 @@ pub(super) async fn set(remote: &mut Remote, args: SetArgs) -> Result<(), Failur
     }
     let answer = remote.client.write(&request).await?;
     answer.data()?;
-    told(remote, key, &Published { content: &content, kind, gray, was }, warning(&answer));
-    Ok(())
+    told(remote, key, &Published { content: &content, kind, gray, was }, warning(&answer))
 }
 
 /// What was done.
@@ -186,7 +184,12 @@ struct Published<'a> {
     was: Option<String>,
 }
 
-fn told(remote: &Remote, key: &KeyArgs, published: &Published<'_>, warning: Option<&str>) {
+fn told(
+    remote: &Remote,
+    key: &KeyArgs,
+    published: &Published<'_>,
+    warning: Option<&str>,
+) -> Result<(), Failure> {
     let Published { content, kind, gray, was } = published;
     if let Some(warning) = warning {
         note(warning);
@@ -208,7 +211,7 @@ fn told(remote: &Remote, key: &KeyArgs, published: &Published<'_>, warning: Opti
     let release = gray.as_ref().map(|gray| format!(" ({gray})")).unwrap_or_default();
     remote.show(&result, || {
         format!("{did} {}{release}: {bytes} bytes of {}, md5 {md5}\n", key.named(), kind.as_str())
-    });
+    })
 }
 
 /// The gray release that is published, if any.
@@ -235,7 +238,7 @@ pub(super) async fn rm(remote: &mut Remote, args: RmArgs) -> Result<(), Failure>
     let RmArgs { key, gray, force, reason } = args;
     let Some(present) = detail(&mut remote.client, &key, gray.as_deref()).await? else {
         if force {
-            remote.show(&json!({ "removed": false }), || format!("{} is not there\n", key.named()));
+            remote.show(&json!({ "removed": false }), || format!("{} is not there\n", key.named()))?;
             return Ok(());
         }
         return Err(match gray {
@@ -254,8 +257,7 @@ pub(super) async fn rm(remote: &mut Remote, args: RmArgs) -> Result<(), Failure>
     let (md5, release) = (text(&present, "md5"), gray.map(|gray| format!(" ({gray})")).unwrap_or_default());
     remote.show(&json!({ "removed": true, "md5": md5 }), || {
         format!("removed {}{release}, which had md5 {md5}\n", key.named())
-    });
-    Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -45,15 +45,13 @@ pub(super) async fn export(remote: &mut Remote, args: ExportArgs) -> Result<(), 
         return Err(Failure::new(Exit::Missing, message));
     }
     if args.file == Path::new("-") {
-        print_bytes(&answer.body);
-        return Ok(());
+        return print_bytes(&answer.body);
     }
     let name = args.file.display();
     let written = std::fs::write(&args.file, &answer.body);
     written.map_err(|error| Failure::new(Exit::Disk, format!("cannot write {name}: {error}")))?;
     let result = json!({ "file": args.file, "configs": count, "bytes": answer.body.len() });
-    remote.show(&result, || format!("{count} configurations of {} are in {name}\n", args.namespace));
-    Ok(())
+    remote.show(&result, || format!("{count} configurations of {} are in {name}\n", args.namespace))
 }
 
 pub(super) async fn import(remote: &mut Remote, args: ImportArgs) -> Result<(), Failure> {
@@ -79,18 +77,29 @@ pub(super) async fn import(remote: &mut Remote, args: ImportArgs) -> Result<(), 
     let report = &body["data"];
     // A report of what was done comes also with a failure.
     let outcome = answer.data().map(drop);
-    if outcome.is_err() && report["succCount"].as_u64().unwrap_or(0) == 0 {
+    let nothing = report["succCount"].as_u64().unwrap_or(0) == 0 && names(&report["unknownData"]).is_empty();
+    if outcome.is_err() && nothing {
         outcome?;
         return Ok(());
     }
-    remote.show(report, || told(report));
+    remote.show(report, || told(report))?;
     outcome?;
-    match names(&report["failData"]).first() {
-        Some(first) if args.policy == Policy::Abort => {
-            let message = format!("{first} is there already, and ended the import; see --policy");
-            Err(Failure::new(Exit::Conflict, message))
+    refused(&report["failData"])
+}
+
+/// What was not written although it should have been.
+fn refused(failed: &Value) -> Result<(), Failure> {
+    let items: Vec<&Value> = failed.as_array().into_iter().flatten().collect();
+    let name = |item: &Value| format!("{}/{}", text(item, "group"), text(item, "dataId"));
+    if let Some(present) = items.iter().find(|item| text(item, "reason") == "exists") {
+        let message = format!("{} is there already, and ended the import; see --policy", name(present));
+        return Err(Failure::new(Exit::Conflict, message));
+    }
+    match items.first() {
+        Some(first) => {
+            let message = format!("{} was refused: {}", name(first), text(first, "reason"));
+            Err(Failure::new(Exit::Refused, message))
         }
-        Some(first) => Err(Failure::new(Exit::Refused, format!("{first} was refused"))),
         None => Ok(()),
     }
 }
@@ -160,7 +169,7 @@ async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result
         let mut out: String = entries.iter().map(line).collect();
         out.extend(unrecognized.iter().map(|name| format!("no configuration: {name}\n")));
         out
-    });
+    })?;
     let would = |entry: &Value| matches!(text(entry, "action"), "create" | "overwrite" | "conflict");
     end(args.exit_code, entries.iter().any(would))
 }
@@ -208,6 +217,23 @@ mod tests {
             text.starts_with("--dyad-archive--\r\n") && text.ends_with("x\r\n--dyad-archive----\r\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_was_refused_is_told_with_why() {
+        let item = |data_id: &str, reason: &str| json!({ "group": "G", "dataId": data_id, "reason": reason });
+        let (present, full) = (item("a", "exists"), item("b", "over a limit"));
+        for (failed, want) in [
+            (json!(null), None),
+            (json!([full]), Some((Exit::Refused, "G/b was refused: over a limit"))),
+            (
+                json!([full, present]),
+                Some((Exit::Conflict, "G/a is there already, and ended the import; see --policy")),
+            ),
+        ] {
+            let got = refused(&failed).err();
+            assert_eq!(got, want.map(|(exit, message)| Failure::new(exit, message)), "{failed}");
+        }
     }
 
     #[test]

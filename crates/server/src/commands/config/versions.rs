@@ -26,13 +26,13 @@ pub(super) async fn history(remote: &mut Remote, args: HistoryArgs) -> Result<()
                 other => other,
             };
             let [nid, release, by, from, reason] =
-                ["id", "publishType", "srcUser", "srcIp", "reason"].map(|name| text(item, name).to_owned());
+                ["id", "grayName", "srcUser", "srcIp", "reason"].map(|name| text(item, name).to_owned());
+            let release = if release.is_empty() { "formal".to_owned() } else { release };
             let time = moment(item["modifyTime"].as_u64().unwrap_or(0));
             table.row([nid, time, did.to_owned(), release, by, from, reason]);
         }
         table.to_text()
-    });
-    Ok(())
+    })
 }
 
 pub(super) async fn rollback(remote: &mut Remote, args: RollbackArgs) -> Result<(), Failure> {
@@ -45,7 +45,8 @@ pub(super) async fn rollback(remote: &mut Remote, args: RollbackArgs) -> Result<
     let done = remote.client.write(&request).await?.data()?;
     remote.show(&done, || {
         let (version, md5) = (text(&done, "nid"), text(&done, "md5"));
-        format!("{} has the content of version {nid} again: version {version}, md5 {md5}\n", key.named())
-    });
-    Ok(())
+        let gray = done["grayName"].as_str().map(|gray| format!(" ({gray})")).unwrap_or_default();
+        let name = key.named();
+        format!("{name}{gray} has the content of version {nid} again: version {version}, md5 {md5}\n")
+    })
 }

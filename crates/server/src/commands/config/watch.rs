@@ -1,7 +1,6 @@
 //! `dyad config watch`: long polls that go on to another server when one dies.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
@@ -12,9 +11,9 @@ use super::args::WatchArgs;
 use super::diff::unified;
 use super::named;
 use crate::commands::client::Request;
-use crate::commands::note;
 use crate::commands::remote::Remote;
 use crate::commands::text::moment;
+use crate::commands::{note, print_while_read};
 use crate::exit::{Exit, Failure};
 
 /// For so long a poll waits for a change.
@@ -115,7 +114,7 @@ impl Watch<'_> {
                 continue;
             }
             changed |= before.is_some();
-            if !self.print(&data_id, before.as_ref(), now.as_ref()) {
+            if !self.print(&data_id, before.as_ref(), now.as_ref()).map_err(Trouble::Refused)? {
                 return Ok(Round::Closed);
             }
         }
@@ -169,7 +168,15 @@ impl Watch<'_> {
     }
 
     /// One event: a line of JSON, or a line and the difference. False when nobody reads it.
-    fn print(&self, data_id: &str, before: Option<&Option<Seen>>, now: Option<&Seen>) -> bool {
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn print(
+        &self,
+        data_id: &str,
+        before: Option<&Option<Seen>>,
+        now: Option<&Seen>,
+    ) -> Result<bool, Failure> {
         let place = &self.args.place;
         let event = match (before, now) {
             (None, Some(_)) => "present",
@@ -201,8 +208,7 @@ impl Watch<'_> {
             let diff = if before.is_some() { unified(("before", old), ("now", new)) } else { String::new() };
             format!("{}  {event}  {name}{}\n{diff}", moment(time), what.unwrap_or_default())
         };
-        let mut out = std::io::stdout().lock();
-        out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_ok()
+        print_while_read(shown.as_bytes())
     }
 }
 

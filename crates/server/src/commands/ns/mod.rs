@@ -93,6 +93,16 @@ pub(super) async fn known(remote: &mut Remote, id: &str) -> Result<Value, Failur
     find(remote, id).await?.ok_or_else(missing)
 }
 
+/// The same, unless it is the default one, of which a server says that it was changed while nothing was.
+async fn created(remote: &mut Remote, id: &str) -> Result<Value, Failure> {
+    let found = known(remote, id).await?;
+    if found["type"] == 0 {
+        let what = "the default namespace can be neither changed nor deleted";
+        return Err(Failure::new(Exit::Refused, what));
+    }
+    Ok(found)
+}
+
 async fn find(remote: &mut Remote, id: &str) -> Result<Option<Value>, Failure> {
     let request = Request::get(NAMESPACE).with("namespaceId", id);
     remote.client.read(&request).await?.data_if_any()
@@ -114,8 +124,7 @@ async fn ls(remote: &mut Remote) -> Result<(), Failure> {
             ]);
         }
         table.to_text()
-    });
-    Ok(())
+    })
 }
 
 /// Nacos answers a namespace that exists with the code of an illegal one: so it is looked for first.
@@ -125,20 +134,18 @@ async fn create(remote: &mut Remote, args: &CreateArgs) -> Result<(), Failure> {
     }
     let name = args.name.as_deref().unwrap_or(&args.id);
     write(remote, Method::POST, &args.id, name, &args.desc).await?;
-    done(remote, "created", &args.id);
-    Ok(())
+    done(remote, "created", &args.id)
 }
 
 async fn update(remote: &mut Remote, args: &UpdateArgs) -> Result<(), Failure> {
-    let before = known(remote, &args.id).await?;
+    let before = created(remote, &args.id).await?;
     let kept = |given: &Option<String>, name: &str| match given {
         Some(given) => given.clone(),
         None => before[name].as_str().unwrap_or_default().to_owned(),
     };
     let (name, desc) = (kept(&args.name, "namespaceShowName"), kept(&args.desc, "namespaceDesc"));
     write(remote, Method::PUT, &args.id, &name, &desc).await?;
-    done(remote, "updated", &args.id);
-    Ok(())
+    done(remote, "updated", &args.id)
 }
 
 async fn write(remote: &mut Remote, method: Method, id: &str, name: &str, desc: &str) -> Result<(), Failure> {
@@ -149,7 +156,7 @@ async fn write(remote: &mut Remote, method: Method, id: &str, name: &str, desc: 
 }
 
 async fn delete(remote: &mut Remote, args: &DeleteArgs) -> Result<(), Failure> {
-    known(remote, &args.id).await?;
+    created(remote, &args.id).await?;
     let force = if args.force { "true" } else { "false" };
     let request = Request::new(Method::DELETE, NAMESPACE)
         .with("namespaceId", &args.id)
@@ -157,10 +164,9 @@ async fn delete(remote: &mut Remote, args: &DeleteArgs) -> Result<(), Failure> {
         .with("srcUser", &remote.user)
         .within(DELETE_TIMEOUT);
     remote.client.write(&request).await?.data()?;
-    done(remote, "deleted", &args.id);
-    Ok(())
+    done(remote, "deleted", &args.id)
 }
 
-fn done(remote: &Remote, did: &str, id: &str) {
-    remote.show(&json!({ "result": did, "namespaceId": id }), || format!("{did} {id}\n"));
+fn done(remote: &Remote, did: &str, id: &str) -> Result<(), Failure> {
+    remote.show(&json!({ "result": did, "namespaceId": id }), || format!("{did} {id}\n"))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dyad_config::{Draft, Revision};
 use dyad_types::ConfigKey;
 use dyad_types::check::{self, Input};
+use dyad_types::config_check::{ConfigInput, check_config};
 use serde_json::Value;
 
 use super::report::{self, Job, Refusal};
@@ -118,6 +119,8 @@ fn load(app: &AppState, wishes: &[Wish], namespace: &str) -> Result<Vec<(ConfigK
         let data_id = wish.data_id.as_deref().unwrap_or(key.data_id());
         let group = wish.group.as_deref().unwrap_or(key.group());
         check::check(&Input { data_id: Some(data_id), group: Some(group), ..Input::default() })?;
+        let names = ConfigInput { data_id: Some(data_id), group: Some(group), ..ConfigInput::default() };
+        check_config(&names, "tenant")?;
         let row = app.contents.read(release.revision)?;
         let draft = history::draft(&row).map_err(|_| Fault::Api(ApiError::UnknownReply))?;
         items.push((ConfigKey::new(namespace, group, data_id), draft));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dyad_config::{ConfigItem, Contents, Filter, PageRequest, Pattern, Release, Revision};
+use dyad_config::{ConfigItem, Filter, PageRequest, Pattern, Release, Revision};
 use dyad_types::ConfigKey;
 use http::header::{CONTENT_DISPOSITION, HeaderValue};
 
@@ -11,7 +11,7 @@ use crate::config::archive::{self, ENTRIES_MAX, ItemMeta};
 use crate::config::fault::{Fault, Generation};
 use crate::config::http::remove::ids;
 use crate::config::http::{step, turn, wait};
-use crate::config::read::stored;
+use crate::config::read::content_here;
 use crate::config::request::{filter, namespace_param};
 use crate::config::write::blocking;
 use crate::params::{Key, Params};
@@ -86,19 +86,12 @@ fn archive_of(
     }
     let mut entries = Vec::with_capacity(releases.len());
     for (key, release) in &releases {
-        entries.push((format!("{}/{}", key.group(), key.data_id()), text(&*app.contents, release)?));
+        entries.push((format!("{}/{}", key.group(), key.data_id()), content_here(&*app.contents, release)?));
     }
     let meta = if new { new_format(&releases) } else { old_format(&releases) };
     let files = entries.iter().map(|(name, text)| (&**name, &**text));
     let meta = meta.as_ref().map(|(name, text)| (*name, &**text));
     archive::write(files.chain(meta)).map_err(Fault::Invalid)
-}
-
-fn text(contents: &dyn Contents, release: &Release) -> Result<Arc<str>, Fault> {
-    match &release.inline {
-        Some(text) => Ok(Arc::clone(text)),
-        None => stored(contents.read(release.revision)?),
-    }
 }
 
 fn new_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, String)> {

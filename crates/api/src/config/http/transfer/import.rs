@@ -7,7 +7,7 @@ use super::report::{self, Job, Refusal};
 use crate::config::archive::{self, Archive, Unreadable};
 use crate::config::fault::{Fault, Generation};
 use crate::config::http::{step, turn, wait};
-use crate::config::request::{filter, namespace_param, source};
+use crate::config::request::{cut, filter, namespace_param, source};
 use crate::config::write::blocking;
 use crate::params::{Key, Params};
 use crate::reply::Reply;
@@ -33,7 +33,7 @@ pub(crate) fn import(app: &Arc<AppState>, params: &Params, generation: Generatio
         let mut source = source(params);
         for field in ["src_user", "srcUser"] {
             if let Some(user) = body.field(field).filter(|_| source.user.is_empty()) {
-                source.user = user.chars().take(256).collect::<String>().into();
+                source.user = cut(user);
             }
         }
         let namespace = namespace_param(params)

@@ -17,9 +17,9 @@ use crate::params::{Key, Params};
 use crate::reply::Reply;
 use crate::state::AppState;
 
-/// Bytes of contents in one command: keeps an entry's way through the log short. A larger content goes alone.
+/// Bytes of contents and their texts in one command: keeps an entry's way through the log short. A larger content goes alone.
 const CHUNK_BYTES: usize = 1024 * 1024;
-/// What an item takes beside its content, at least.
+/// What an item takes beside its texts.
 const ITEM_BYTES: usize = 256;
 
 /// Nacos's codes of imports that did not begin (`ResultCodeEnum`), with its words of v1 and of v3.
@@ -150,7 +150,7 @@ fn chunks(items: Vec<(ConfigKey, Draft)>) -> Vec<Vec<(ConfigKey, Draft)>> {
     let mut chunks: Vec<Vec<(ConfigKey, Draft)>> = Vec::new();
     let mut bytes = 0;
     for item in items {
-        let size = item.1.content.text().len() + ITEM_BYTES;
+        let size = item.1.content.text().len() + item.1.extra_bytes() + ITEM_BYTES;
         match chunks.last_mut().filter(|chunk| chunk.len() < BATCH_MAX && bytes + size <= CHUNK_BYTES) {
             Some(chunk) => {
                 bytes += size;
@@ -169,6 +169,11 @@ fn named(key: &ConfigKey) -> Value {
     json!({ "dataId": key.data_id(), "group": key.group() })
 }
 
+/// Not written, and why: `exists`, or `over a limit`, which is mostly a quota.
+fn failed(key: &ConfigKey, reason: &str) -> Value {
+    json!({ "dataId": key.data_id(), "group": key.group(), "reason": reason })
+}
+
 impl Report {
     fn add(&mut self, keys: &[ConfigKey], outcomes: &[ItemOutcome]) {
         for (key, outcome) in keys.iter().zip(outcomes) {
@@ -177,7 +182,8 @@ impl Report {
                 ItemOutcome::Skipped | ItemOutcome::NotTried | ItemOutcome::NotFound => {
                     self.skipped.push(named(key));
                 }
-                ItemOutcome::Conflict | ItemOutcome::OverLimit => self.failed.push(named(key)),
+                ItemOutcome::Conflict => self.failed.push(failed(key, "exists")),
+                ItemOutcome::OverLimit => self.failed.push(failed(key, "over a limit")),
             }
         }
     }
@@ -234,5 +240,25 @@ pub(super) fn policy(params: &Params, field: Option<&str>) -> Result<ImportPolic
         Some("SKIP") => Ok(ImportPolicy::Skip),
         Some("OVERWRITE") => Ok(ImportPolicy::Overwrite),
         Some(other) => Err(Fault::Invalid(format!("policy: {other:?} is none of ABORT, SKIP and OVERWRITE"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_bounded_with_all_its_texts() {
+        let item = |n: usize| {
+            let schema = "s".repeat(32 * 1024).into();
+            (ConfigKey::new("", "G", &n.to_string()), Draft { schema, ..Draft::text("x") })
+        };
+        let items: Vec<_> = (0..100).map(item).collect();
+        let chunks = chunks(items.clone());
+        let bytes = |chunk: &Vec<(ConfigKey, Draft)>| -> usize {
+            chunk.iter().map(|(_, draft)| draft.extra_bytes()).sum()
+        };
+        assert!(chunks.iter().all(|chunk| bytes(chunk) <= CHUNK_BYTES), "{} commands", chunks.len());
+        assert_eq!(chunks.concat(), items, "all of them, in order");
     }
 }
