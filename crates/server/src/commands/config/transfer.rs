@@ -48,10 +48,26 @@ pub(super) async fn export(remote: &mut Remote, args: ExportArgs) -> Result<(), 
         return print_bytes(&answer.body);
     }
     let name = args.file.display();
-    let written = std::fs::write(&args.file, &answer.body);
+    let written = save(&args.file, &answer.body);
     written.map_err(|error| Failure::new(Exit::Disk, format!("cannot write {name}: {error}")))?;
     let result = json!({ "file": args.file, "configs": count, "bytes": answer.body.len() });
     remote.show(&result, || format!("{count} configurations of {} are in {name}\n", args.namespace))
+}
+
+/// Whole or not at all: a full disk must not cost the archive that was there. What is no file, such as a pipe, is written as
+/// it is.
+fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return std::fs::write(path, bytes);
+    }
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    if written.is_err() {
+        // Half an archive is of no use.
+        let _ = std::fs::remove_file(&part);
+    }
+    written
 }
 
 pub(super) async fn import(remote: &mut Remote, args: ImportArgs) -> Result<(), Failure> {
