@@ -35,6 +35,9 @@ START_SECONDS = 180
 CHANGE_SECONDS = 1.0
 # After a member's death: an SDK has to find another one, and a 1.x client pauses for 2 s after a failed long poll.
 DEATH_SECONDS = 10.0
+# A 1.x consumer polls every 10 s, and its last poll tells by UDP datagrams of what comes until the next: when that member
+# dies, the consumer hears of nothing until it polls another one.
+POLL_SECONDS = 11.0
 # How long a step looks on, so that a late change is told from none.
 PATIENCE_SECONDS = 15
 END_SECONDS = 30
@@ -132,6 +135,7 @@ class Scene:
         self.consumers = consumers
         self.directory = directory
         self.steps = {}
+        self.last_death = None
         suffix = release.name.replace(".", "-")
         self.name, self.bare_name = f"orders-{suffix}", f"bare-{suffix}"
 
@@ -206,6 +210,7 @@ class Scene:
         taken = []
         for at in range(len(fleet.addresses)):
             fleet.kill(at)
+            self.last_death = time.monotonic()
             self.server.at = (at + 1) % len(fleet.addresses)
             try:
                 taken.append(self._lives_on(f"after-death-{at + 1}"))
@@ -249,6 +254,8 @@ class Scene:
 
     def _deregister(self):
         process = self.app.process
+        if self.last_death is not None:
+            time.sleep(max(0.0, self.last_death + POLL_SECONDS - time.monotonic()))
         assert self.app.address in self.server.hosts(self.name), "was not registered"
         process.send_signal(signal.SIGTERM)
         code = process.wait(END_SECONDS)
