@@ -24,6 +24,7 @@ pub use args::{
     Over, Protocol, PushArgs, StormArgs,
 };
 pub use error::BenchError;
+pub use proc::raise_open_files;
 pub use record::{Latency, Usage};
 pub use report::{Ratio, Report, Server};
 

@@ -36,7 +36,7 @@ fn rss_of_one(pid: u32) -> Option<u64> {
 }
 
 /// Raises the soft limit of open files to the hard one. Returns what it is then.
-pub(crate) fn raise_open_files() -> u64 {
+pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let reached = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };

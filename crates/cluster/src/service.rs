@@ -65,9 +65,6 @@ impl ClusterService {
         raft: Routes,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), tonic::transport::Error> {
-        // Else an answer behind another one waits for the other side's delayed acknowledgement, 40 ms. The builder's own
-        // switch is for listeners that it opens itself.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server = tonic::transport::Server::builder()
             .tls_config(tls.server().timeout(HANDSHAKE_TIMEOUT))?
             .max_concurrent_streams(STREAMS_MAX)
@@ -77,12 +74,18 @@ impl ClusterService {
             .initial_connection_window_size(8 * 1024 * 1024)
             .add_routes(raft)
             .add_service(ClusterServer::new(self).max_decoding_message_size(FRAME_MAX))
-            .serve_with_incoming(incoming);
+            .serve_with_incoming(incoming(listener));
         tokio::select! {
             result = server => result,
             () = shutdown => Ok(()),
         }
     }
+}
+
+/// Connections whose answers are sent at once: else one behind another waits for the other side's delayed acknowledgement, 40 ms.
+/// The switch of tonic's builder is for listeners that it opens itself.
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 #[tonic::async_trait]
@@ -133,4 +136,23 @@ fn member_header<T>(request: &Request<T>, name: &'static str) -> Result<MemberId
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| Status::invalid_argument(format!("metadata `{name}` must be a member id")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use tokio::net::TcpStream;
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_wait_for_no_acknowledgement() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        let accepted = incoming(listener).next().await.unwrap().unwrap();
+        assert!(accepted.nodelay().unwrap());
+    }
 }

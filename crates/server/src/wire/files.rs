@@ -1,21 +1,12 @@
 //! The limit of open files: each client holds one, and many systems start a process with 1,024.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 /// Below this the log says how many there may be: the clients that the default settings take, with room for the stores.
 const FILES_WANTED: u64 = 65_536;
 
 /// Raises the soft limit to the hard one, which every process may. It stays as it was if the system refuses.
 pub(super) fn raise() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if limit.current != limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, raised)
-    {
-        tracing::warn!(%error, "the limit of open files cannot be raised");
-    }
-    // No number is no limit.
-    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < FILES_WANTED) {
+    let files = dyad_bench::raise_open_files();
+    if files < FILES_WANTED {
         tracing::info!(
             "{files} files may be open, which bounds the clients of this member: raise the hard limit (LimitNOFILE, ulimit -Hn) \
              to {FILES_WANTED} for more"
@@ -25,6 +16,8 @@ pub(super) fn raise() {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
     use super::*;
 
     #[test]
