@@ -1,31 +1,33 @@
 //! The one table of settings: every name, default and rule stands here and nowhere else. The parser, the command line,
-//! `dyad settings` and the check of docs/settings.md all read it.
+//! `dyad settings` and the test that checks docs/settings.md all read it.
 
-/// One setting. `key` is its name in dyad.toml (dotted for a table); flag and environment variable follow from it.
+/// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
+    /// Its name in dyad.toml. A dot separates the name of a TOML table from the key in it: `limits.body`.
     pub key: &'static str,
-    /// The long flag without its dashes; none where the command line must not carry the value.
+    /// The long flag of the command line, without its dashes.
     pub flag: &'static str,
     /// The environment variable.
     pub env: &'static str,
-    /// What stands for the value in help texts; empty for a switch.
+    /// The word that stands for the value in help texts. Empty for a switch, which may be given without a value.
     pub value: &'static str,
-    /// The default as it would be written; empty means "none".
+    /// The default, in the form in which a user would write it. Empty means that there is none.
     pub default: &'static str,
-    /// Names that Nacos gives this setting: environment variables and properties, ranked below dyad.toml.
+    /// The names that Nacos gives this setting: environment variables and properties. They rank below dyad.toml.
     pub nacos: &'static [&'static str],
-    /// What a good value is. Error messages quote it.
+    /// What a good value is, as a noun phrase: error messages say "want" and then quote it.
     pub rule: &'static str,
-    /// What it does.
+    /// What the setting does: the text of `--help` and of docs/settings.md.
     pub help: &'static str,
-    /// May stand in dyad.toml (all but the file's own name).
+    /// Whether dyad.toml may contain it. Only the setting that names this file itself cannot be in it.
     pub in_file: bool,
 }
 
-/// The variable that carries the token itself. No flag and no file key does: `ps` and backups would show it.
+/// The variable whose value is the cluster token itself. No flag and no key of the file can hold the token, because `ps` and
+/// backups would show it.
 pub(super) const TOKEN_ENV: &str = "DYAD_CLUSTER_TOKEN";
-/// Nacos's variable that says `standalone` or `cluster`; it sets nothing, it must agree with the members.
+/// Nacos's variable that says `standalone` or `cluster`. It sets nothing here, but it must agree with the members.
 pub(super) const MODE_ENV: &str = "MODE";
 /// Nacos's variable that says `ip` or `hostname`.
 pub(super) const PREFER_HOST_MODE_ENV: &str = "PREFER_HOST_MODE";
@@ -47,8 +49,8 @@ pub const TABLE: &[Row] = &[
         env: "DYAD_BIND",
         value: "IP",
         default: "127.0.0.1",
-        rule: "an IP address; other than loopback needs --insecure until users exist",
-        help: "Address of the HTTP port",
+        rule: "an IP address; one that is not loopback needs --insecure",
+        help: "Address on which the HTTP port and the gRPC port listen",
         ..PLAIN
     },
     Row {
@@ -59,7 +61,7 @@ pub const TABLE: &[Row] = &[
         default: "8848",
         nacos: &["NACOS_APPLICATION_PORT"],
         rule: PORT,
-        help: "HTTP port; the gRPC port is 1000 above it, the cluster port 1001, unless set",
+        help: "HTTP port. If the other two are not set, the gRPC port is 1000 above it and the cluster port 1001 above it",
         ..PLAIN
     },
     Row {
@@ -69,7 +71,7 @@ pub const TABLE: &[Row] = &[
         value: "N",
         default: "port + 1000",
         rule: PORT,
-        help: "Port of the gRPC SDKs, at the address of the HTTP port; SDKs dial 1000 above the HTTP port unless told otherwise",
+        help: "Port for the gRPC of SDKs. SDKs dial 1000 above the HTTP port unless they are told otherwise",
         ..PLAIN
     },
     Row {
@@ -79,7 +81,7 @@ pub const TABLE: &[Row] = &[
         value: "N",
         default: "port + 1001",
         rule: PORT,
-        help: "Port between members, on all addresses; opened only with a cluster token",
+        help: "Port for the other members, on all IPv4 addresses. It is opened only with a cluster token",
         ..PLAIN
     },
     Row {
@@ -88,8 +90,8 @@ pub const TABLE: &[Row] = &[
         env: "DYAD_MEMBERS",
         value: "LIST",
         nacos: &["NACOS_SERVERS"],
-        rule: "a list of host[:port][/cluster_port], by commas or spaces, IPv6 in brackets, each member once, at most 64",
-        help: "All members by their HTTP address; empty is standalone",
+        rule: "a list of host[:port][/cluster_port], separated by commas or spaces, IPv6 in brackets, each member once, at most 64",
+        help: "HTTP addresses of all members, this one included. Without it the server runs standalone",
         ..PLAIN
     },
     Row {
@@ -98,8 +100,8 @@ pub const TABLE: &[Row] = &[
         env: "DYAD_ADVERTISE",
         value: "HOST[:PORT]",
         nacos: &["NACOS_SERVER_IP"],
-        rule: "HOST[:PORT] of exactly one entry of members",
-        help: "Which entry of the members this one is; else it finds out by asking them",
+        rule: "HOST[:PORT] that names exactly one entry of members",
+        help: "Which entry of members this server is. Without it the server asks every entry and recognizes itself",
         ..PLAIN
     },
     Row {
@@ -108,7 +110,7 @@ pub const TABLE: &[Row] = &[
         env: "DYAD_CLUSTER_TOKEN_FILE",
         value: "FILE",
         rule: "a readable file with a token of 32 to 4096 bytes (`dyad token new` prints one)",
-        help: "File with the secret that all members share; required with members",
+        help: "File with the secret that all members share; members need it",
         ..PLAIN
     },
     Row {
@@ -117,8 +119,8 @@ pub const TABLE: &[Row] = &[
         env: "DYAD_DATA_DIR",
         value: "DIR",
         default: "./data",
-        rule: "a directory that this process may create or write",
-        help: "Where identity, log, contents and snapshots live; locked while running",
+        rule: "a directory that this process can create or write to",
+        help: "Directory of the identity, the log, the contents and the snapshots. A running server locks it",
         ..PLAIN
     },
     Row {
@@ -127,7 +129,7 @@ pub const TABLE: &[Row] = &[
         env: "DYAD_CONFIG",
         value: "FILE",
         default: "./dyad.toml if it exists",
-        rule: "a readable TOML file of these settings",
+        rule: "a readable TOML file that contains settings of this table",
         help: "The settings file",
         in_file: false,
         ..PLAIN
@@ -139,7 +141,7 @@ pub const TABLE: &[Row] = &[
         value: "FORMAT",
         default: "text",
         rule: "text or json",
-        help: "Form of the log lines on standard error",
+        help: "Format of the log lines on standard error",
         ..PLAIN
     },
     Row {
@@ -158,7 +160,7 @@ pub const TABLE: &[Row] = &[
         env: "DYAD_INSECURE",
         default: "false",
         rule: BOOL,
-        help: "Allow an HTTP port that the network can reach although nobody has to log in",
+        help: "Allow the HTTP and gRPC ports to listen on the network although nobody has to log in",
         ..PLAIN
     },
     Row {
@@ -173,7 +175,7 @@ pub const TABLE: &[Row] = &[
             "NACOS_NAMING_EXPIRE_INSTANCE",
         ],
         rule: BOOL,
-        help: "Remove ephemeral instances whose beats stopped; false only marks them unhealthy",
+        help: "Remove ephemeral instances whose heartbeats stopped; with false they are only marked unhealthy",
         ..PLAIN
     },
     Row {
@@ -183,7 +185,7 @@ pub const TABLE: &[Row] = &[
         value: "TIME",
         default: "60s",
         rule: "off, or a duration from 1s to 1h, such as 30s or 5m",
-        help: "gRPC clients go to members with fewer when this one has had over 1.2 times the mean for so long; off: never",
+        help: "Move gRPC clients to less loaded members after having over 1.2 times the average for this long; off disables it",
         ..PLAIN
     },
     Row {
@@ -193,7 +195,7 @@ pub const TABLE: &[Row] = &[
         value: "SIZE",
         default: "512MiB",
         rule: "a size from 0 to 1TiB, such as 512MiB, or a number of bytes",
-        help: "Persistent writes are refused while the data directory's disk has less free",
+        help: "Refuse persistent writes (configurations too) while the disk of the data directory has less free space; 0 disables it",
         ..PLAIN
     },
     Row {
@@ -204,7 +206,7 @@ pub const TABLE: &[Row] = &[
         default: "30",
         nacos: &["nacos.config.retention.days", "NACOS_CONFIG_RETENTION_DAYS"],
         rule: "a whole number of days from 1 to 36500",
-        help: "Versions older than this leave the histories of configurations",
+        help: "Days for which the history of a configuration keeps a version",
         ..PLAIN
     },
     Row {
@@ -214,7 +216,7 @@ pub const TABLE: &[Row] = &[
         value: "N",
         default: "1000",
         rule: "a whole number from 1 to 1000",
-        help: "Versions that the history of one configuration keeps at most",
+        help: "Most versions that the history of one configuration keeps",
         ..PLAIN
     },
     Row {
@@ -225,7 +227,7 @@ pub const TABLE: &[Row] = &[
         default: "false",
         nacos: &["isCapacityLimitCheck"],
         rule: BOOL,
-        help: "Refuse configurations over the quotas of their namespace, group and cluster",
+        help: "Refuse configurations that exceed the quota of their namespace or group, or of the cluster",
         ..PLAIN
     },
     Row {
@@ -235,7 +237,7 @@ pub const TABLE: &[Row] = &[
         value: "SIZE",
         default: "10MiB",
         rule: SIZE,
-        help: "Largest request body; more is 413",
+        help: "Largest request body; a larger one is refused with 413",
         ..PLAIN
     },
     Row {
@@ -245,7 +247,7 @@ pub const TABLE: &[Row] = &[
         value: "SIZE",
         default: "64KiB",
         rule: SIZE,
-        help: "Largest form under /v1/ns; more is 413",
+        help: "Largest form under /v1/ns; a larger one is refused with 413",
         ..PLAIN
     },
     Row {
@@ -255,7 +257,7 @@ pub const TABLE: &[Row] = &[
         value: "SIZE",
         default: "16KiB",
         rule: "a size from 8KiB to 1MiB, such as 16KiB, or a number of bytes",
-        help: "Largest request line and headers together; more is 431 or 414",
+        help: "Largest request line with headers; more is refused with 431, or with 414 if the request line alone is too long",
         ..PLAIN
     },
     Row {
@@ -265,7 +267,7 @@ pub const TABLE: &[Row] = &[
         value: "TIME",
         default: "10s",
         rule: DURATION,
-        help: "Longest time until the headers are read; then 408",
+        help: "Longest time in which a client may send the headers; then the answer is 408",
         ..PLAIN
     },
     Row {
@@ -275,7 +277,7 @@ pub const TABLE: &[Row] = &[
         value: "TIME",
         default: "30s",
         rule: DURATION,
-        help: "Longest time until the body is read; then 408",
+        help: "Longest time in which a client may send the body; then the answer is 408",
         ..PLAIN
     },
     Row {
@@ -285,7 +287,7 @@ pub const TABLE: &[Row] = &[
         value: "N",
         default: "16384",
         rule: COUNT,
-        help: "HTTP connections at a time; more are refused",
+        help: "Most HTTP connections at a time; further ones are closed at once",
         ..PLAIN
     },
     Row {
@@ -295,7 +297,7 @@ pub const TABLE: &[Row] = &[
         value: "N",
         default: "100000",
         rule: COUNT,
-        help: "Connections on the gRPC port at a time; more are refused",
+        help: "Most connections on the gRPC port at a time; further ones are closed at once",
         ..PLAIN
     },
     Row {
@@ -305,7 +307,7 @@ pub const TABLE: &[Row] = &[
         value: "N",
         default: "1000000",
         rule: COUNT,
-        help: "Instances in all; more is 429",
+        help: "Most instances in all; further ones are refused with 429",
         ..PLAIN
     },
     Row {
@@ -315,7 +317,7 @@ pub const TABLE: &[Row] = &[
         value: "N",
         default: "100000",
         rule: COUNT,
-        help: "Services in all; more is 429",
+        help: "Most services in all; further ones are refused with 429",
         ..PLAIN
     },
     Row {
@@ -325,7 +327,7 @@ pub const TABLE: &[Row] = &[
         value: "N",
         default: "10000",
         rule: COUNT,
-        help: "Instances of one service; more is 429",
+        help: "Most instances of one service; further ones are refused with 429",
         ..PLAIN
     },
     Row {
@@ -335,7 +337,7 @@ pub const TABLE: &[Row] = &[
         value: "N",
         default: "10000",
         rule: COUNT,
-        help: "Entries of one page of a listing; more is 400",
+        help: "Most entries on one page of a listing; a larger page of services is refused with 400, one of configurations is cut",
         ..PLAIN
     },
 ];
@@ -345,7 +347,7 @@ pub(super) fn row(key: &str) -> &'static Row {
     TABLE.iter().find(|row| row.key == key).expect("every literal key is a row of the table")
 }
 
-/// The name of this list that is fewest edits away from `name`, to be suggested.
+/// The name of `known` that is the fewest edits away from `name`; error messages suggest it.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known.min_by_key(|candidate| {
         let last = candidate.rsplit('.').next().unwrap_or(candidate);
