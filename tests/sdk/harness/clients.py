@@ -27,7 +27,7 @@ STEPS = {
 # Steps that the server does not serve yet: they are neither run nor judged.
 LATER = {"lock": "locks are not served yet"}
 
-GRPC_HAS_NONE = {step: "HTTP clients alone do this" for step in STEPS["machinery"]}
+GRPC_HAS_NONE = {step: "only HTTP clients do this" for step in STEPS["machinery"]}
 
 
 @dataclasses.dataclass

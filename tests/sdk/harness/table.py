@@ -62,7 +62,7 @@ def markdown(results):
         for step in steps:
             cells = [cell(client, mode, step, results) for client in CLIENTS]
             lines.append(f"| {step} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", "Why a step is missing, or fails because of the SDK:", "", *reasons()])
+    return "\n".join([*lines, "", "Why an SDK does not have a step, or fails it for a reason of its own:", "", *reasons()])
 
 
 def reasons():
@@ -76,11 +76,11 @@ def reasons():
         names = list(dict.fromkeys(name for clients in steps.values() for name in clients))
         who = ", ".join(names) if len(names) <= 4 else f"{len(names)} clients"
         what = ", ".join(steps) if len(steps) <= 4 else f"{len(steps)} steps"
-        lines.append(f"- {reason}: {what} of {who}")
+        lines.append(f"- {what} of {who}: {reason}")
     later = {reason: [] for client in CLIENTS for reason in client.later.values()}
     for step, reason in CLIENTS[0].later.items():
         later[reason].append(step)
-    return lines + [f"- later, {reason}: {', '.join(steps)}" for reason, steps in later.items()]
+    return lines + [f"- {', '.join(steps)} of the others: {reason}" for reason, steps in later.items()]
 
 
 def write(path):

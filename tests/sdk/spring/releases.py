@@ -21,7 +21,7 @@ class Release:
     # The class files' version: the newest that its Spring reads, or the oldest that it runs on.
     java: str
     options: tuple = ()
-    # Steps that fail because of Spring: run and shown, not judged.
+    # Steps that fail because of Spring: they are run and shown, but do not fail the test.
     known: dict = dataclasses.field(default_factory=dict)
 
     @property
@@ -56,7 +56,7 @@ RELEASES = [
     # Its Spring makes proxies with a method of ClassLoader that newer JDKs close.
     Release("2.2.1", "release-2.2.1", "8", ("--add-opens", "java.base/java.lang=ALL-UNNAMED")),
     Release("2025.0.0.0", "current", "17", known={
-        "restore": "Spring Cloud keeps the values of an imported file that is no more. It replaces the sources that it finds "
-        "again and removes none; the application is told of the removal, and asks, and is told that the file is missing",
+        "restore": "Spring Cloud keeps the values of an imported file that does not exist any more. It replaces the sources that "
+        "it finds again and removes none. The application is told of the removal, asks, and learns that the file is missing",
     }),
 ]

@@ -14,18 +14,18 @@ from harness.servers import OPENER, environment, free_ports, http, until
 NAMESPACE = "spring-test"
 GROUP = "shop"
 STEPS = {
-    "start": "starts, its `<app>.yaml` being in a namespace and a group",
-    "central": "reads it, and neither the same file of another group nor that of the default namespace",
-    "central-over-local": "prefers it to its local file, which still gives what the central one lacks",
-    "register": "is registered in the namespace and the group, healthy",
-    "discover": "a consumer of the same release finds it, and calls it by name",
-    "discover-other": "a consumer of the other release does",
+    "start": "the application starts; its `<app>.yaml` is in a namespace and in a group",
+    "central": "it reads this file, and neither the same file of another group nor that of the default namespace",
+    "central-over-local": "it prefers this file to its local file, which still gives the values that this file lacks",
+    "register": "it is registered in the namespace and the group, and is healthy",
+    "discover": "a consumer of the same release finds it and calls it by its name",
+    "discover-other": "a consumer of the other release finds it and calls it by its name",
     "refresh": "a `@RefreshScope` value changes within 1 s of a publish, each of five times",
-    "deaths": "takes a publish when a member was killed, each of the three in turn, and stays listed and found",
-    "restore": "the local value is back within 1 s of the central file's removal",
-    "local": "starts on its local file when the central one is missing",
-    "appear": "takes the central file within 1 s once it is published",
-    "deregister": "is out of the service within 1 s of its end after SIGTERM, and so with its consumers",
+    "deaths": "it takes a publish after a member was killed, each of the three in turn, and stays listed and found",
+    "restore": "the local value is back within 1 s of the removal of the central file",
+    "local": "it starts on its local file when the central one is missing",
+    "appear": "it takes the central file within 1 s of its publish",
+    "deregister": "within 1 s of its end after SIGTERM, the service and the consumers do not have it any more",
 }
 # Steps that only a cluster can show.
 CLUSTER_ONLY = ("deaths",)
