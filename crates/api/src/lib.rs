@@ -46,7 +46,7 @@ mod page;
 mod service;
 mod subscribers;
 
-pub use config::{ConfigMetrics, archive};
+pub use config::ConfigMetrics;
 pub use grpc::{Connections, GrpcLimits, GrpcMetrics, serve as serve_grpc};
 pub use listen::{ListenLimits, ListenMetrics, Listeners};
 pub use metrics::HttpMetrics;

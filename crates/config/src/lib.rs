@@ -6,6 +6,7 @@
 //! md5, contents up to [`limits::INLINE_MAX`] bytes) and 16 bytes for each version.
 
 mod apply;
+pub mod archive;
 mod capacity;
 mod catalog;
 mod codec;

@@ -10,9 +10,7 @@ use crate::cp::{CpChanges, CpCommand, CpReply, CpState};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Bytes of one encoded command: a content of 10 MiB, the most that Nacos takes, with all its texts. A proposer of many
-/// items splits them far below.
-pub const COMMAND_MAX: usize = 12 * 1024 * 1024;
+pub use dyad_types::limits::COMMAND_MAX;
 
 /// The CP half: proposes a command and answers after it was applied on this member.
 pub trait Propose: Send + Sync + 'static {

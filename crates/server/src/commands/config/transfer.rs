@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dyad_api::archive::{self, Archive, Unreadable};
 use dyad_config::Draft;
+use dyad_config::archive::{self, Archive, Unreadable};
 use dyad_types::ConfigKey;
 use http::Method;
 use serde_json::{Value, json};

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use dyad_config::archive::{self, ENTRIES_MAX, ItemMeta};
 use dyad_config::{ConfigItem, Filter, PageRequest, Pattern, Release, Revision};
 use dyad_types::ConfigKey;
 use http::header::{CONTENT_DISPOSITION, HeaderValue};
 
-use crate::config::archive::{self, ENTRIES_MAX, ItemMeta};
 use crate::config::fault::{Fault, Generation};
 use crate::config::http::remove::ids;
 use crate::config::http::{step, turn, wait};

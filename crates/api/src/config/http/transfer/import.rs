@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use dyad_config::archive::{self, Archive, Unreadable};
+
 use super::multipart::Multipart;
 use super::report::{self, Job, Refusal};
-use crate::config::archive::{self, Archive, Unreadable};
 use crate::config::fault::{Fault, Generation};
 use crate::config::http::{step, turn, wait};
 use crate::config::request::{cut, filter, namespace_param, source};

@@ -10,14 +10,14 @@ mod metadata;
 
 use std::collections::BTreeMap;
 
-use dyad_config::{ConfigType, Content, Draft};
 use dyad_types::ConfigKey;
 use dyad_types::check::{self, Input};
 use dyad_types::config_check::{ConfigInput, check_config};
 
+use crate::{ConfigType, Content, Draft};
 use entries::Entry;
-pub(crate) use entries::{ENTRIES_MAX, write};
-pub(crate) use metadata::{ItemMeta, NEW, OLD, old_line, write_new};
+pub use entries::{ENTRIES_MAX, write};
+pub use metadata::{ItemMeta, NEW, OLD, old_line, write_new};
 
 /// What an archive holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

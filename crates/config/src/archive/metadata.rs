@@ -10,26 +10,26 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 type Events<'i> = Parser<'i, StrInput<'i>>;
 
 /// The name of the new format.
-pub(crate) const NEW: &str = ".metadata.yml";
+pub const NEW: &str = ".metadata.yml";
 /// The name of the old format.
-pub(crate) const OLD: &str = ".meta.yml";
+pub const OLD: &str = ".meta.yml";
 /// How deep the YAML may nest: list in map, map in list, list of tags.
 const DEPTH_MAX: usize = 8;
 
 /// What the new format says about one item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ItemMeta {
-    pub(crate) group: String,
-    pub(crate) data_id: String,
-    pub(crate) kind: String,
-    pub(crate) app_name: Option<String>,
-    pub(crate) desc: Option<String>,
+pub struct ItemMeta {
+    pub group: String,
+    pub data_id: String,
+    pub kind: String,
+    pub app_name: Option<String>,
+    pub desc: Option<String>,
     /// A comma-separated list.
-    pub(crate) tags: Option<String>,
+    pub tags: Option<String>,
 }
 
 /// Writes the new format.
-pub(crate) fn write_new(items: &[ItemMeta]) -> String {
+pub fn write_new(items: &[ItemMeta]) -> String {
     if items.is_empty() {
         return "metadata: []\n".into();
     }
@@ -98,7 +98,7 @@ pub(super) fn read_new(text: &str) -> Result<Vec<ItemMeta>, String> {
 
 /// The line of the old format for one item; `None` without an application, or with one that no line can hold. The last dot of a
 /// data id is a tilde there.
-pub(crate) fn old_line(group: &str, data_id: &str, app_name: &str) -> Option<String> {
+pub fn old_line(group: &str, data_id: &str, app_name: &str) -> Option<String> {
     (!app_name.is_empty() && !app_name.contains(['=', '\r', '\n']))
         .then(|| format!("{}={app_name}\r\n", old_key(group, data_id)))
 }

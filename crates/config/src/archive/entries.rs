@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Write};
 
-use dyad_naming::ports::COMMAND_MAX;
+use dyad_types::limits::COMMAND_MAX;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::Unreadable;
 
 /// Entries of an archive: what ten commands hold.
-pub(crate) const ENTRIES_MAX: usize = 10_000;
+pub const ENTRIES_MAX: usize = 10_000;
 /// Bytes that one entry may inflate to: a content that is larger could not be written.
 const ENTRY_BYTES_MAX: usize = COMMAND_MAX;
 /// Bytes that all entries may inflate to together: they are in memory at once.
@@ -123,7 +123,7 @@ fn count(bytes: &[u8], needle: &[u8]) -> usize {
 ///
 /// # Errors
 /// What the archive format cannot hold.
-pub(crate) fn write<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<u8>, String> {
+pub fn write<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<u8>, String> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     for (name, text) in entries {
