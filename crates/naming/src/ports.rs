@@ -14,6 +14,7 @@ pub use dyad_types::limits::COMMAND_MAX;
 
 /// The CP half: proposes a command and answers after it was applied on this member.
 pub trait Propose: Send + Sync + 'static {
+    /// Answers within 5 s, and within 1 s when no leader has been heard for an election timeout: SDKs give up after 3 s.
     fn propose(&self, command: CpCommand) -> BoxFuture<'_, Result<CpReply, ProposeError>>;
     /// The leader as this member knows it; `None` during an election or without a quorum.
     fn leader(&self) -> Option<Leader>;
@@ -25,8 +26,9 @@ pub trait Linearize: Send + Sync + 'static {
     /// Costs a round to a majority; many calls at a time share one.
     ///
     /// # Errors
-    /// `NoLeader` when no leader could confirm that it still leads within 5 s, or this member did not get as far by then;
-    /// `Storage` when this member's store has failed. The read can be tried again.
+    /// `NoLeader` when no leader could confirm that it still leads, or this member did not get as far as that leader, within
+    /// 5 s, or within 1 s when no leader has been heard for an election timeout; `Storage` when this member's store has
+    /// failed. The read can be tried again.
     fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
 }
 

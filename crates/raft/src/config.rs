@@ -11,9 +11,9 @@ use crate::error::StartError;
 
 /// Below this much free space writes are refused: a store that hits the end of the disk may not open again.
 pub const MIN_FREE_BYTES: u64 = 512 * 1024 * 1024;
-/// How long a write may take before its client is told that the outcome is unknown.
+/// How long a write may take, while a leader is there, before its client is told that the outcome is unknown.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a linearizable read may take until it is refused.
+/// How long a linearizable read may take, while a leader is there, until it is refused.
 pub const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// Followers slower than this are sent a snapshot; so many entries stay in the log for them after one is built.
 const KEEP_ENTRIES: u64 = 10_000;
@@ -79,6 +79,12 @@ impl RaftConfig {
     /// A request that is outstanding longer than this has met a dead peer.
     pub(crate) fn idle_limit(&self) -> Duration {
         Duration::from_millis((2 * self.election_ms.1).max(2_000))
+    }
+
+    /// A leader not heard for this long may be replaced from now on; one that no majority answered for this long takes no
+    /// more writes (openraft's lease).
+    pub(crate) fn election_timeout(&self) -> Duration {
+        Duration::from_millis(self.election_ms.1)
     }
 
     /// A leader not heard for this long is not shown as one.

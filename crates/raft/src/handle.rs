@@ -52,8 +52,8 @@ pub(crate) struct Inner {
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held while a snapshot arrives.
     pub(crate) receiving: tokio::sync::Mutex<()>,
-    /// Which leader was heard last, and when.
-    last_heard: Mutex<Option<(u64, Instant)>>,
+    /// Which leader was heard last, and when; 0 and the start of this member while none was.
+    pub(crate) last_heard: Mutex<(u64, Instant)>,
     recovered: AtomicBool,
     stopping: AtomicBool,
 }
@@ -71,14 +71,14 @@ impl Inner {
     /// Notes a sign of life of a leader.
     pub(crate) fn heard(&self, vote: &Vote) {
         if vote.committed {
-            *self.last_heard.lock() = Some((vote.leader_id.node_id, Instant::now()));
+            *self.last_heard.lock() = (vote.leader_id.node_id, Instant::now());
         }
     }
 
     /// Was this leader heard of late?
     pub(crate) fn hears(&self, leader: u64) -> bool {
-        let heard = *self.last_heard.lock();
-        heard.is_some_and(|(from, at)| from == leader && at.elapsed() < self.config.leader_stale())
+        let (from, at) = *self.last_heard.lock();
+        from == leader && at.elapsed() < self.config.leader_stale()
     }
 
     /// Leading: did a majority answer of late?
@@ -188,7 +188,7 @@ impl RaftHandle {
             fatal,
             changing: tokio::sync::Mutex::default(),
             receiving: tokio::sync::Mutex::default(),
-            last_heard: Mutex::new(None),
+            last_heard: Mutex::new((0, Instant::now())),
             recovered: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         });

@@ -4,6 +4,7 @@
 mod backend;
 pub mod bootstrap;
 mod config;
+mod contact;
 mod contents;
 mod error;
 mod handle;

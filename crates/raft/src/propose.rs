@@ -11,10 +11,10 @@ use dyad_types::MemberId;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use tonic::Code;
 
 use crate::config::PROPOSE_DEADLINE;
+use crate::contact::Wait;
 use crate::handle::{Inner, RaftHandle};
 use crate::types::{Node, Proposal};
 
@@ -146,7 +146,7 @@ impl Inner {
             return Err(ProposeError::NoLeader("this member is shutting down".into()));
         }
         let _permit = self.admission.enter(bytes.len()).ok_or(ProposeError::Busy(PROPOSALS_MAX))?;
-        let deadline = Instant::now() + PROPOSE_DEADLINE;
+        let wait = Wait::new(PROPOSE_DEADLINE);
         let safe = retry_is_safe(&command);
         let mut why = "no member has been elected yet".to_string();
         let mut in_doubt = false;
@@ -154,24 +154,25 @@ impl Inner {
             if let Some(fatal) = self.fatal.get() {
                 return Err(ProposeError::Storage(fatal.to_string()));
             }
-            match self.attempt(&bytes, deadline, &why).await {
-                Ok(written) => return self.until_applied(written, deadline).await,
-                Err(refused) => why = go_on(refused, safe, &mut in_doubt)?,
-            }
-            if Instant::now() + RETRY_PAUSE >= deadline {
-                return Err(if in_doubt { timed_out() } else { ProposeError::NoLeader(why) });
+            let refused = match self.attempt(&bytes, &wait, &why).await {
+                Ok(written) => return self.until_applied(written, &wait).await,
+                Err(refused) => refused,
+            };
+            let nobody_took = matches!(refused, Refused::NotLeader(_));
+            why = go_on(refused, safe, &mut in_doubt)?;
+            if self.too_late(&wait, RETRY_PAUSE, nobody_took) {
+                return Err(if in_doubt { timed_out(&wait) } else { ProposeError::NoLeader(why) });
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
-    async fn attempt(&self, bytes: &Bytes, deadline: Instant, why: &str) -> Result<Written, Refused> {
+    async fn attempt(&self, bytes: &Bytes, wait: &Wait, why: &str) -> Result<Written, Refused> {
         match self.known_leader() {
-            Some((id, _)) if id == self.me.id => {
-                let limit = deadline.saturating_duration_since(Instant::now());
-                self.write(bytes.clone(), limit).await
-            }
-            Some((id, node)) => self.forward(id, &node, bytes, deadline).await,
+            Some((id, _)) if id == self.me.id => self.write(bytes.clone(), wait).await,
+            // Sent to it now, the write might take effect after it was refused.
+            Some(_) if self.out_of_contact() => Err(Refused::NotLeader(self.unheard())),
+            Some((id, node)) => self.forward(id, &node, bytes, wait).await,
             None => Err(Refused::NotLeader(why.to_owned())),
         }
     }
@@ -188,14 +189,14 @@ impl Inner {
         }
         let permit = self.admission.enter(command.len());
         let _permit = permit.ok_or(Refused::Error(ProposeError::Busy(PROPOSALS_MAX)))?;
-        self.write(command, limit.min(PROPOSE_DEADLINE)).await
+        self.write(command, &Wait::new(limit.min(PROPOSE_DEADLINE))).await
     }
 
-    async fn write(&self, command: Bytes, limit: Duration) -> Result<Written, Refused> {
+    async fn write(&self, command: Bytes, wait: &Wait) -> Result<Written, Refused> {
         self.space.check().map_err(|e| Refused::Error(ProposeError::Storage(e)))?;
         let proposal = Proposal { now_ms: (self.config.wall_clock)(), command };
-        let answer = tokio::time::timeout(limit, self.raft.client_write(proposal)).await;
-        match answer.map_err(|_| Refused::Timeout)? {
+        let answer = self.in_contact(wait, self.raft.client_write(proposal)).await;
+        match answer.ok_or(Refused::Timeout)? {
             Ok(response) => match response.data.0 {
                 Some(reply) => Ok(Written { index: response.log_id.index, reply }),
                 None => Err(Refused::Lost("the entry was applied without a reply".into())),
@@ -214,17 +215,16 @@ impl Inner {
         leader: u64,
         node: &Node,
         bytes: &Bytes,
-        deadline: Instant,
+        wait: &Wait,
     ) -> Result<Written, Refused> {
-        let left = deadline.saturating_duration_since(Instant::now());
         let request = pb::ProposeRequest {
             head: Some(self.me.head(leader)),
             command: bytes.clone(),
-            deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
+            deadline_ms: u32::try_from(wait.left().as_millis()).unwrap_or(u32::MAX),
         };
         let mut client = self.peers.client(&node.cluster_address);
         let reply = tokio::select! {
-            reply = tokio::time::timeout(left, client.propose(request)) => reply.map_err(|_| Refused::Timeout)?,
+            reply = self.in_contact(wait, client.propose(request)) => reply.ok_or(Refused::Timeout)?,
             () = self.leader_is_not(leader) => return Err(Refused::Lost("another leader was elected".into())),
         };
         let name = &node.address;
@@ -247,13 +247,13 @@ impl Inner {
     }
 
     /// Read your writes: the front end's next read here must see it.
-    async fn until_applied(&self, written: Written, deadline: Instant) -> Result<CpReply, ProposeError> {
+    async fn until_applied(&self, written: Written, wait: &Wait) -> Result<CpReply, ProposeError> {
         let mut next = self.me.applied.next.subscribe();
         let applied = next.wait_for(|next| *next > written.index);
-        match tokio::time::timeout_at(deadline, applied).await {
-            Ok(Ok(_)) => Ok(written.reply),
-            Ok(Err(_)) => Err(ProposeError::Lost("this member is shutting down".into())),
-            Err(_) => Err(timed_out()),
+        match self.in_contact(wait, applied).await {
+            Some(Ok(_)) => Ok(written.reply),
+            Some(Err(_)) => Err(ProposeError::Lost("this member is shutting down".into())),
+            None => Err(timed_out(wait)),
         }
     }
 
@@ -279,8 +279,8 @@ impl Inner {
     }
 }
 
-fn timed_out() -> ProposeError {
-    ProposeError::Timeout(u64::try_from(PROPOSE_DEADLINE.as_millis()).unwrap_or(u64::MAX))
+fn timed_out(wait: &Wait) -> ProposeError {
+    ProposeError::Timeout(wait.elapsed_ms())
 }
 
 /// Did the connection fail before the request could have been sent?

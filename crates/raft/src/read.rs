@@ -1,32 +1,30 @@
 //! Linearizable reads: the leader confirms with a majority that it still leads and says how far it has committed; this
 //! member waits until it has applied as much.
 
-use std::time::Duration;
-
 use dyad_naming::ports::{BoxFuture, Linearize, ProposeError};
 use dyad_proto::raft as pb;
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
-use tokio::time::Instant;
 use tonic::Code;
 
 use crate::config::READ_DEADLINE;
+use crate::contact::Wait;
 use crate::handle::{Inner, RaftHandle};
 use crate::propose::{RETRY_PAUSE, Refused};
 use crate::types::Node;
 
 impl Inner {
     async fn linearize(&self) -> Result<(), ProposeError> {
-        let deadline = Instant::now() + READ_DEADLINE;
+        let wait = Wait::new(READ_DEADLINE);
         let mut why = "no member has been elected yet".to_string();
         let next = loop {
             if let Some(fatal) = self.fatal.get() {
                 return Err(ProposeError::Storage(fatal.to_string()));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
             let answer = match self.known_leader() {
-                Some((id, _)) if id == self.me.id => self.read_index_here(left).await,
-                Some((id, node)) => self.ask_read_index(id, &node, left).await,
+                Some((id, _)) if id == self.me.id => self.read_index_here(&wait).await,
+                Some(_) if self.out_of_contact() => Err(Refused::NotLeader(self.unheard())),
+                Some((id, node)) => self.ask_read_index(id, &node, &wait).await,
                 None => Err(Refused::NotLeader(why.clone())),
             };
             // Asking changed nothing, so that every refusal may be tried again.
@@ -36,27 +34,26 @@ impl Inner {
                 Err(Refused::NotLeader(cause) | Refused::Lost(cause)) => why = cause,
                 Err(Refused::Timeout) => why = "no majority confirmed the leader".into(),
             }
-            if Instant::now() + RETRY_PAUSE >= deadline {
+            if self.too_late(&wait, RETRY_PAUSE, true) {
                 return Err(ProposeError::NoLeader(why));
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         };
         let mut applied = self.me.applied.next.subscribe();
-        let waited = tokio::time::timeout_at(deadline, applied.wait_for(|applied| *applied >= next)).await;
-        match waited {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(ProposeError::NoLeader("this member is shutting down".into())),
-            Err(_) => Err(ProposeError::NoLeader("this member has not caught up with the leader".into())),
+        match self.in_contact(&wait, applied.wait_for(|applied| *applied >= next)).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(_)) => Err(ProposeError::NoLeader("this member is shutting down".into())),
+            None => Err(ProposeError::NoLeader("this member has not caught up with the leader".into())),
         }
     }
 
     /// One past the last index that a read must see; `NotLeader` unless this member leads.
-    pub(crate) async fn read_index_here(&self, limit: Duration) -> Result<u64, Refused> {
+    pub(crate) async fn read_index_here(&self, wait: &Wait) -> Result<u64, Refused> {
         if self.stopping() {
             return Err(Refused::NotLeader("this member is shutting down".into()));
         }
         let asked = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
-        match tokio::time::timeout(limit.min(READ_DEADLINE), asked).await.map_err(|_| Refused::Timeout)? {
+        match self.in_contact(wait, asked).await.ok_or(Refused::Timeout)? {
             Ok(linearizer) => Ok(linearizer.read_log_id().index() + 1),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(e))) => {
                 Err(Refused::NotLeader(format!("not the leader: {:?}", e.reason)))
@@ -69,15 +66,15 @@ impl Inner {
     }
 
     /// Given up when another leader is elected meanwhile.
-    async fn ask_read_index(&self, leader: u64, node: &Node, left: Duration) -> Result<u64, Refused> {
+    async fn ask_read_index(&self, leader: u64, node: &Node, wait: &Wait) -> Result<u64, Refused> {
         use pb::read_index_reply::Result as Reply;
         let request = pb::ReadIndexRequest {
             head: Some(self.me.head(leader)),
-            deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
+            deadline_ms: u32::try_from(wait.left().as_millis()).unwrap_or(u32::MAX),
         };
         let mut client = self.peers.client(&node.cluster_address);
         let reply = tokio::select! {
-            reply = tokio::time::timeout(left, client.read_index(request)) => reply.map_err(|_| Refused::Timeout)?,
+            reply = self.in_contact(wait, client.read_index(request)) => reply.ok_or(Refused::Timeout)?,
             () = self.leader_is_not(leader) => return Err(Refused::NotLeader("another leader was elected".into())),
         };
         let name = &node.address;

@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Me, snapshot};
+use crate::config::READ_DEADLINE;
+use crate::contact::Wait;
 use crate::handle::Inner;
 use crate::propose::Refused;
 use crate::types::{LogId, Vote, index_of};
@@ -176,8 +178,8 @@ impl raft_server::Raft for Service {
         use pb::read_index_reply::Result as Reply;
         let message = request.into_inner();
         self.me().check(message.head.as_ref())?;
-        let limit = Duration::from_millis(u64::from(message.deadline_ms));
-        let result = match self.inner.read_index_here(limit).await {
+        let limit = Duration::from_millis(u64::from(message.deadline_ms)).min(READ_DEADLINE);
+        let result = match self.inner.read_index_here(&Wait::new(limit)).await {
             Ok(next) => Reply::Next(next),
             Err(refused) => Reply::Refused(Refused::to_wire(&refused)),
         };

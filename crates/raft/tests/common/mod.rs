@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod conformance;
+pub mod links;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -15,6 +16,7 @@ use dyad_naming::cp::{CpChanges, CpCommand, CpReply, CpState};
 use dyad_naming::ports::{CpSink, Propose, ProposeError};
 use dyad_raft::{Dial, Node, RaftConfig, RaftHandle, Role, StartError};
 use dyad_types::{Instance, MemberId, ServiceKey};
+use links::{Linked, Links};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint, Server};
@@ -22,6 +24,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 /// Long enough for a loaded machine; nothing waits this long when all is well.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
+/// Dials as nobody in particular.
 pub struct Plain;
 
 impl Dial for Plain {
@@ -46,6 +49,7 @@ pub struct Member {
     pub node: Node,
     pub dir: PathBuf,
     pub tune: fn(&mut RaftConfig),
+    pub links: Arc<Links>,
     running: Option<(Runtime, Arc<RaftHandle>)>,
 }
 
@@ -54,7 +58,7 @@ impl Member {
         let port = free_port();
         let node =
             Node { address: format!("member-{port}:8848"), cluster_address: format!("127.0.0.1:{port}") };
-        Member { id: MemberId(id), node, dir, tune, running: None }
+        Member { id: MemberId(id), node, dir, tune, links: Arc::default(), running: None }
     }
 
     pub fn try_start(&mut self) -> Result<(), StartError> {
@@ -63,7 +67,9 @@ impl Member {
         let mut config = RaftConfig::new(self.id, self.dir.clone());
         config.min_free_bytes = 0;
         (self.tune)(&mut config);
-        let handle = runtime.block_on(RaftHandle::start(config, Arc::new(Plain), Arc::new(NoSink)))?;
+        let (from, links) = (self.node.cluster_address.clone(), Arc::clone(&self.links));
+        let dial = Arc::new(Linked { from, links });
+        let handle = runtime.block_on(RaftHandle::start(config, dial, Arc::new(NoSink)))?;
         let address: SocketAddr = self.node.cluster_address.parse().unwrap();
         let listener = eventually("bind", || TcpListener::bind(address).ok());
         listener.set_nonblocking(true).unwrap();
@@ -109,8 +115,13 @@ impl Member {
         self.block_on(self.handle().propose(command))
     }
 
+    /// Registers, and asks again while no leader is known, as clients do.
     pub fn register(&self, port: u16) {
-        assert_eq!(self.propose(register(port)), Ok(CpReply::Done));
+        let reply = eventually("a leader", || match self.propose(register(port)) {
+            Err(ProposeError::NoLeader(_)) => None,
+            answer => Some(answer),
+        });
+        assert_eq!(reply, Ok(CpReply::Done));
     }
 
     pub fn has(&self, port: u16) -> bool {
@@ -131,6 +142,7 @@ impl Member {
 pub struct Cluster {
     pub members: Vec<Member>,
     pub dir: TempDir,
+    pub links: Arc<Links>,
 }
 
 impl Cluster {
@@ -138,12 +150,14 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let members = (1..=size).map(|id| Member::new(id * 0x1111, dir.path().join(id.to_string()), tune));
         let mut members: Vec<Member> = members.collect();
+        let links = Arc::<Links>::default();
+        members.iter_mut().for_each(|member| member.links = Arc::clone(&links));
         for member in &mut members {
             member.start();
         }
         let voters: BTreeMap<MemberId, Node> = members.iter().map(|m| (m.id, m.node.clone())).collect();
         members[0].block_on(members[0].handle().initialize(voters)).unwrap();
-        let cluster = Cluster { members, dir };
+        let cluster = Cluster { members, dir, links };
         cluster.settled();
         cluster
     }
@@ -175,6 +189,14 @@ impl Cluster {
     pub fn a_follower(&self) -> usize {
         let leader = self.leader();
         (0..self.members.len()).find(|i| Some(*i) != leader && self.members[*i].is_running()).unwrap()
+    }
+
+    /// Cuts a member off from the others; `links.heal()` ends it.
+    pub fn cut_off(&self, at: usize) {
+        let address = &self.members[at].node.cluster_address;
+        for other in self.members.iter().filter(|other| other.id != self.members[at].id) {
+            self.links.cut(address, &other.node.cluster_address);
+        }
     }
 
     /// All running members hold the same state.

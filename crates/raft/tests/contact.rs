@@ -1,0 +1,123 @@
+//! What a member answers that has lost contact: soon, and never that a write failed which may take effect.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Cluster, Member, eventually, register};
+use dyad_naming::cp::CpReply;
+use dyad_naming::ports::{Linearize, Propose, ProposeError};
+use dyad_raft::Role;
+
+/// An election timeout and a second: when an answer must be there that was asked for at the moment of the cut.
+const FIRST: Duration = Duration::from_millis(1600);
+/// Once contact has been lost for an election timeout.
+const LATER: Duration = Duration::from_millis(1000);
+/// A busy machine.
+const SLACK: Duration = Duration::from_millis(600);
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    (work(), begun.elapsed())
+}
+
+fn read(member: &Member) -> Result<(), ProposeError> {
+    member.block_on(member.handle().linearize())
+}
+
+/// Writes and reads of a member that lost contact longer ago than an election timeout.
+fn refuses_soon(member: &Member, port: u16) {
+    let (written, took) = timed(|| member.propose(register(port)));
+    assert!(matches!(written, Err(ProposeError::NoLeader(_))), "nobody took it: {written:?}");
+    assert!(took < LATER + SLACK, "a write: {took:?}");
+    let (read, took) = timed(|| read(member));
+    assert!(matches!(read, Err(ProposeError::NoLeader(_))), "{read:?}");
+    assert!(took < LATER + SLACK, "a read: {took:?}");
+}
+
+#[test]
+fn a_follower_that_is_cut_off_refuses_soon() {
+    let cluster = Cluster::new(3, |_| {});
+    cluster.members[0].register(1);
+    let lonely = cluster.a_follower();
+    let member = &cluster.members[lonely];
+    cluster.cut_off(lonely);
+    // The leader may still get this one: its outcome is not known.
+    let (written, took) = timed(|| member.propose(register(2)));
+    assert!(matches!(written, Err(ProposeError::Timeout(_))), "{written:?}");
+    assert!(took < FIRST + SLACK, "{took:?}");
+    refuses_soon(member, 3);
+    cluster.links.heal();
+    eventually("contact again", || member.propose(register(4)).ok());
+    assert!(!cluster.members.iter().any(|m| m.has(3)), "what was refused has no effect");
+}
+
+#[test]
+fn a_leader_that_lost_its_majority_refuses_soon() {
+    let cluster = Cluster::new(3, |_| {});
+    cluster.members[0].register(1);
+    let lonely = cluster.leader().unwrap();
+    let member = &cluster.members[lonely];
+    cluster.cut_off(lonely);
+    // In the leader's own log, and so in doubt.
+    let (written, took) = timed(|| member.propose(register(2)));
+    assert!(matches!(written, Err(ProposeError::Timeout(_))), "{written:?}");
+    assert!(took < FIRST + SLACK, "{took:?}");
+    assert_eq!(member.role(), Role::Leader, "it does not know better");
+    refuses_soon(member, 3);
+    let (_, others) = (0..3).partition::<Vec<usize>, _>(|at| *at == lonely);
+    eventually("the others elect", || cluster.members[others[0]].propose(register(4)).ok());
+    cluster.links.heal();
+    cluster.settled();
+    cluster.converged();
+    assert!(!cluster.members.iter().any(|m| m.has(3)), "what was refused has no effect");
+}
+
+/// The members that hear a leader which has lost its majority learn it from its refusals.
+#[test]
+fn followers_of_a_leader_without_a_majority_are_refused_soon() {
+    let mut cluster = Cluster::new(5, |_| {});
+    let (leader, follower) = (cluster.leader().unwrap(), cluster.a_follower());
+    for at in (0..5).filter(|at| *at != leader && *at != follower) {
+        cluster.members[at].crash();
+    }
+    let member = &cluster.members[follower];
+    eventually("the leader's lease ends", || {
+        matches!(member.propose(register(1)), Err(ProposeError::NoLeader(_))).then_some(())
+    });
+    let (written, took) = timed(|| member.propose(register(2)));
+    assert!(matches!(written, Err(ProposeError::NoLeader(_))), "{written:?}");
+    assert!(took < FIRST + SLACK, "{took:?}");
+    let (read, took) = timed(|| read(member));
+    assert!(matches!(read, Err(ProposeError::NoLeader(_))), "{read:?}");
+    assert!(took < FIRST + SLACK, "{took:?}");
+}
+
+/// What comes while a dead leader is replaced waits for the next one: clients that were refused by all members in turn would
+/// have to report a failure.
+#[test]
+fn writes_outlast_an_ordinary_election() {
+    let mut outlasted = 0;
+    // Three elections, since a vote that is split on a busy machine takes a second round.
+    for _ in 0..3 {
+        let mut cluster = Cluster::new(3, |_| {});
+        cluster.members[0].register(1);
+        let dead = cluster.leader().unwrap();
+        cluster.members[dead].crash();
+        let survivor = &cluster.members[cluster.a_follower()];
+        let writes: Vec<_> = (2..8)
+            .map(|port| {
+                let handle = survivor.handle().clone();
+                let write = async move {
+                    tokio::time::sleep(Duration::from_millis(u64::from(port) * 150)).await;
+                    handle.propose(register(port)).await
+                };
+                survivor.block_on(async { tokio::spawn(write) })
+            })
+            .collect();
+        let answers: Vec<_> = writes.into_iter().map(|write| survivor.block_on(write).unwrap()).collect();
+        outlasted += u32::from(answers.iter().all(|answer| *answer == Ok(CpReply::Done)));
+    }
+    assert!(outlasted >= 2, "{outlasted} of 3");
+}
