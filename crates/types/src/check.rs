@@ -1,7 +1,7 @@
 //! Nacos's parameter check (`ParamCheckRule`, `DefaultParamChecker`): lengths and characters, with its messages.
 //!
-//! Every front end checks its input here before anything else reads it. The rules are those of Nacos 2.5 in its order; a
-//! blank value is skipped, as there. Lengths count UTF-16 units, as Java does.
+//! Every front end checks its input here before anything else reads it. The rules are those of Nacos 2.5, in the same order. As
+//! in Nacos, a blank value is not checked, and lengths are counted in UTF-16 units.
 
 use std::fmt;
 
@@ -24,16 +24,16 @@ pub const IP_MAX: usize = 128;
 /// Characters of all metadata keys and values of one instance (`nacos.naming.service.metadata.length`).
 pub const METADATA_MAX: usize = 1024;
 
-/// What a request gave; `None` and blank are not checked.
+/// The values of a request. A value that is `None` or blank is not checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Input<'a> {
     pub namespace_name: Option<&'a str>,
     pub namespace_id: Option<&'a str>,
     pub data_id: Option<&'a str>,
-    /// Without its group.
+    /// The name of the service, without its group.
     pub service: Option<&'a str>,
     pub group: Option<&'a str>,
-    /// A comma-separated list, each of which is checked.
+    /// A comma-separated list of clusters; each of them is checked.
     pub clusters: Option<&'a str>,
     pub cluster: Option<&'a str>,
     pub ip: Option<&'a str>,
@@ -58,21 +58,21 @@ pub enum Field {
 /// Why a parameter is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// More characters than this.
+    /// It has more characters than this.
     TooLong(usize),
     Characters,
-    /// Not a number from 0 to 65535.
+    /// It is not a number from 0 to 65535.
     PortRange,
 }
 
-/// A rejected parameter; its text is Nacos's.
+/// A rejected parameter. Its text is the message of Nacos.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Illegal {
     pub field: Field,
     pub fault: Fault,
 }
 
-/// Applies every rule in Nacos's order.
+/// Checks every value of `input` in the order of Nacos.
 ///
 /// # Errors
 /// The first rule that a value breaks.
@@ -95,28 +95,28 @@ pub fn check(input: &Input<'_>) -> Result<(), Illegal> {
     input.metadata.map_or(Ok(()), metadata)
 }
 
-/// The rule of `namespaceId` / `tenant`.
+/// Checks a namespace id (`namespaceId` or `tenant`).
 ///
 /// # Errors
-/// Longer than 64 characters or other than letters, digits, `_` and `-`.
+/// The id has more than 64 characters, or other characters than letters, digits, `_` and `-`.
 pub fn namespace_id(id: Option<&str>) -> Result<(), Illegal> {
     rule(id, Field::NamespaceId, NAMESPACE_ID_MAX, is_cluster)
 }
 
-/// A port as Java's `Integer.parseInt` reads it, within 0 to 65535.
+/// Reads a port from 0 to 65535, in the way of Java's `Integer.parseInt`.
 ///
 /// # Errors
-/// Anything else.
+/// The text is anything else.
 pub fn parse_port(text: &str) -> Result<u16, Illegal> {
     let wrong = Illegal { field: Field::Port, fault: Fault::PortRange };
     let number: i32 = text.trim().parse().map_err(|_| wrong)?;
     u16::try_from(number).map_err(|_| wrong)
 }
 
-/// The rule of metadata: at most 1,024 characters in all.
+/// Checks metadata: all keys and values together have at most [`METADATA_MAX`] characters.
 ///
 /// # Errors
-/// More.
+/// They have more.
 pub fn metadata(metadata: &Metadata) -> Result<(), Illegal> {
     if metadata.chars() > METADATA_MAX {
         return Err(Illegal { field: Field::Metadata, fault: Fault::TooLong(METADATA_MAX) });
@@ -124,7 +124,8 @@ pub fn metadata(metadata: &Metadata) -> Result<(), Illegal> {
     Ok(())
 }
 
-/// The second, stricter rule of an instance's own cluster (`NamingUtils.checkInstanceIsLegal`): no underscore.
+/// Whether an instance may have this cluster (`NamingUtils.checkInstanceIsLegal`). This second rule is stricter than that of
+/// [`check`]: it forbids the underscore.
 pub fn is_instance_cluster(cluster: &str) -> bool {
     !cluster.is_empty() && cluster.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }

@@ -8,8 +8,8 @@ use md5::{Digest, Md5 as Hasher};
 
 use crate::key::DEFAULT_NAMESPACE;
 
-/// The id of a namespace in its one form (`NamespaceUtil.processNamespaceParameter`): blank, `public` and `null`, in
-/// any case, are all `public`; anything else is trimmed.
+/// Brings the id of a namespace into one form (`NamespaceUtil.processNamespaceParameter`): a blank id, `public` and `null`, in upper
+/// or lower case, all become `public`; any other id is trimmed.
 pub fn config_namespace(id: &str) -> &str {
     let id = id.trim();
     let default =
@@ -17,8 +17,8 @@ pub fn config_namespace(id: &str) -> &str {
     if default { DEFAULT_NAMESPACE } else { id }
 }
 
-/// Identity of a configuration: namespace, group and data id. Cheap to clone: one allocation is shared. Ordered by
-/// (namespace, group, data id).
+/// Identity of a configuration: namespace, group and data id. Clones are cheap, because they share one allocation. Keys are
+/// ordered by namespace, then group, then data id.
 #[derive(Clone)]
 pub struct ConfigKey {
     /// `namespace ++ group ++ data id`.
@@ -28,7 +28,7 @@ pub struct ConfigKey {
 }
 
 impl ConfigKey {
-    /// The namespace is brought into its one form ([`config_namespace`]); group and data id stay as they are.
+    /// Makes a key. The namespace is brought into one form by [`config_namespace`]; group and data id stay as they are.
     pub fn new(namespace: &str, group: &str, data_id: &str) -> ConfigKey {
         let namespace = config_namespace(namespace);
         ConfigKey {
@@ -51,7 +51,7 @@ impl ConfigKey {
         &self.text[(self.namespace_len + self.group_len) as usize..]
     }
 
-    /// `dataId+group[+tenant]` with `+` and `%` escaped (`GroupKey2`); the default namespace is left out.
+    /// The text `dataId+group[+tenant]` with `+` and `%` escaped (`GroupKey2`). It leaves out the default namespace.
     pub fn group_key(&self) -> String {
         let mut text = String::with_capacity(self.text.len() + 2);
         escape(self.data_id(), &mut text);
@@ -64,7 +64,7 @@ impl ConfigKey {
         text
     }
 
-    /// The inverse of [`ConfigKey::group_key`]; `None` for fewer than two or more than three parts, or an empty one.
+    /// The inverse of [`ConfigKey::group_key`]. `None` if the text has fewer than two or more than three parts, or an empty part.
     pub fn parse_group_key(text: &str) -> Option<ConfigKey> {
         let parts: Vec<String> = text.split('+').map(unescape).collect();
         let (data_id, group, namespace) = match parts.as_slice() {
@@ -147,14 +147,15 @@ impl fmt::Display for ConfigKey {
 pub struct Md5(pub [u8; 16]);
 
 impl Md5 {
-    /// Stands for a `casMd5` that is no md5 at all: no known text has this one, so that it matches no release.
+    /// Stands for a `casMd5` that is not an md5. No known text has this md5, so it matches no release.
     pub const UNMATCHED: Md5 = Md5([0; 16]);
 
+    /// The md5 of these bytes.
     pub fn of(content: &[u8]) -> Md5 {
         Md5(Hasher::digest(content).into())
     }
 
-    /// Reads 32 hex digits of either case; `None` for anything else.
+    /// Reads 32 hex digits in upper or lower case. `None` for anything else.
     pub fn parse(text: &str) -> Option<Md5> {
         let digits = text.as_bytes();
         if digits.len() != 32 {

@@ -1,7 +1,7 @@
 //! The rules of the configuration parameters (`ParamUtils`): lengths and characters, with Nacos's messages.
 //!
-//! These run in the handlers, after the parameter check of [`crate::check`], and are looser in places: letters of any
-//! script pass here. Lengths count UTF-16 units, as Java does.
+//! Handlers check these rules after the parameter check of [`crate::check`]. The rules are less strict in places: letters of any
+//! script are accepted here. As in Java, lengths are counted in UTF-16 units.
 
 use std::fmt;
 
@@ -30,17 +30,17 @@ pub const APP_NAME_MAX: usize = 128;
 /// Characters of an encrypted data key (the column's width).
 pub const ENCRYPTED_DATA_KEY_MAX: usize = 1024;
 
-/// What a request gave; `None` is not checked.
+/// The values of a request. A value that is `None` is not checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConfigInput<'a> {
     pub data_id: Option<&'a str>,
     pub group: Option<&'a str>,
     pub content: Option<&'a str>,
-    /// The tag of a gray release; blank is none.
+    /// The tag of a gray release. A blank text means no tag.
     pub tag: Option<&'a str>,
-    /// Blank is the default namespace.
+    /// The id of the namespace. A blank text means the default namespace.
     pub tenant: Option<&'a str>,
-    /// A comma-separated list.
+    /// The tags of the configuration, as a comma-separated list.
     pub config_tags: Option<&'a str>,
     pub desc: Option<&'a str>,
     pub used_for: Option<&'a str>,
@@ -51,27 +51,27 @@ pub struct ConfigInput<'a> {
     pub encrypted_data_key: Option<&'a str>,
 }
 
-/// A rejected parameter; its text is Nacos's.
+/// A rejected parameter. Its text is the message of Nacos.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigFault {
-    /// Blank, a character that is no letter, digit or one of `_ - . :`, or a place in a path.
+    /// The value is blank, is `.` or `..`, or has a character other than letters, digits and `_ - . :`.
     Invalid {
         field: &'static str,
         value: String,
     },
     ContentBlank,
-    /// More characters than this.
+    /// The content has more characters than this.
     ContentLong(usize),
-    /// More characters than this.
+    /// The value of `field` has more than `max` characters.
     TooLong {
         field: &'static str,
         max: usize,
     },
-    /// More tags than this.
+    /// There are more tags than this.
     TooMuchTags(usize),
 }
 
-/// Applies every rule in Nacos's order. `tenant_name` is what the answer calls the namespace: `tenant` in v1,
+/// Checks every value of `input` in the order of Nacos. `tenant_name` is what the error calls the namespace: `tenant` in v1,
 /// `namespaceId` in v2 and v3.
 ///
 /// # Errors
@@ -115,10 +115,10 @@ pub fn check_config(input: &ConfigInput<'_>, tenant_name: &'static str) -> Resul
     Ok(())
 }
 
-/// The rule of a content: not blank and at most [`CONTENT_MAX`] characters.
+/// Checks a content: it is not blank and has at most [`CONTENT_MAX`] characters.
 ///
 /// # Errors
-/// Blank or longer.
+/// The content is blank or longer.
 pub fn check_content(content: &str) -> Result<(), ConfigFault> {
     if content.trim().is_empty() {
         return Err(ConfigFault::ContentBlank);
@@ -129,8 +129,8 @@ pub fn check_content(content: &str) -> Result<(), ConfigFault> {
     Ok(())
 }
 
-/// `ParamUtils.isValid`: every character a letter or digit of any script, or one of `_ - . :`. Java looks at UTF-16
-/// units, so that characters outside the basic plane are refused.
+/// Whether every character is a letter or digit of any script, or one of `_ - . :` (`ParamUtils.isValid`). Java looks at UTF-16
+/// units, so characters outside the basic plane are refused.
 pub fn is_config_word(text: &str) -> bool {
     text.chars()
         .all(|c| matches!(c, '_' | '-' | '.' | ':') || (c.is_alphanumeric() && u32::from(c) <= 0xffff))
@@ -143,7 +143,7 @@ fn word(field: &'static str, value: &str) -> Result<(), ConfigFault> {
     Ok(())
 }
 
-/// A word that is no place in a path: archives call their entries `group/dataId`. Nacos takes `.` and `..`.
+/// Checks a word that must not be `.` or `..`, since archives call their entries `group/dataId`. Nacos accepts both.
 fn name(field: &'static str, value: &str) -> Result<(), ConfigFault> {
     word(field, value)?;
     if matches!(value, "." | "..") {
@@ -156,7 +156,7 @@ fn long(field: &'static str, value: &str, max: usize) -> Result<(), ConfigFault>
     if longer(value, max) { Err(ConfigFault::TooLong { field, max }) } else { Ok(()) }
 }
 
-/// Counts only when the bytes leave it open.
+/// Whether `value` has more than `max` UTF-16 units. They are counted only if the number of bytes does not decide it.
 fn longer(value: &str, max: usize) -> bool {
     value.len() > max && value.encode_utf16().count() > max
 }

@@ -27,7 +27,7 @@ impl FromStr for MemberId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     pub member: MemberId,
-    /// Counted by the member itself, one up at each start and at each refutation.
+    /// The member counts it itself: it is one higher after each start, and after each refutation of its retirement.
     pub incarnation: u64,
 }
 
@@ -42,6 +42,7 @@ impl fmt::Display for Origin {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dot {
     pub origin: Origin,
+    /// The position in the log of `origin`.
     pub seq: u64,
 }
 
@@ -51,8 +52,8 @@ impl fmt::Display for Dot {
     }
 }
 
-/// How long an instance lives: as long as its client beats (AP, Distro) or until it is deregistered (CP, raft). Nacos's
-/// `ephemeral` flag.
+/// How long an instance lives (the flag `ephemeral` of Nacos): as long as its client sends heartbeats or is connected (AP, Distro), or
+/// until it is deregistered (CP, raft).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lifetime {
     Ephemeral,
@@ -60,6 +61,7 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
+    /// The lifetime that the flag `ephemeral` stands for.
     pub fn from_ephemeral(ephemeral: bool) -> Lifetime {
         if ephemeral { Lifetime::Ephemeral } else { Lifetime::Persistent }
     }
@@ -68,7 +70,7 @@ impl Lifetime {
         self == Lifetime::Ephemeral
     }
 
-    /// The word that Nacos's messages use.
+    /// The word for it in the messages of Nacos.
     pub fn word(self) -> &'static str {
         match self {
             Lifetime::Ephemeral => "ephemeral",

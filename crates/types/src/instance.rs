@@ -5,47 +5,52 @@ use std::sync::Arc;
 use crate::key::{Address, DEFAULT_CLUSTER, cluster_name};
 use crate::metadata::Metadata;
 
-/// Milliseconds between two beats of an HTTP client, unless its metadata says otherwise.
+/// Milliseconds between two heartbeats of an HTTP client, unless its metadata says otherwise.
 pub const BEAT_INTERVAL_MS: u64 = 5_000;
-/// Milliseconds without a beat after which an instance is unhealthy.
+/// Milliseconds without a heartbeat after which an instance is unhealthy.
 pub const BEAT_TIMEOUT_MS: u64 = 15_000;
-/// Milliseconds without a beat after which an instance is removed.
+/// Milliseconds without a heartbeat after which an instance is removed.
 pub const DELETE_TIMEOUT_MS: u64 = 30_000;
 
-/// Metadata keys with a meaning to the server (`PreservedMetadataKeys`).
+/// The first of the metadata keys that mean something to the server (`PreservedMetadataKeys`): milliseconds between heartbeats.
 pub const KEY_BEAT_INTERVAL: &str = "preserved.heart.beat.interval";
+/// Milliseconds without a heartbeat until the instance is unhealthy.
 pub const KEY_BEAT_TIMEOUT: &str = "preserved.heart.beat.timeout";
+/// Milliseconds without a heartbeat until the instance is removed.
 pub const KEY_DELETE_TIMEOUT: &str = "preserved.ip.delete.timeout";
+/// How the `instanceId` is made, such as `snowflake`.
 pub const KEY_ID_GENERATOR: &str = "preserved.instance.id.generator";
 
-/// The largest weight; more is an error in a request and clamped in a record.
+/// The largest weight. A larger one is an error in a request and is reduced to this in a stored record.
 pub const WEIGHT_MAX: f64 = 10_000.0;
-/// The smallest weight that is not zero.
+/// The smallest weight other than zero.
 pub const WEIGHT_MIN: f64 = 0.01;
 
 /// How an instance's `instanceId` is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum InstanceIdKind {
-    /// Not shown (v2 and v3 HTTP registrations).
+    /// The id is not shown (HTTP registrations of v2 and v3).
     None,
-    /// `ip#port#cluster#group@@service`, derived (`DefaultInstanceIdGenerator`).
+    /// The id is derived: `ip#port#cluster#group@@service` (`DefaultInstanceIdGenerator`).
     #[default]
     Simple,
-    /// The same, of an instance that a beat registered: `instanceIdGenerator` is not shown.
+    /// The id is derived as for `Simple`. A heartbeat registered the instance, so its `instanceIdGenerator` is not shown.
     Beat,
-    /// `ip#port#null#group@@service`, of a gRPC client that named no cluster: Nacos makes the id before it fills in `DEFAULT`.
+    /// The id is `ip#port#null#group@@service`, because a gRPC client named no cluster: Nacos makes the id before it fills in
+    /// `DEFAULT`.
     NoCluster,
-    /// Generated at registration, e.g. by `snowflake`. A thin pointer: it is rare, and every instance has room for it.
+    /// The id was generated at the registration, for example by `snowflake`. The pointer is thin, because such ids are rare and
+    /// every instance has room for it.
     Custom(Arc<String>),
 }
 
-/// One instance. `healthy` is what the client said at registration; the present health is the registry's.
+/// One instance. The client said at its registration whether it is `healthy`; the registry knows its present health.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
     pub ip: Arc<str>,
     pub port: u16,
     pub cluster: Arc<str>,
-    /// 0 to 10,000; 0 gets no traffic from the SDKs.
+    /// From 0 to 10,000. SDKs send no traffic to an instance with weight 0.
     pub weight: f64,
     pub healthy: bool,
     pub enabled: bool,
@@ -72,23 +77,24 @@ impl Instance {
         Address { ip: self.ip.clone(), port: self.port }
     }
 
-    /// Milliseconds without a beat until unhealthy: `preserved.heart.beat.timeout`, else 15 s.
+    /// Milliseconds without a heartbeat until the instance is unhealthy: `preserved.heart.beat.timeout`; default 15 s.
     pub fn beat_timeout_ms(&self) -> u64 {
         duration_key(&self.metadata, KEY_BEAT_TIMEOUT, BEAT_TIMEOUT_MS)
     }
 
-    /// Milliseconds without a beat until removed: `preserved.ip.delete.timeout`, else 30 s.
+    /// Milliseconds without a heartbeat until the instance is removed: `preserved.ip.delete.timeout`; default 30 s.
     pub fn delete_timeout_ms(&self) -> u64 {
         duration_key(&self.metadata, KEY_DELETE_TIMEOUT, DELETE_TIMEOUT_MS)
     }
 
-    /// Milliseconds between beats: `preserved.heart.beat.interval`, else 5 s.
+    /// Milliseconds between heartbeats: `preserved.heart.beat.interval`; default 5 s.
     pub fn beat_interval_ms(&self) -> u64 {
         duration_key(&self.metadata, KEY_BEAT_INTERVAL, BEAT_INTERVAL_MS)
     }
 }
 
-/// A duration in milliseconds from metadata; anything but digits is the default (`Instance.getMetaDataByKeyWithDefault`).
+/// Reads a duration in milliseconds from metadata. The default is taken if the value has anything but digits
+/// (`Instance.getMetaDataByKeyWithDefault`).
 pub fn duration_key(metadata: &Metadata, key: &str, default: u64) -> u64 {
     match metadata.get(key) {
         Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
@@ -98,7 +104,8 @@ pub fn duration_key(metadata: &Metadata, key: &str, default: u64) -> u64 {
     }
 }
 
-/// A weight as it may be stored: 0, or 0.01 to 10,000. Records from a peer, a log or a snapshot are clamped, never refused.
+/// Brings a weight into the range that may be stored: 0, or 0.01 to 10,000. A record from a peer, a log or a snapshot is never
+/// refused because of its weight.
 pub fn clamp_weight(weight: f64) -> f64 {
     if weight.is_nan() {
         1.0

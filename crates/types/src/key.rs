@@ -7,14 +7,14 @@ use std::sync::{Arc, LazyLock};
 /// Separates group and service in a grouped name (`NamingUtils.getGroupedName`).
 const GROUP_SEPARATOR: &str = "@@";
 
-/// The group of a service that names none (`Constants.DEFAULT_GROUP`).
+/// The group of a service for which no group was given (`Constants.DEFAULT_GROUP`).
 pub const DEFAULT_GROUP: &str = "DEFAULT_GROUP";
-/// The namespace of a request that names none (`Constants.DEFAULT_NAMESPACE_ID`).
+/// The namespace of a request that gives no namespace (`Constants.DEFAULT_NAMESPACE_ID`).
 pub const DEFAULT_NAMESPACE: &str = "public";
-/// The cluster of an instance that names none (`UtilsAndCommons.DEFAULT_CLUSTER_NAME`).
+/// The cluster of an instance for which no cluster was given (`UtilsAndCommons.DEFAULT_CLUSTER_NAME`).
 pub const DEFAULT_CLUSTER: &str = "DEFAULT";
 
-/// A cluster's name for storing: nearly all instances are in the default cluster and share its one allocation.
+/// The name of a cluster, to be stored. Nearly all instances are in the default cluster, so they share one allocation of its name.
 pub fn cluster_name(name: &str) -> Arc<str> {
     static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(DEFAULT_CLUSTER));
     if name == DEFAULT_CLUSTER { DEFAULT.clone() } else { Arc::from(name) }
@@ -40,8 +40,8 @@ impl fmt::Display for NamespaceId {
     }
 }
 
-/// Identity of a service: namespace, group and name. Cheap to clone; one allocation is shared by log, registry and
-/// views. Ordered by (namespace, group, name).
+/// Identity of a service: namespace, group and name. Clones are cheap: the log, the registry and the views share one allocation. Keys
+/// are ordered by namespace, then group, then name.
 #[derive(Clone)]
 pub struct ServiceKey(Arc<Parts>);
 
@@ -54,7 +54,7 @@ struct Parts {
 }
 
 impl ServiceKey {
-    /// A key from its parts. A blank namespace is `public`, a blank group `DEFAULT_GROUP`.
+    /// Makes a key from its parts. A blank namespace means `public`, and a blank group means `DEFAULT_GROUP`.
     pub fn new(namespace: &str, group: &str, name: &str) -> ServiceKey {
         let namespace = if namespace.is_empty() { DEFAULT_NAMESPACE } else { namespace };
         let group = if group.is_empty() { DEFAULT_GROUP } else { group };
@@ -68,7 +68,7 @@ impl ServiceKey {
         }))
     }
 
-    /// A key from a name that may carry its group (`group@@name`); a group in the name wins over `group`, as in Nacos.
+    /// Makes a key from a name that may contain its group (`group@@name`). As in Nacos, a group in the name wins over `group`.
     pub fn parse(namespace: &str, group: &str, name: &str) -> ServiceKey {
         match split_grouped(name) {
             Some((group, name)) => ServiceKey::new(namespace, group, name),
@@ -95,7 +95,7 @@ impl ServiceKey {
         &self.0.text[self.0.namespace_len as usize..]
     }
 
-    /// A stable 64-bit hash of the key: equal on every member and every release.
+    /// A hash of the key with 64 bits. It is the same on every member and in every release.
     pub fn hash64(&self) -> u64 {
         self.0.hash
     }
@@ -156,7 +156,7 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// `ip:port` of an instance. The ip is any text that the parameter check lets through (a host name, `::1`).
+/// The ip and port of an instance. The ip may be any text that the parameter check accepts, such as a host name or `::1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     pub ip: Arc<str>,
@@ -175,17 +175,17 @@ impl fmt::Display for Address {
     }
 }
 
-/// Who publishes: an HTTP client (`ip:port#true`, as Nacos names it) or a connection (its id).
+/// Who publishes: an HTTP client (`ip:port#true`, as in Nacos) or a gRPC connection (its id).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(Arc<str>);
 
 impl ClientId {
-    /// The id of the HTTP-beat client of an ephemeral instance.
+    /// The id of the client that keeps an ephemeral instance alive by HTTP heartbeats.
     pub fn beat(ip: &str, port: u16) -> ClientId {
         ClientId(format!("{ip}:{port}#true").into())
     }
 
-    /// The id of a connection, or any id as a peer sent it.
+    /// The id of a connection, or any id that a peer sent.
     pub fn from_text(text: &str) -> ClientId {
         ClientId(Arc::from(text))
     }
@@ -194,7 +194,7 @@ impl ClientId {
         &self.0
     }
 
-    /// True for clients that live by HTTP beats, which are timed by the responsible member.
+    /// Whether the client lives by HTTP heartbeats, whose times the responsible member watches.
     pub fn is_beat(&self) -> bool {
         self.0.ends_with("#true")
     }

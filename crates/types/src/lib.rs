@@ -1,7 +1,7 @@
 //! The vocabulary of Dyad: identifiers, keys, value objects, limits and the placement hash.
 //!
-//! Everything here is a plain value: no I/O, no clock, no randomness, no tokio. The separators that Nacos puts into
-//! its strings (`@@`, `#`, `##`) occur only in this crate.
+//! Everything here is a plain value: there is no I/O, no clock, no randomness and no tokio. Only this crate knows the
+//! separators that Nacos puts into its strings (`@@`, `#`, `##`).
 
 pub mod beat;
 pub mod check;

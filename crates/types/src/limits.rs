@@ -1,14 +1,13 @@
-//! Limits that more than one crate checks. Those of the registry are the defaults of settings.
+//! Limits that more than one crate checks. The limits of the registry are defaults of settings.
 
-/// Instances in the whole registry; more is 429.
+/// Most instances in the whole registry; further ones are refused with 429.
 pub const INSTANCES_MAX: usize = 1_000_000;
-/// Services in the whole registry; more is 429.
+/// Most services in the whole registry; further ones are refused with 429.
 pub const SERVICES_MAX: usize = 100_000;
-/// Instances of one service; more is 429.
+/// Most instances of one service; further ones are refused with 429.
 pub const INSTANCES_PER_SERVICE_MAX: usize = 10_000;
-/// Entries of one page of a listing; more is 400.
+/// Most entries on one page of a listing.
 pub const PAGE_MAX: usize = 10_000;
-/// Bytes of one encoded command of the replicated log: a content of 10 MiB, the most that Nacos takes, with all its texts. A
-/// proposer of many items splits them far below. No setting
-/// changes it, since all members must hold the same.
+/// Most bytes of one encoded command of the replicated log: Nacos's largest content, 10 MiB, with all its texts. A proposer of many
+/// items makes commands that are far smaller. No setting changes this limit, since all members must have the same.
 pub const COMMAND_MAX: usize = 12 * 1024 * 1024;

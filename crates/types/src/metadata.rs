@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-/// One entry: key and value. JSON `null` is kept as `None`, as Nacos keeps it.
+/// One entry: key and value. `None` stands for JSON `null`, which Nacos keeps too.
 pub type Entry = (Box<str>, Option<Box<str>>);
 
-/// Sorted key → value pairs, immutable and shared. Empty metadata holds no allocation.
+/// Pairs of key and value, sorted by key, immutable and shared. Empty metadata allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata(Option<Arc<[Entry]>>);
 
@@ -24,12 +24,12 @@ impl Metadata {
         self.0.as_deref().unwrap_or_default().iter().map(|(k, v)| (&**k, v.as_deref()))
     }
 
-    /// Total length of keys and values in characters, as the parameter check counts it.
+    /// The length of all keys and values together, in characters.
     pub fn chars(&self) -> usize {
         self.iter().map(|(k, v)| k.chars().count() + v.map_or(0, |v| v.chars().count())).sum()
     }
 
-    /// These entries with `over`'s put on top, key by key.
+    /// These entries, in which the entries of `over` replace those with the same key.
     pub fn merged(&self, over: &Metadata) -> Metadata {
         if over.is_empty() {
             return self.clone();
@@ -42,7 +42,7 @@ impl Metadata {
 }
 
 impl FromIterator<Entry> for Metadata {
-    /// Sorts; of equal keys the last one stays.
+    /// Sorts the entries. Of entries with equal keys the last one stays.
     fn from_iter<T: IntoIterator<Item = Entry>>(entries: T) -> Metadata {
         let map: std::collections::BTreeMap<Box<str>, Option<Box<str>>> = entries.into_iter().collect();
         if map.is_empty() { Metadata(None) } else { Metadata(Some(map.into_iter().collect())) }

@@ -1,13 +1,13 @@
-//! Rendezvous placement: which member times an HTTP-beat client or probes a persistent instance.
+//! Rendezvous placement: which member watches the heartbeats of an HTTP client, or probes a persistent instance.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::ids::MemberId;
 
-/// Seed of the placement hash. Part of the protocol: changing it moves every key.
+/// Seed of the placement hash. It is part of the protocol: another seed would move every key to another member.
 const SEED: u64 = 0x4459_4144;
 
-/// `xxh3_64(client_id ++ member_id little-endian)`: the member's score for this key.
+/// The score of a member for a key: `xxh3_64` of the key followed by the id of the member in little-endian order.
 pub fn score(member: MemberId, key: &str) -> u64 {
     let mut buffer = [0u8; 160];
     let id = member.0.to_le_bytes();
@@ -20,7 +20,7 @@ pub fn score(member: MemberId, key: &str) -> u64 {
     xxh3_64_with_seed(&[key.as_bytes(), &id].concat(), SEED)
 }
 
-/// The member with the highest score; ties go to the lower id. `None` when there is no member.
+/// The member with the highest score for `key`; of equal scores, the member with the lower id. `None` without members.
 pub fn responsible(key: &str, members: impl IntoIterator<Item = MemberId>) -> Option<MemberId> {
     members.into_iter().max_by_key(|&member| (score(member, key), std::cmp::Reverse(member)))
 }

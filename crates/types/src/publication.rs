@@ -1,6 +1,6 @@
-//! What one client publishes for one service: one instance, or a batch that is replaced as a unit.
+//! What one client publishes for one service: one instance, or a batch of instances that is always replaced as a whole.
 //!
-//! The bytes are encoded once, when the publication is made, and travel unchanged through logs, deltas and snapshots.
+//! A publication is encoded once, when it is made. Its bytes travel unchanged through logs, deltas and snapshots.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::instance::{Instance, InstanceIdKind, clamp_weight};
 use crate::key::cluster_name;
 use crate::metadata::Metadata;
 
-/// A publication with its encoded form. Equality is equality of the bytes.
+/// A publication with its encoded form. Two publications are equal if their bytes are equal.
 #[derive(Clone)]
 pub struct Publication {
     instances: Instances,
@@ -25,7 +25,7 @@ enum Instances {
     Batch(Box<[Instance]>),
 }
 
-/// A publication's bytes did not decode.
+/// The bytes of a publication could not be decoded.
 #[derive(Debug, thiserror::Error)]
 #[error("a publication of {len} bytes does not decode: {cause}")]
 pub struct BadPublication {
@@ -34,11 +34,13 @@ pub struct BadPublication {
 }
 
 impl Publication {
+    /// The publication of one instance.
     pub fn one(instance: Instance) -> Arc<Publication> {
         let record = PublicationRecord { instances: vec![InstanceRecord::from(&instance)], batch: false };
         Arc::new(Publication { instances: Instances::One(instance), bytes: record.encode_to_vec().into() })
     }
 
+    /// The publication of a batch, which may be empty.
     pub fn batch(instances: Vec<Instance>) -> Arc<Publication> {
         let record = PublicationRecord {
             instances: instances.iter().map(InstanceRecord::from).collect(),
@@ -50,10 +52,10 @@ impl Publication {
         })
     }
 
-    /// Decodes what [`Publication::bytes`] gave. Weights out of range are clamped.
+    /// Decodes what [`Publication::bytes`] gave. A weight that is out of range is brought into it by [`clamp_weight`].
     ///
     /// # Errors
-    /// When the bytes are not a publication, or one without a batch does not hold exactly one instance.
+    /// The bytes are not a publication, or a publication that is not a batch does not have exactly one instance.
     pub fn decode(bytes: Bytes) -> Result<Arc<Publication>, BadPublication> {
         let bad = |cause: String| BadPublication { len: bytes.len(), cause };
         let record = PublicationRecord::decode(&bytes[..]).map_err(|e| bad(e.to_string()))?;
@@ -70,6 +72,7 @@ impl Publication {
         Ok(Arc::new(Publication { instances, bytes }))
     }
 
+    /// The encoded form.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -96,7 +99,7 @@ impl fmt::Debug for Publication {
     }
 }
 
-/// The stored form of an instance, shared by Distro messages, the raft log and snapshots. Field numbers are never reused.
+/// The stored form of an instance. Distro messages, the raft log and snapshots share it. Field numbers are never reused.
 #[derive(Clone, PartialEq, Message)]
 pub struct InstanceRecord {
     #[prost(string, tag = "1")]
@@ -113,14 +116,14 @@ pub struct InstanceRecord {
     pub disabled: bool,
     #[prost(message, repeated, tag = "7")]
     pub metadata: Vec<MetadataRecord>,
-    /// 0 none, 1 simple, 2 beat, 3 custom, 4 no cluster.
+    /// Which [`InstanceIdKind`]: 0 `None`, 1 `Simple`, 2 `Beat`, 3 `Custom`, 4 `NoCluster`.
     #[prost(uint32, tag = "8")]
     pub id_kind: u32,
     #[prost(string, tag = "9")]
     pub id: String,
 }
 
-/// One metadata entry; an absent value is JSON `null`.
+/// One entry of metadata. An absent value stands for JSON `null`.
 #[derive(Clone, PartialEq, Message)]
 pub struct MetadataRecord {
     #[prost(string, tag = "1")]

@@ -6,9 +6,9 @@ use std::ops::{Add, Sub};
 /// When and where an entry was put into the raft log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Wall-clock milliseconds since the epoch, written into the entry by the leader just before proposing.
+    /// Wall-clock milliseconds since the epoch. The leader writes them into the entry just before it proposes it.
     pub now_ms: u64,
-    /// The raft log index.
+    /// The index of the entry in the raft log.
     pub index: u64,
 }
 
@@ -17,12 +17,12 @@ pub struct Stamp {
 pub struct Millis(pub u64);
 
 impl Millis {
-    /// Milliseconds since `earlier`, or 0 when `earlier` lies in the future.
+    /// Milliseconds since `earlier`, or 0 if `earlier` is later than this moment.
     pub fn since(self, earlier: Millis) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This moment moved back by `ms`, not before zero.
+    /// The moment `ms` before this one, or zero if that would be before zero.
     pub fn back(self, ms: u64) -> Millis {
         Millis(self.0.saturating_sub(ms))
     }
