@@ -1,4 +1,4 @@
-//! The only mutator of the configuration state.
+//! The one function that changes the configuration state.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use crate::row::{Cause, ContentRow};
 use crate::state::ConfigState;
 
 impl ConfigState {
-    /// The only mutator. Total: every command yields a reply, and it looks at nothing but the state, the command and the
-    /// stamp, whose time must never go back.
+    /// Applies one command. Only this function changes the state. Every command gets a reply. The result depends on nothing but the
+    /// state, the command and the stamp, and the time of the stamp must never go back.
     pub fn apply(&mut self, command: &ConfigCommand, stamp: Stamp) -> (ConfigReply, ConfigChanges) {
         self.requests.expire(stamp.now_ms);
         if let Some(done) = self.requests.get(command.request) {
@@ -50,7 +50,8 @@ impl ConfigState {
     }
 }
 
-/// Front ends check names by their own rules; this is what the state itself relies on.
+/// The limit that these names exceed together, if any. Front ends check names by their own rules; the state itself relies on this
+/// one.
 pub(crate) fn over_names(names: &[&str]) -> Option<ConfigLimit> {
     let bytes: usize = names.iter().map(|name| name.len()).sum();
     (bytes > NAMES_MAX).then_some(ConfigLimit::Names(NAMES_MAX))
@@ -69,7 +70,7 @@ struct Write<'a> {
     state: &'a mut ConfigState,
     source: &'a Source,
     stamp: Stamp,
-    /// Configurations that were written, with whether they were present before.
+    /// The configurations that were written, and whether each of them was present before.
     touched: Vec<(ConfigKey, bool)>,
     changes: ConfigChanges,
 }
@@ -249,7 +250,7 @@ impl Write<'_> {
         ConfigReply::Pruned { dropped: dropped as u64, next }
     }
 
-    /// The bound that this content would break.
+    /// The limit that this content would exceed, if any.
     fn refuses(&self, key: &ConfigKey, draft: &Draft, enforce: bool) -> Option<ConfigLimit> {
         if let Some(limit) = over_names(&[key.namespace(), key.group(), key.data_id()]) {
             return Some(limit);
@@ -268,7 +269,7 @@ impl Write<'_> {
         })
     }
 
-    /// Makes this draft the release, with its version and row.
+    /// Makes this draft the release, and makes its version and its row.
     fn put(&mut self, target: Target<'_>, draft: &Draft) -> ConfigReply {
         let Target { key, gray, position, .. } = target;
         let name = gray.map_or("", |(name, _)| name);
@@ -302,7 +303,7 @@ impl Write<'_> {
         ConfigReply::Done { revision, md5 }
     }
 
-    /// Removes the release, the formal one for `''`. False when it is not there.
+    /// Removes the gray release of this name, or the formal release if the name is empty. False if there is none.
     fn remove(&mut self, key: &ConfigKey, gray: &str, position: usize) -> bool {
         let Some(release) = self.release(key, gray).cloned() else { return false };
         let target = Target { key, gray: None, position, cause: Cause::Remove };
@@ -324,7 +325,7 @@ impl Write<'_> {
         true
     }
 
-    /// The row of a write to the formal release; content and gray part are for the caller.
+    /// The row of a write to the formal release. The caller fills in the content and what a gray release needs.
     fn row(&self, target: Target<'_>, op: Op, release: &Release) -> ContentRow {
         ContentRow {
             revision: self.revision(target.position),
@@ -343,7 +344,7 @@ impl Write<'_> {
         }
     }
 
-    /// Changes the item, adds the version to its history, and hands the row out.
+    /// Changes the item, adds the version to its history, and puts the row among those to be stored.
     fn record(&mut self, target: Target<'_>, row: ContentRow, change: impl FnOnce(&mut ConfigItem)) {
         let was_present = self.state.items.get(target.key).is_some_and(|item| item.is_present());
         self.touched.push((target.key.clone(), was_present));
@@ -356,7 +357,7 @@ impl Write<'_> {
         self.changes.contents_put.push((row.revision, row));
     }
 
-    /// Each configuration once: as it was before the first write to it, and as it is now.
+    /// The changes of the command. Each configuration is in them once: as it was before the first write to it, and as it is now.
     fn finish(mut self) -> ConfigChanges {
         self.touched.sort_by(|a, b| a.0.cmp(&b.0));
         self.touched.dedup_by(|later, first| later.0 == first.0);

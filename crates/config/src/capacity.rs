@@ -1,8 +1,8 @@
-//! Capacity (`CapacityService`): how many configurations a namespace or group holds, and how many it may.
+//! Capacity (`CapacityService`): how many configurations a namespace or group has, and how many it may have.
 //!
-//! As in Nacos, configurations of the default namespace are counted by group and those of another one by namespace; the
-//! counts are kept with each write. Whether a limit is enforced is the proposer's setting, which each command carries,
-//! since members may be configured differently while they must apply alike.
+//! As in Nacos, configurations of the default namespace are counted by group, and configurations of other namespaces by
+//! namespace. Each write updates the counts. The setting of the proposer decides whether a limit is enforced, and each command
+//! carries this decision: members may have different settings, but all must apply a command in the same way.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use crate::limits::{
 pub enum Scope {
     /// All configurations.
     Cluster,
-    /// Those of one namespace.
+    /// The configurations of one namespace.
     Namespace(Arc<str>),
-    /// Those of one group of the default namespace.
+    /// The configurations of one group of the default namespace.
     Group(Arc<str>),
 }
 
 impl Scope {
-    /// The scope of a namespace, whatever its spelling.
+    /// The scope of a namespace, in any spelling of its id.
     pub fn namespace(id: &str) -> Scope {
         Scope::Namespace(Arc::from(dyad_types::config::config_namespace(id)))
     }
@@ -34,12 +34,12 @@ impl Scope {
         Scope::Group(Arc::from(name))
     }
 
-    /// The scope whose limits a configuration is under.
+    /// The scope whose limits apply to a configuration.
     pub fn limiting(key: &ConfigKey) -> Scope {
         if key.is_public() { Scope::group(key.group()) } else { Scope::namespace(key.namespace()) }
     }
 
-    /// Configurations of the scope unless it was told otherwise.
+    /// How many configurations the scope may have if nothing else was set.
     fn default_quota(&self) -> u32 {
         match self {
             Scope::Cluster => CLUSTER_QUOTA,
@@ -57,7 +57,7 @@ impl Scope {
     }
 }
 
-/// Configurations with a formal release, and the bytes of their contents.
+/// How many configurations have a formal release, and how many bytes their contents have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub count: u64,
@@ -65,7 +65,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The usage after a release of `before` bytes became one of `after` bytes.
+    /// The usage after a release of `before` bytes became a release of `after` bytes; `None` stands for no release.
     pub(crate) fn changed(self, before: Option<u32>, after: Option<u32>) -> Usage {
         let count = self.count + u64::from(after.is_some());
         let bytes = self.bytes + u64::from(after.unwrap_or(0));
@@ -76,20 +76,20 @@ impl Usage {
     }
 }
 
-/// The limits of a scope; 0 is the default.
+/// The limits of a scope. A limit of 0 stands for its default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capacity {
     pub(crate) quota: u32,
     pub(crate) max_size: u32,
     pub(crate) max_aggr_count: u32,
     pub(crate) max_aggr_size: u32,
-    /// Milliseconds since the epoch; 0 when it was never set.
+    /// When limits were set first, in milliseconds since the epoch. 0 if they never were.
     pub created_ms: u64,
-    /// Milliseconds since the epoch; 0 when it was never set.
+    /// When limits were set last, in milliseconds since the epoch. 0 if they never were.
     pub modified_ms: u64,
 }
 
-/// New limits of a scope: what is `None` stays, 0 goes back to the default.
+/// New limits of a scope. A limit that is `None` stays as it is; a limit of 0 goes back to its default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapacityChange {
     pub quota: Option<u32>,
@@ -99,22 +99,22 @@ pub struct CapacityChange {
 }
 
 impl Capacity {
-    /// Configurations that the scope may hold.
+    /// The number of configurations that the scope may have.
     pub fn quota(&self, scope: &Scope) -> u32 {
         or_default(self.quota, scope.default_quota())
     }
 
-    /// Bytes that one content may have.
+    /// The number of bytes that one content may have.
     pub fn max_size(&self) -> u32 {
         or_default(self.max_size, CONTENT_SIZE)
     }
 
-    /// Shown only.
+    /// A limit of Nacos that is only shown here.
     pub fn max_aggr_count(&self) -> u32 {
         or_default(self.max_aggr_count, AGGREGATE_COUNT)
     }
 
-    /// Shown only.
+    /// A limit of Nacos that is only shown here.
     pub fn max_aggr_size(&self) -> u32 {
         or_default(self.max_aggr_size, AGGREGATE_SIZE)
     }
@@ -130,7 +130,7 @@ impl Capacity {
         }
     }
 
-    /// The limit that a content of `len` bytes would break; `new` when it is one configuration more.
+    /// The limit that a content of `len` bytes would exceed, if any. `new` says that it would be one more configuration.
     pub(crate) fn refuses(&self, scope: &Scope, usage: Usage, len: usize, new: bool) -> Option<ConfigLimit> {
         let quota = self.quota(scope);
         if new && usage.count >= u64::from(quota) {

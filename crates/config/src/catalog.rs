@@ -1,4 +1,4 @@
-//! What readers see of the configuration state: one configuration by a look-up in a lock-free map, everything else
+//! What readers see of the configuration state. One configuration comes from a look-up in a lock-free map; everything else comes
 //! from a copy of the state, which costs nothing to make.
 
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use crate::command::ConfigChanges;
 use crate::item::ConfigItem;
 use crate::state::ConfigState;
 
-/// Shared by reference among all front-end threads. Written only where the log is applied, in its order.
+/// The configurations as they were applied last. All threads of the front ends share it. Only the code that applies the log writes
+/// it, in the order of the log.
 #[derive(Debug, Default)]
 pub struct Catalog {
     items: papaya::HashMap<ConfigKey, Arc<ConfigItem>>,
@@ -18,17 +19,17 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The configuration, if there is anything to read. No lock, no copy of its content.
+    /// The configuration, if it has a release. This takes no lock and copies no content.
     pub fn item(&self, key: &ConfigKey) -> Option<Arc<ConfigItem>> {
         self.items.pin().get(key).cloned()
     }
 
-    /// The whole state as last applied: for listings, searches and histories.
+    /// The whole state as it was applied last, for listings, searches and histories.
     pub fn state(&self) -> Arc<ConfigState> {
         self.state.load_full()
     }
 
-    /// An entry was applied.
+    /// Takes in the state after an entry was applied.
     pub fn applied(&self, state: &ConfigState, changes: &ConfigChanges) {
         if changes.is_empty() {
             return;
@@ -49,7 +50,7 @@ impl Catalog {
         self.state.store(Arc::new(state.clone()));
     }
 
-    /// The whole state was replaced.
+    /// Takes in a state that has replaced the former one as a whole.
     pub fn installed(&self, state: &ConfigState) {
         let items = self.items.pin();
         items.retain(|key, _| state.item(key).is_some_and(|item| item.is_present()));

@@ -1,4 +1,4 @@
-//! Between the values and their stored messages.
+//! Conversions between the values of this crate and their stored messages.
 
 use std::sync::Arc;
 
@@ -445,10 +445,11 @@ pub(crate) fn gray_record(name: &str, rule: Option<&GrayRule>) -> GrayRecord {
     }
 }
 
-/// A gray release's name, and its rule unless it was removed.
+/// The name of a gray release, and its rule unless the release was removed.
 pub(crate) type NamedRule = (Box<str>, Option<Arc<GrayRule>>);
 
-/// Rules were parsed before they were written: one that does not parse is of a later release.
+/// Reads the name and the rule of a gray release. Rules were parsed before they were written, so a rule that does not parse comes
+/// from a later version of Dyad.
 pub(crate) fn gray_of(record: GrayRecord) -> Result<NamedRule, BadRecord> {
     let rule = if record.kind.is_empty() {
         None

@@ -1,4 +1,4 @@
-//! The commands of the configuration part of the log, their replies, and what applying them touched.
+//! The commands that change the configuration state, their replies, and what changed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,142 +14,149 @@ use crate::row::ContentRow;
 /// One replicated change of the configuration state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigCommand {
-    /// Drawn by the proposer for each request of a user, and kept when it repeats the proposal: a request takes effect
-    /// once. 0 = may be carried out again.
+    /// The id of the request. The proposer draws it for each request of a user and keeps it when it repeats the proposal, so that
+    /// a request takes effect once. 0 means that the command may be carried out again.
     pub request: u128,
     pub source: Source,
     pub change: Change,
 }
 
-/// Who asked for a change. Shown in the history.
+/// Who asked for a change, as the history shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
-    /// The operator (`srcUser`); empty when unknown.
+    /// The operator (`srcUser`). Empty if unknown.
     pub user: Box<str>,
     /// The address that the request came from.
     pub ip: Box<str>,
-    /// Why, in the operator's words; empty when not given.
+    /// The reason in the operator's words. Empty if none was given.
     pub reason: Box<str>,
 }
 
-/// What is to be changed. Batches hold at most [`crate::limits::BATCH_MAX`] items; the proposer splits longer ones.
+/// What is to be changed. A batch has at most [`crate::limits::BATCH_MAX`] items; the proposer splits longer ones. Each variant
+/// names its possible replies ([`ConfigReply`]).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// Creates or replaces the formal release. Reply: Done, CasMismatch or Limit.
     Publish(Publish),
-    /// Creates or replaces a gray release; the formal one need not exist. Reply: Done, CasMismatch, BadName or Limit.
+    /// Creates or replaces a gray release. The formal release need not exist. Reply: Done, CasMismatch, BadName or Limit.
     PublishGray(PublishGray),
-    /// Removes the formal release, or one gray release; the others stay. Reply: Done or NotFound.
+    /// Removes the formal release, or the gray release of this name; other releases stay. Reply: Done or NotFound.
     Remove { key: ConfigKey, gray: Option<Box<str>> },
-    /// Removes formal releases. Reply: Report, with Removed or NotFound for each.
+    /// Removes formal releases. Reply: Report, with Removed or NotFound for each item.
     RemoveBatch { items: Vec<RemoveItem> },
-    /// An import or a clone. Reply: Report, NoNamespace (nothing was applied) or Limit.
+    /// Imports or clones configurations. Reply: Report, NoNamespace (nothing was applied then) or Limit.
     Import(Import),
-    /// Publishes again what the version `to` held. The proposer reads that content from the store and sends it along:
-    /// apply has no store, and a row that pointed to another would have to keep it alive. Reply: Done, NotFound (`to` is
-    /// not, or no longer, in the history) or Limit.
+    /// Publishes again what the version `to` had. The proposer reads that content from the store and sends it along, because
+    /// `apply` has no store, and a row that pointed to another row would have to keep it alive. Reply: Done, NotFound (`to` is
+    /// not in the history, or not any more) or Limit.
     Rollback { key: ConfigKey, to: Revision, draft: Draft },
-    /// Reply: Done or Limit.
+    /// Sets limits of a scope. Reply: Done or Limit.
     SetCapacity { scope: Scope, change: CapacityChange },
-    /// Reply: Done, Exists or Limit.
+    /// Creates a namespace. Reply: Done, Exists or Limit.
     CreateNamespace { id: Box<str>, name: Box<str>, desc: Box<str> },
-    /// Reply: Done, Limit, or NotFound, also for the default namespace.
+    /// Changes the name and description of a namespace. Reply: Done, Limit, or NotFound, which is also the reply for the default
+    /// namespace.
     UpdateNamespace { id: Box<str>, name: Box<str>, desc: Box<str> },
-    /// Forgets the namespace; its configurations and services are left alone, as in Nacos (a front end that is to remove
-    /// configurations does so before). Reply: Done, NotFound (also
-    /// for the default namespace), or NotEmpty with the number of its configurations unless `force`.
+    /// Forgets the namespace. As in Nacos, its configurations and services stay; a front end that has to remove the configurations
+    /// does so before. Reply: Done; NotFound, also for the default namespace; or NotEmpty with the number of its configurations,
+    /// unless `force` is true.
     DeleteNamespace { id: Box<str>, force: bool },
     /// Shortens histories. Reply: Pruned.
     Prune(Prune),
 }
 
+/// See [`Change::Publish`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Publish {
     pub key: ConfigKey,
     pub draft: Draft,
-    /// Only over a release with this md5; one that does not exist is created (`insertOrUpdateCas`).
+    /// The publish succeeds only if the current content has this md5, or if there is none (`insertOrUpdateCas`).
     pub cas: Option<Md5>,
-    /// Check quota and size: the proposer's setting (`isCapacityLimitCheck`).
+    /// Whether quota and size are checked. This is the setting of the proposer (`isCapacityLimitCheck`).
     pub enforce: bool,
 }
 
+/// See [`Change::PublishGray`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishGray {
     pub key: ConfigKey,
-    /// `beta`, `tag_<tag>`, or the name of a label rule's release.
+    /// `beta`, `tag_<tag>`, or a name that an operator chose for a rule over labels.
     pub name: Box<str>,
     pub rule: Arc<GrayRule>,
     pub draft: Draft,
-    /// Only over a gray release with this md5.
+    /// The publish succeeds only if the current content of this gray release has this md5, or if there is no such release.
     pub cas: Option<Md5>,
 }
 
+/// One item of [`Change::RemoveBatch`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoveItem {
     pub key: ConfigKey,
-    /// Only the configuration with this id, and not one that was created since.
+    /// If given, only the configuration with this id is removed, and not one that was created under the same key since.
     pub id: Option<Revision>,
 }
 
+/// See [`Change::Import`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Import {
-    /// In the order in which they are written. All namespaces must exist.
+    /// The items, in the order in which they are written. All their namespaces must exist.
     pub items: Vec<(ConfigKey, Draft)>,
     pub policy: ImportPolicy,
-    /// A clone; otherwise an import.
+    /// True for a clone, false for an import.
     pub clone: bool,
     /// As in [`Publish`].
     pub enforce: bool,
 }
 
-/// What an import does where a configuration is present (`SameConfigPolicy`).
+/// What an import does with a configuration that exists already (`SameConfigPolicy`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ImportPolicy {
-    /// Ends there; what was written before stays.
+    /// The import ends there. What was written before stays.
     #[default]
     Abort,
     Skip,
     Overwrite,
 }
 
-/// Hides versions that are older than `until_ms`, or not among the newest `keep`, in the histories of at most
+/// Hides versions that are older than `until_ms` or are not among the newest `keep`. It looks at the histories of at most
 /// [`crate::limits::PRUNE_ITEMS_MAX`] configurations from `from` on. Begin at [`crate::ConfigState::prune_due`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prune {
-    /// Milliseconds since the epoch.
+    /// Versions from before this time are hidden. In milliseconds since the epoch.
     pub until_ms: u64,
+    /// This many of the newest versions stay at most.
     pub keep: u32,
-    /// `None` is the first configuration.
+    /// Where to begin; `None` means at the first configuration.
     pub from: Option<ConfigKey>,
 }
 
-/// What apply made of a command.
+/// The reply of `apply` to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigReply {
     Done {
         revision: Revision,
-        /// Of the published content; `None` where none was published.
+        /// The md5 of the published content. `None` if no content was published.
         md5: Option<Md5>,
     },
-    /// The release has this md5.
+    /// The current content has another md5 than the command said.
     CasMismatch {
         current: Md5,
     },
     NotFound,
     Exists,
-    /// Configurations in the namespace.
+    /// The namespace has this many configurations.
     NotEmpty(u64),
     /// The namespace that an import would write to does not exist.
     NoNamespace,
     /// A gray release cannot have this name.
     BadName,
     Limit(ConfigLimit),
-    /// One outcome for each item of a batch, in its order.
+    /// One outcome for each item of a batch, in the order of the items.
     Report(Arc<[ItemOutcome]>),
     Pruned {
-        /// Rows that nothing needs any more.
+        /// The number of rows that nothing needs any more.
         dropped: u64,
-        /// Where the next `Prune` goes on; `None` at the end.
+        /// Where the next `Prune` has to go on. `None` if the end was reached.
         next: Option<ConfigKey>,
     },
 }
@@ -166,11 +173,11 @@ impl ConfigReply {
 pub enum ItemOutcome {
     Created = 1,
     Updated = 2,
-    /// Present, and the policy is to skip.
+    /// It exists, and the policy is to skip it.
     Skipped = 3,
-    /// Present, and the policy is to abort.
+    /// It exists, and the policy is to abort.
     Conflict = 4,
-    /// After a conflict.
+    /// An item before it was a conflict, which ended the import.
     NotTried = 5,
     /// A limit refused it.
     OverLimit = 6,
@@ -186,34 +193,34 @@ impl ItemOutcome {
             .find(|outcome| *outcome as u8 == number)
     }
 
-    /// Did the item change?
+    /// Whether the item was changed.
     pub fn is_done(self) -> bool {
         matches!(self, ItemOutcome::Created | ItemOutcome::Updated | ItemOutcome::Removed)
     }
 }
 
-/// Which bound a command ran into.
+/// The limit that a command would exceed, with its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigLimit {
     Configs(usize),
     Namespaces(usize),
-    /// Gray releases of one configuration; code 20010.
+    /// The number of gray releases of one configuration; code 20010.
     Grays(usize),
-    /// Bytes of the texts beside a content.
+    /// The bytes of all texts beside a content.
     Extra(usize),
-    /// Bytes of what names a configuration or a scope, or of the texts of a namespace.
+    /// The bytes of the names of a configuration or a scope, or of the texts of a namespace.
     Names(usize),
-    /// Namespaces and groups whose limits were set.
+    /// The number of namespaces and groups whose limits were set.
     Capacities(usize),
-    /// Items of one command: the proposer did not split.
+    /// The items of one command, which the proposer should have split.
     Batch(usize),
-    /// Error 5031.
+    /// The number of all configurations; error 5031.
     ClusterQuota(u32),
-    /// Error 5032.
+    /// The number of configurations of a group; error 5032.
     GroupQuota(u32),
-    /// Error 5033.
+    /// The number of configurations of a namespace; error 5033.
     NamespaceQuota(u32),
-    /// Bytes; error 5034.
+    /// The bytes of one content; error 5034.
     ContentSize(u32),
 }
 
@@ -246,31 +253,31 @@ impl fmt::Display for ConfigLimit {
     }
 }
 
-/// What apply touched.
+/// What became different when a command was applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigChanges {
-    /// Configurations whose releases changed, each once.
+    /// The configurations whose releases changed; each is in the list once.
     pub changed: Vec<ChangedConfig>,
-    /// Rows to be stored before the entry counts as applied. Applying the entry again yields the same bytes.
+    /// The rows that must be stored before the entry counts as applied. Applying the entry again yields the same bytes.
     pub contents_put: Vec<(Revision, ContentRow)>,
-    /// Rows that the state does not rely on any more. A snapshot that was taken earlier may: they may go once a later
-    /// one has replaced it.
+    /// The rows that the state does not rely on any more. A snapshot that was taken earlier may still rely on them, so they may be
+    /// deleted only when a later snapshot has replaced it.
     pub contents_dropped: Vec<Revision>,
-    /// The list of namespaces changed.
+    /// Whether the list of namespaces changed.
     pub namespaces: bool,
-    /// Configurations whose histories alone were shortened: no listener waits for that.
+    /// The configurations of which only the history was shortened. No listener waits for that.
     pub shortened: Vec<ConfigKey>,
-    /// Limits were set.
+    /// Whether limits were set.
     pub limits: bool,
 }
 
-/// A configuration after a change, for listeners: they compare [`ConfigItem::answer`] for their own labels.
+/// A configuration after a change, for listeners. A listener compares what [`ConfigItem::answer`] gives for its own labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangedConfig {
     pub key: ConfigKey,
-    /// Was there anything to read before?
+    /// Whether the configuration had a release before the change.
     pub was_present: bool,
-    /// `None` when nothing is left to read.
+    /// The configuration after the change. `None` if it has no release any more.
     pub item: Option<Arc<ConfigItem>>,
 }
 
@@ -281,7 +288,7 @@ impl ConfigChanges {
 }
 
 impl ConfigCommand {
-    /// Short name for logs and metrics.
+    /// A short name of the change, for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self.change {
             Change::Publish(_) => "config-publish",

@@ -1,17 +1,18 @@
-//! What is published: a content with its md5, its type, and the texts that go with it; and the number it gets.
+//! What is published: a content with its md5, its type and its other texts, and the number that the publish gets.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use dyad_types::Md5;
 
-/// The number of one write: log index × 1024 + position in the command. It names the content's row in the store and the
-/// history's entry (`nid`), and is the `id` of the configuration that the write created. Larger is newer.
+/// The number of one write: the log index × 1024 plus the position in the command. It is the key of the content's row in the store,
+/// the number of the entry in the history (`nid`), and the `id` of a configuration that the write created. A larger number is
+/// newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
 impl Revision {
-    /// Writes that one log entry has room for.
+    /// The number of writes for which one log entry has room.
     pub const POSITIONS: u64 = 1024;
 
     pub fn new(index: u64, position: usize) -> Revision {
@@ -23,7 +24,7 @@ impl Revision {
         self.0 / Revision::POSITIONS
     }
 
-    /// The key of its row: big-endian, so that the store's order is the order of writing.
+    /// The key of its row. It is big-endian, so the order of the keys is the order of the writes.
     pub fn to_key(self) -> [u8; 8] {
         self.0.to_be_bytes()
     }
@@ -48,19 +49,19 @@ pub struct Content {
 }
 
 impl Content {
-    /// Takes the md5 of the text, which costs 2 ms a MiB: done by the proposer, never by apply.
+    /// Makes a content and takes the md5 of the text. This costs 2 ms per MiB, so the proposer does it, and `apply` never does.
     pub fn new(text: impl Into<Arc<str>>) -> Content {
         let text = text.into();
         let md5 = Md5::of(text.as_bytes());
         Content { text, md5 }
     }
 
-    /// A content whose md5 was taken before, as records carry it.
+    /// A content whose md5 is known already, as in a stored record.
     pub(crate) fn known(text: String, md5: Md5) -> Content {
         Content { text: Arc::from(text), md5 }
     }
 
-    /// To find this content again while somebody holds it.
+    /// A handle by which this content can be found again while somebody holds it.
     pub fn downgrade(&self) -> WeakContent {
         WeakContent { text: Arc::downgrade(&self.text), md5: self.md5 }
     }
@@ -74,7 +75,7 @@ impl Content {
     }
 }
 
-/// A content that is there as long as somebody holds it.
+/// A handle to a content that exists only as long as somebody holds it.
 #[derive(Clone, Debug)]
 pub struct WeakContent {
     text: Weak<str>,
@@ -133,12 +134,12 @@ impl ConfigType {
         }
     }
 
-    /// The type of this name; `None` for a name that Nacos does not know, which it stores as `text`.
+    /// The type of this name. `None` for a name that Nacos does not know; Nacos stores such a type as `text`.
     pub fn parse(name: &str) -> Option<ConfigType> {
         ConfigType::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// The type that the extension of a data id or a file stands for, if it is known.
+    /// The type for which the extension of a data id or of a file name stands, if the extension is known.
     pub fn of_name(name: &str) -> Option<ConfigType> {
         match &*name.rsplit_once('.')?.1.to_ascii_lowercase() {
             "yml" => Some(ConfigType::Yaml),
@@ -148,20 +149,20 @@ impl ConfigType {
         }
     }
 
-    /// The type that a record's number stands for. An unknown one is of a later release, and is shown as text.
+    /// The type for which the number in a record stands. An unknown number comes from a later version of Dyad and is shown as text.
     pub(crate) fn from_number(number: u32) -> ConfigType {
         ConfigType::ALL.into_iter().find(|kind| *kind as u32 == number).unwrap_or_default()
     }
 }
 
-/// A content with everything that is published with it. `''` is what Nacos has as null or `''`.
+/// A content with everything that is published with it. An empty text stands for null and `''` in Nacos.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     pub content: Content,
     pub kind: ConfigType,
-    /// `None` keeps the present one, as Nacos's update does.
+    /// The application. `None` keeps the present one, as an update in Nacos does.
     pub app_name: Option<Box<str>>,
-    /// `None` keeps the present ones.
+    /// The tags. `None` keeps the present ones.
     pub tags: Option<Box<[Box<str>]>>,
     pub desc: Box<str>,
     pub used_for: Box<str>,
@@ -171,7 +172,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A content of type `text` with nothing else.
+    /// A draft of this content of type `text`, with no other texts.
     pub fn text(content: &str) -> Draft {
         Draft {
             content: Content::new(content),
@@ -186,7 +187,7 @@ impl Draft {
         }
     }
 
-    /// Bytes of all texts but the content: what [`crate::limits::EXTRA_MAX`] bounds.
+    /// The bytes of all texts except the content, which [`crate::limits::EXTRA_MAX`] limits.
     pub fn extra_bytes(&self) -> usize {
         let tags = self.tags.as_deref().unwrap_or_default();
         [&self.desc, &self.used_for, &self.effect, &self.schema, &self.encrypted_data_key]

@@ -1,11 +1,11 @@
-//! Gray rules (`model.gray`): who reads a gray release instead of the formal one. Evaluation is a pure function of the
-//! rule and the reader's labels.
+//! Gray rules (`model.gray`): which readers get a gray release instead of the formal one. The decision is a pure function of the
+//! rule and the labels of the reader.
 
 use std::collections::BTreeMap;
 
 use crate::limits::{GRAY_EXPRESSION_MAX, GRAY_NAME_MAX};
 
-/// The name of the gray release by addresses, and the type of its rule.
+/// The name of the gray release for certain addresses, and the type of its rule.
 pub const BETA: &str = "beta";
 const TAG: &str = "tag";
 const TAG_V2: &str = "tagv2";
@@ -13,40 +13,40 @@ const TAG_V2: &str = "tagv2";
 const VERSION: &str = "1.0.0";
 /// The version of the label rules.
 const VERSION_V2: &str = "1.1.0";
-/// The priority of a beta rule: above all.
+/// The priority of a beta rule, which is above all others.
 const BETA_PRIORITY: i32 = i32::MAX;
-/// The priority of a tag rule: below beta only.
+/// The priority of a tag rule, which is below beta only.
 const TAG_PRIORITY: i32 = i32::MAX - 1;
-/// What the reader's address is called among the labels.
+/// The name of the label that has the reader's address.
 const CLIENT_IP: &str = "ClientIp";
-/// What the reader's tag is called among the labels.
+/// The name of the label that has the reader's tag.
 const VIPSERVER_TAG: &str = "Vipserver-Tag";
 
-/// The name of the gray release of a tag.
+/// The name of the gray release for a tag.
 pub fn tag_gray_name(tag: &str) -> String {
     format!("tag_{tag}")
 }
 
-/// What a reader is known by.
+/// What is known of a reader, and decides which release it gets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReaderLabels<'a> {
-    /// The client's address as Nacos sees it.
+    /// The address of the client, as Nacos determines it.
     pub client_ip: &'a str,
-    /// The parameter `tag`: wins over the header, and where no release has it there is no answer at all.
+    /// The parameter `tag`. It wins over the header. If no release has this tag, the reader gets no release at all.
     pub tag: Option<&'a str>,
-    /// The header or connection label `Vipserver-Tag`; where no release has it the answer is the formal one.
+    /// The header or connection label `Vipserver-Tag`. If no release has this tag, the reader gets the formal release.
     pub header_tag: Option<&'a str>,
     /// The labels of the reader's connection.
     pub labels: Option<&'a BTreeMap<String, String>>,
 }
 
 impl<'a> ReaderLabels<'a> {
-    /// A reader of whom only the address is known.
+    /// A reader of which only the address is known.
     pub fn ip(client_ip: &'a str) -> ReaderLabels<'a> {
         ReaderLabels { client_ip, ..ReaderLabels::default() }
     }
 
-    /// The parameter, unless it is blank.
+    /// The parameter `tag`, unless it is blank.
     pub(crate) fn asked_tag(&self) -> Option<&'a str> {
         self.tag.filter(|tag| !tag.trim().is_empty())
     }
@@ -61,7 +61,7 @@ impl<'a> ReaderLabels<'a> {
     }
 }
 
-/// A rule, parsed once. Equal when it was written equally.
+/// A rule, which is parsed once. Rules that were written in the same way are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrayRule {
     expression: Box<str>,
@@ -71,7 +71,7 @@ pub struct GrayRule {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Matcher {
-    /// The addresses, split at commas and not trimmed.
+    /// The addresses, which are split at commas and not trimmed.
     Beta(Box<[Box<str>]>),
     Tag,
     /// Alternatives, each of which is a list of terms that must all hold.
@@ -85,40 +85,41 @@ struct Term {
     values: Box<[Box<str>]>,
 }
 
-/// Why a gray rule is refused.
+/// Why a gray rule was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrayFault {
-    /// Code 20012.
+    /// The type or version is not known; code 20012.
     #[error(
         "gray rule version {version} of type {kind} is not supported; known are beta 1.0.0, tag 1.0.0, tagv2 1.1.0"
     )]
     UnknownVersion { kind: String, version: String },
-    /// Code 20011.
+    /// The rule cannot be read; code 20011.
     #[error("gray rule invalid: {0}")]
     Invalid(String),
 }
 
 impl GrayRule {
-    /// The rule of a beta release: these addresses, separated by commas and compared exactly.
+    /// The rule of a beta release, for clients with one of these addresses. They are separated by commas and compared exactly.
     ///
     /// # Errors
-    /// Blank or too long.
+    /// The text is blank or too long.
     pub fn beta(ips: &str) -> Result<GrayRule, GrayFault> {
         GrayRule::parse(BETA, VERSION, ips, BETA_PRIORITY)
     }
 
-    /// The rule of a tag's release.
+    /// The rule of the release for a tag.
     ///
     /// # Errors
-    /// Blank or too long.
+    /// The tag is blank or too long.
     pub fn tag(tag: &str) -> Result<GrayRule, GrayFault> {
         GrayRule::parse(TAG, VERSION, tag, TAG_PRIORITY)
     }
 
-    /// A rule of any type, in the parts of Nacos's `gray_rule`. Label rules read `a=v1,v2&&b=v3||c=v4`.
+    /// A rule of any type, from the parts of Nacos's `gray_rule`. The expression of a rule over labels is like
+    /// `a=v1,v2&&b=v3||c=v4`.
     ///
     /// # Errors
-    /// An unknown type or version, or an expression that does not parse.
+    /// The type or the version is unknown, or the expression is blank, too long or does not parse.
     pub fn parse(kind: &str, version: &str, expression: &str, priority: i32) -> Result<GrayRule, GrayFault> {
         if expression.trim().is_empty() {
             return Err(GrayFault::Invalid("the expression is blank".into()));
@@ -158,11 +159,12 @@ impl GrayRule {
         &self.expression
     }
 
-    /// Larger is asked first.
+    /// The priority. Rules with a larger one are checked first.
     pub fn priority(&self) -> i32 {
         self.priority
     }
 
+    /// Whether this reader gets the release of the rule.
     pub fn matches(&self, reader: &ReaderLabels<'_>) -> bool {
         match &self.matcher {
             Matcher::Beta(ips) => ips.iter().any(|ip| **ip == *reader.client_ip),
@@ -178,7 +180,7 @@ impl GrayRule {
     }
 }
 
-/// Is this a name that a gray release may have: a word of at most [`GRAY_NAME_MAX`] characters.
+/// Whether a gray release may have this name: a word of at most [`GRAY_NAME_MAX`] characters.
 pub(crate) fn is_gray_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= GRAY_NAME_MAX && dyad_types::config_check::is_config_word(name)
 }

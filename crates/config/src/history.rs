@@ -1,9 +1,10 @@
-//! The versions of one configuration: 16 bytes each, the rest is in the store.
+//! The versions of one configuration. A version takes 16 bytes here; the rest is in the store.
 //!
-//! Each write's row holds what the write made. What Nacos shows for an update or a removal is the content *before* it:
-//! the row of the entry before, of the same release. That row must therefore outlive its own entry when the history is
-//! pruned: it stays as a *base*, hidden, as long as the entry after it is shown or the release is still that version. So
-//! nothing is written twice, apply never needs a content, and the rows that the state relies on are just the entries.
+//! The row of a write has what the write made. For an update or a removal, Nacos shows the content *before* it, which is in the row
+//! of the entry before it, of the same release. When the history is pruned, that row must therefore live longer than its own
+//! entry: the entry stays as a hidden *base* as long as the entry after it is shown, or as long as the release is still that
+//! version. So nothing is written twice, `apply` never needs a content, and the rows that the state relies on are exactly those
+//! of the entries.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Nacos's letter, without its padding to ten characters.
+    /// The letter of Nacos, which it pads to ten characters; here it is not padded.
     pub fn as_str(self) -> &'static str {
         match self {
             Op::Insert => "I",
@@ -33,26 +34,26 @@ impl Op {
     }
 }
 
-/// One version, as it is listed.
+/// One version, as a list of versions shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryEntry<'a> {
-    /// The `nid`, and the key of the write's own row.
+    /// The number of the version (`nid`), which is also the key of its row.
     pub revision: Revision,
     /// Milliseconds since the epoch.
     pub modified_ms: u64,
     pub op: Op,
-    /// The gray release's name; `None` for the formal one.
+    /// The name of the gray release. `None` for the formal release.
     pub gray: Option<&'a str>,
-    /// The row with the content before; `None` for an insert.
+    /// The row with the content before this write. `None` for an insert.
     pub before: Option<Revision>,
 }
 
-/// Bits of the slot of the release's name, and of the operation above it; the rest is the time.
+/// The number of bits for the slot of the release's name. The bits above are for the operation, the rest for the time.
 const SLOT_BITS: u32 = 14;
 const OP_BITS: u32 = 2;
 const SLOT_MAX: usize = (1 << SLOT_BITS) - 1;
 
-/// An entry: revision, and time, operation and slot in one word.
+/// An entry: the revision, and in one word the time, the operation and the slot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) revision: Revision,
@@ -70,7 +71,7 @@ impl Entry {
         self.mark >> (SLOT_BITS + OP_BITS)
     }
 
-    /// Entries are checked when they are read, so that the number is known.
+    /// The operation. Entries are checked when they are read, so the number is known.
     fn op(self) -> Op {
         Op::from_number((self.mark >> SLOT_BITS) & ((1 << OP_BITS) - 1)).unwrap_or(Op::Update)
     }
@@ -90,17 +91,17 @@ impl fmt::Debug for Entry {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct History {
     entries: Vec<Entry>,
-    /// The first so many entries are bases.
+    /// This many entries at the beginning are bases.
     hidden: u32,
-    /// Names of gray releases by slot; slot 0 is the formal release and has no name here.
+    /// The names of the gray releases by slot. Slot 0 is the formal release, whose name is not stored.
     names: Vec<Box<str>>,
 }
 
-/// Entries that the vector grows by: doubling would waste more than the entries themselves take.
+/// The number of entries by which the vector grows. Doubling would waste more than the entries themselves take.
 const GROWTH: usize = 4;
 
 impl History {
-    /// Adds the newest entry. `gray` is empty for the formal release.
+    /// Adds an entry, which is the newest. `gray` is empty for the formal release.
     pub(crate) fn push(&mut self, revision: Revision, modified_ms: u64, op: Op, gray: &str) {
         let slot = self.slot_for(gray);
         if self.entries.len() == self.entries.capacity() {
@@ -109,7 +110,7 @@ impl History {
         self.entries.push(Entry::new(revision, modified_ms, op, slot));
     }
 
-    /// Entries that are shown.
+    /// The number of entries that are shown.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.hidden as usize
     }
@@ -133,14 +134,14 @@ impl History {
         self.entries.iter().map(|entry| entry.revision)
     }
 
-    /// Would [`History::prune`] hide or drop anything?
+    /// Whether [`History::prune`] would hide or drop anything.
     pub(crate) fn is_due(&self, until_ms: u64, keep: usize) -> bool {
         let oldest = self.entries.get(self.hidden as usize);
         self.len() > keep || oldest.is_some_and(|e| e.modified_ms() < until_ms)
     }
 
-    /// Hides entries older than `until_ms` and all but the newest `keep`, and drops the rows that nothing shown and no
-    /// live release needs. Returns their revisions.
+    /// Hides the entries that are older than `until_ms` or are not among the newest `keep`. Drops the entries that neither a shown
+    /// entry nor a live release needs, and returns their revisions.
     pub(crate) fn prune(
         &mut self,
         until_ms: u64,
@@ -177,7 +178,7 @@ impl History {
         (&self.entries, self.hidden, &self.names)
     }
 
-    /// `None` when the parts do not belong together.
+    /// Makes a history from its stored parts. `None` if they do not fit together.
     pub(crate) fn from_parts(entries: Vec<Entry>, hidden: u32, names: Vec<Box<str>>) -> Option<History> {
         let ordered = entries.windows(2).all(|pair| pair[0].revision < pair[1].revision);
         let known = |e: &Entry| {
@@ -199,13 +200,13 @@ impl History {
         }
     }
 
-    /// The empty name for slot 0.
+    /// The name of a slot, which is empty for slot 0.
     fn name(&self, slot: usize) -> &str {
         slot.checked_sub(1).and_then(|at| self.names.get(at)).map_or("", |name| name)
     }
 
-    /// The slot of this name, a new one, or one that no entry uses any more: there are never more slots than entries, and
-    /// those are at most `HISTORY_MAX` and a base for each release.
+    /// The slot of this name: the slot that it has, a slot that no entry uses any more, or a new one. There are never more slots than
+    /// entries, and there are at most `HISTORY_MAX` entries and one base for each release.
     fn slot_for(&mut self, gray: &str) -> usize {
         if gray.is_empty() {
             return 0;

@@ -1,4 +1,4 @@
-//! One configuration: the formal release, the gray releases, and the versions.
+//! One configuration: its formal release, its gray releases and its versions.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,26 +9,26 @@ use crate::gray::{GrayRule, ReaderLabels};
 use crate::history::{History, HistoryEntry};
 use crate::limits::INLINE_MAX;
 
-/// A configuration. With neither formal nor gray release only its history is left.
+/// A configuration. If it has neither a formal nor a gray release, only its history is left.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigItem {
     pub(crate) formal: Option<Release>,
-    /// By priority, the largest first, then by name: the order in which readers are asked about.
+    /// Sorted by priority, the largest first, and then by name. This is the order in which they are checked for a reader.
     pub(crate) grays: Vec<Gray>,
     pub(crate) history: History,
 }
 
-/// A released content with what was published with it. Who published it, and from where, is in the row of its revision.
+/// A released content with everything that was published with it. The row of its revision says who published it, and from where.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Release {
-    /// The revision of the write that created it: the configuration's `id`.
+    /// The revision of the write that created the release. It is the `id` of the configuration.
     pub id: Revision,
     /// The key of the content's row.
     pub revision: Revision,
     pub md5: Md5,
-    /// The content, if it is not over [`INLINE_MAX`] bytes; otherwise it is in the row.
+    /// The content, if it has at most [`INLINE_MAX`] bytes. Otherwise it is in the row only.
     pub inline: Option<Arc<str>>,
-    /// Bytes of the content.
+    /// The number of bytes of the content.
     pub len: u32,
     pub kind: ConfigType,
     /// Milliseconds since the epoch.
@@ -46,7 +46,7 @@ pub struct Gray {
     pub release: Release,
 }
 
-/// Texts that most configurations have none of, in one allocation. Empty is absent.
+/// Texts that most configurations do not have, in one allocation. An empty text is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extra {
     pub app_name: Box<str>,
@@ -58,12 +58,12 @@ pub struct Extra {
     pub encrypted_data_key: Box<str>,
 }
 
-/// What a reader gets.
+/// The release that a reader gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer<'a> {
     Formal(&'a Release),
     Gray(&'a Gray),
-    /// No release is for this reader: 404.
+    /// There is no release for this reader; the answer is 404.
     Absent,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// The md5 that listeners compare; `None`, which they write as `''`, without a release.
+    /// The md5 that listeners compare. `None` if there is no release; listeners write `''` then.
     pub fn md5(self) -> Option<Md5> {
         self.release().map(|release| release.md5)
     }
@@ -87,7 +87,7 @@ impl ConfigItem {
         self.formal.as_ref()
     }
 
-    /// In the order in which readers are asked about.
+    /// The gray releases, in the order in which they are checked for a reader.
     pub fn grays(&self) -> &[Gray] {
         &self.grays
     }
@@ -96,13 +96,13 @@ impl ConfigItem {
         self.grays.iter().find(|gray| *gray.name == *name)
     }
 
-    /// Is there anything to read?
+    /// Whether there is a release.
     pub fn is_present(&self) -> bool {
         self.formal.is_some() || !self.grays.is_empty()
     }
 
-    /// The release that this reader gets (`ConfigQueryChainService`): the first gray release whose rule holds; else none,
-    /// if the reader asked for a tag by parameter; else the formal one.
+    /// The release that this reader gets (`ConfigQueryChainService`). It is the first gray release whose rule holds. If none holds, a
+    /// reader that asked for a tag by parameter gets no release, and any other reader gets the formal one.
     pub fn answer(&self, reader: &ReaderLabels<'_>) -> Answer<'_> {
         if let Some(gray) = self.grays.iter().find(|gray| gray.rule.matches(reader)) {
             return Answer::Gray(gray);
@@ -113,22 +113,22 @@ impl ConfigItem {
         }
     }
 
-    /// The versions that are shown, formal and gray, newest first.
+    /// The versions that are shown, of the formal and the gray releases, newest first.
     pub fn history(&self) -> impl Iterator<Item = HistoryEntry<'_>> {
         self.history.newest_first()
     }
 
-    /// Versions that are shown.
+    /// The number of versions that are shown.
     pub fn history_len(&self) -> usize {
         self.history.len()
     }
 
-    /// The version with this `nid`.
+    /// The version with this number (`nid`), if it is shown.
     pub fn version(&self, revision: Revision) -> Option<HistoryEntry<'_>> {
         self.history.entry(revision)
     }
 
-    /// The release of this name, the formal one for `''`.
+    /// The gray release of this name, or the formal release if the name is empty.
     pub(crate) fn release(&self, gray: &str) -> Option<&Release> {
         if gray.is_empty() { self.formal() } else { self.gray(gray).map(|g| &g.release) }
     }
@@ -146,7 +146,7 @@ impl ConfigItem {
         history.prune(until_ms, keep, is_live)
     }
 
-    /// Puts the gray release where its priority and name belong, in place of one of the same name.
+    /// Puts the gray release at the place of its priority and name. It replaces a release of the same name.
     pub(crate) fn put_gray(&mut self, gray: Gray) {
         self.grays.retain(|present| present.name != gray.name);
         let order = |g: &Gray| (std::cmp::Reverse(g.rule.priority()), g.name.clone());
@@ -165,7 +165,7 @@ impl Release {
 }
 
 impl Extra {
-    /// The texts of a draft over those of the release before it; `None` when there are none.
+    /// The texts of a draft, in which those that the draft keeps come from the release before it. `None` if there are none.
     pub(crate) fn of(draft: &Draft, before: Option<&Extra>) -> Option<Arc<Extra>> {
         let extra = Extra {
             app_name: draft
@@ -184,7 +184,7 @@ impl Extra {
     }
 }
 
-/// The content as the state keeps it.
+/// The content, if it is small enough to be kept in the state.
 pub(crate) fn inline(text: &Arc<str>) -> Option<Arc<str>> {
     (text.len() <= INLINE_MAX).then(|| Arc::clone(text))
 }

@@ -1,9 +1,9 @@
-//! The configuration core: items with their gray releases, history, capacity and namespaces, replicated by the raft log
-//! as a part of the CP state. No tokio, no clock, no randomness.
+//! The configuration core: configurations with their gray releases, history, capacity and namespaces. The raft log replicates it as a
+//! part of the CP state. It uses no tokio, no clock and no randomness.
 //!
-//! Contents are outside of the state: each write yields one [`ContentRow`], which the machine puts into a key-value
-//! store under its [`Revision`] before the entry counts as applied. The state keeps what readers need at once (metadata,
-//! md5, contents up to [`limits::INLINE_MAX`] bytes) and 16 bytes for each version.
+//! Contents are outside of the state. Each write yields one [`ContentRow`], which the state machine puts into a key-value store
+//! under its [`Revision`] before the entry counts as applied. The state has what readers need at once (metadata, md5, and contents
+//! of up to [`limits::INLINE_MAX`] bytes) and 16 bytes for each version.
 
 mod apply;
 pub mod archive;
@@ -41,7 +41,7 @@ pub use query::{Filter, Found, PageRequest, Pattern};
 pub use row::{Cause, ContentRow, ShownVersion};
 pub use state::ConfigState;
 
-/// A stored record that does not decode, or is of a version that this build does not know.
+/// A stored record that cannot be decoded, or has a version that this build does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRecord(pub String);

@@ -1,56 +1,57 @@
-//! Bounds of the configuration core. They are part of the state machine, and so no settings: all members must hold the
-//! same.
+//! Limits of the configuration core. They are part of the state machine and therefore not settings: all members must have the same
+//! limits.
 
-/// Bytes of a content up to which it is also kept in memory. Most configurations are smaller; what is larger is read from
-/// the store.
+/// A content of up to this many bytes is also kept in memory. Most configurations are smaller; larger contents are read from the
+/// store.
 pub const INLINE_MAX: usize = 4 * 1024;
-/// Items of one command that holds several. Keeps one entry's work on the apply path to a few milliseconds and its
-/// positions below [`crate::Revision::POSITIONS`].
+/// Most items of one command. This keeps the work of applying one entry to a few milliseconds, and the positions in it below
+/// [`crate::Revision::POSITIONS`].
 pub const BATCH_MAX: usize = 1_000;
-/// Configurations altogether, those included that only their history is left of. At some 300 bytes each besides the
-/// content this is what a member of 1 GB can hold.
+/// Most configurations in all, including those of which only the history is left. A configuration takes about 300 bytes besides its
+/// content, so a member with 1 GB can hold this many.
 pub const CONFIGS_MAX: usize = 1_000_000;
-/// Namespaces besides the default one: their list is answered as a whole.
+/// Most namespaces besides the default one. Their list is always answered as a whole.
 pub const NAMESPACES_MAX: usize = 10_000;
-/// Bytes of what names a configuration or a scope of limits, and of a namespace's id, name and description together: far
-/// above what front ends let through, far below a snapshot record, which must hold them.
+/// Most bytes of the names of a configuration or of a scope of limits, or of the id, name and description of a namespace together.
+/// This is far above what front ends accept, and far below the size of a snapshot record, which must hold them.
 pub const NAMES_MAX: usize = 4 * 1024;
-/// Namespaces and groups whose limits were set; they need not have configurations.
+/// Most namespaces and groups whose limits were set. They need not have configurations.
 pub const CAPACITIES_MAX: usize = 100_000;
-/// Gray releases of one configuration (`nacos.config.gray.version.max.count`).
+/// Most gray releases of one configuration (`nacos.config.gray.version.max.count`).
 pub const GRAYS_MAX: usize = 10;
-/// Characters of a gray release's name: `tag_` and a tag, or what an operator chose.
+/// Most characters of the name of a gray release: `tag_` and a tag, or a name that an operator chose.
 pub const GRAY_NAME_MAX: usize = 128;
-/// Bytes of a gray rule's expression: some 500 addresses. Ten of them and their contents fit a snapshot record.
+/// Most bytes of the expression of a gray rule, which is about 500 addresses. Ten rules and their contents fit into a snapshot
+/// record.
 pub const GRAY_EXPRESSION_MAX: usize = 8 * 1024;
-/// Bytes of the texts that go with a content (description, schema, tags, …): the sum of their own limits, as UTF-8.
+/// Most bytes of all texts beside a content (description, schema, tags, …), as UTF-8. It is the sum of their own limits.
 pub const EXTRA_MAX: usize = 128 * 1024;
-/// Versions in the history of one configuration, gray releases included: the oldest makes room. Retention by days and by
-/// count (`Prune`) keeps it far below; this bounds a writer in a loop.
+/// Most versions in the history of one configuration, gray releases included. The oldest one makes room for a new one. Retention by
+/// days and by count (`Prune`) keeps the number far below this; the limit is for a writer in a loop.
 pub const HISTORY_MAX: usize = 1_000;
-/// Configurations that one `Prune` looks at: some 100 µs on the apply path.
+/// Most configurations that one `Prune` looks at, which takes about 100 µs while the entry is applied.
 pub const PRUNE_ITEMS_MAX: usize = 1_000;
-/// Versions after which a `Prune` ends with the configuration that it is at: bounds the deletions of one entry.
+/// After this many versions a `Prune` ends with the configuration that it is at. This limits the deletions of one entry.
 pub const PRUNE_DROPS_MAX: usize = 10_000;
-/// Milliseconds for which a request's outcome is remembered. A proposer repeats for 5 s at most; the rest is for entries
-/// that a dying leader had already sent on.
+/// For this many milliseconds the outcome of a request is remembered. A proposer repeats a request for at most 5 s; the rest of the
+/// time is for entries that a dying leader had already sent.
 pub const REQUEST_KEEP_MS: u64 = 60_000;
-/// Remembered requests: 13,000 writes a second for the 5 s in which a repetition may come.
+/// Most remembered requests: 13,000 writes per second for the 5 s in which a repetition may come.
 pub const REQUESTS_MAX: usize = 65_536;
-/// Remembered requests that one entry lets go of, so that no entry pays for an idle hour.
+/// Most remembered requests that one entry forgets, so that no entry has to pay for an idle hour.
 pub const REQUESTS_DROPPED_AT_ONCE: usize = 16;
-/// Entries of one page of a listing; more is cut to this.
+/// Most entries on one page of a listing. A larger page is cut to this.
 pub const PAGE_MAX: usize = dyad_types::limits::PAGE_MAX;
 
-/// Configurations of a namespace (`defaultTenantQuota`), where the proposer asks for the check.
+/// Most configurations of a namespace (`defaultTenantQuota`), if the proposer asks for the check.
 pub const NAMESPACE_QUOTA: u32 = 200;
-/// Configurations of a group of the default namespace (`defaultGroupQuota`).
+/// Most configurations of a group of the default namespace (`defaultGroupQuota`), if the proposer asks for the check.
 pub const GROUP_QUOTA: u32 = 200;
-/// Configurations altogether (`defaultClusterQuota`).
+/// Most configurations in all (`defaultClusterQuota`), if the proposer asks for the check.
 pub const CLUSTER_QUOTA: u32 = 100_000;
-/// Bytes of one content (`defaultMaxSize`).
+/// Most bytes of one content (`defaultMaxSize`), if the proposer asks for the check.
 pub const CONTENT_SIZE: u32 = 100 * 1024;
-/// Kept and shown only: aggregation is not built (`defaultMaxAggrCount`).
+/// This limit (`defaultMaxAggrCount`) is only stored and shown, since there are no aggregated configurations.
 pub const AGGREGATE_COUNT: u32 = 10_000;
-/// Kept and shown only (`defaultMaxAggrSize`).
+/// This limit (`defaultMaxAggrSize`) is only stored and shown.
 pub const AGGREGATE_SIZE: u32 = 1024;

@@ -1,5 +1,5 @@
-//! Namespaces (`NamespaceOperationService`): a name and a description for an id. Nothing depends on their existence but
-//! import and clone: configurations and services may be in any namespace, as in Nacos.
+//! Namespaces (`NamespaceOperationService`): each is a name and a description for an id. Only import and clone need a namespace to
+//! exist. As in Nacos, configurations and services may be in any namespace.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::content::Revision;
 use crate::limits::NAMESPACES_MAX;
 use crate::state::ConfigState;
 
-/// What an operator said about a namespace.
+/// What an operator said about a namespace that was created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     pub name: Box<str>,
     pub desc: Box<str>,
-    /// The write that created it: the order in which namespaces are listed.
+    /// The write that created it. Namespaces are listed in the order of these writes.
     pub created: Revision,
     /// Milliseconds since the epoch.
     pub created_ms: u64,
@@ -26,17 +26,17 @@ pub struct Namespace {
     pub modified_ms: u64,
 }
 
-/// A namespace as it is listed.
+/// A namespace as a list of namespaces shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceView<'a> {
-    /// `public` for the default one, which Nacos 2 shows as `''`.
+    /// The id. It is `public` for the default namespace, which Nacos 2 shows as `''`.
     pub id: &'a str,
     pub name: &'a str,
     pub desc: &'a str,
-    /// Configurations with a formal release.
+    /// The number of configurations with a formal release.
     pub configs: u64,
     pub quota: u32,
-    /// Nacos's type 0; the others are type 2.
+    /// Whether this is the default namespace. In Nacos it has the type 0, and the others have the type 2.
     pub is_default: bool,
 }
 
@@ -49,7 +49,7 @@ impl ConfigState {
         std::iter::once(DEFAULT_NAMESPACE).chain(others).filter_map(|id| self.namespace(id)).collect()
     }
 
-    /// A namespace by any spelling of its id; `None` when nobody created it.
+    /// The namespace with this id, in any spelling. `None` if nobody created it.
     pub fn namespace(&self, id: &str) -> Option<NamespaceView<'_>> {
         let id = config_namespace(id);
         let (id, name, desc) = match self.namespaces.get_key_value(id) {

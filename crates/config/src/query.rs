@@ -1,4 +1,4 @@
-//! Reads of listings: searches by patterns with paging, ids, and histories.
+//! Reads for listings: searches by patterns in pages, look-ups by id, and histories.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::item::{ConfigItem, Release};
 use crate::limits::PAGE_MAX;
 use crate::state::ConfigState;
 
-/// A text to compare with: exactly, or with `*` for any characters.
+/// A text to compare with, either exactly or with `*` for any characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: Box<str>,
@@ -20,12 +20,12 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Equal texts only (`search=accurate`).
+    /// A pattern that only an equal text matches (`search=accurate`).
     pub fn exact(text: &str) -> Pattern {
         Pattern { text: text.into(), wild: false }
     }
 
-    /// `*` stands for any characters, none included; without one the texts must be equal (`search=blur`).
+    /// A pattern in which `*` stands for any number of any characters (`search=blur`). Without a `*`, only an equal text matches.
     pub fn blur(text: &str) -> Pattern {
         Pattern { text: text.into(), wild: text.contains('*') }
     }
@@ -54,22 +54,23 @@ impl Pattern {
     }
 }
 
-/// What a search asks for; what is `None` or empty is not looked at.
+/// What a search asks for. A field that is `None` or empty is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Any spelling of its id; `None` searches all namespaces.
+    /// The id of the namespace, in any spelling. `None` searches all namespaces.
     pub namespace: Option<Box<str>>,
     pub data_id: Option<Pattern>,
     pub group: Option<Pattern>,
     pub app_name: Option<Pattern>,
-    /// One of these must be among the configuration's tags.
+    /// At least one of these must match a tag of the configuration.
     pub tags: Vec<Pattern>,
     /// The type must be one of these.
     pub kinds: Vec<ConfigType>,
     pub content: Option<Pattern>,
 }
 
-/// A page, counted from 1. Both numbers are taken for at least 1, the size for at most [`PAGE_MAX`].
+/// A page of a listing. Pages are counted from 1. A number or size below 1 counts as 1, and a size above [`PAGE_MAX`] counts as
+/// [`PAGE_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest {
     pub number: usize,
@@ -77,7 +78,7 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    /// The entries of this page.
+    /// The range of the entries on this page.
     fn range(self, total: usize) -> std::ops::Range<usize> {
         let size = self.size.clamp(1, PAGE_MAX);
         let start = (self.number.max(1) - 1).saturating_mul(size).min(total);
@@ -88,7 +89,7 @@ impl PageRequest {
 /// A page of a listing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found<T> {
-    /// Entries on all pages.
+    /// The number of entries on all pages.
     pub total: usize,
     pub page: Vec<T>,
 }
@@ -106,10 +107,10 @@ impl Filter {
 }
 
 impl ConfigState {
-    /// The configurations with a formal release that match, in the order of their creation, as Nacos lists them.
+    /// The configurations with a formal release that match, in the order of their creation, which is the order of Nacos.
     ///
-    /// `stored` decides about contents that are not in memory when the filter asks for a content: the caller reads the
-    /// row of `release.revision` and compares. It is asked last, and not at all without a content in the filter.
+    /// If the filter has a content, `stored` decides about the contents that are not in memory: the caller reads the row of
+    /// `release.revision` and compares. It is called after all other checks, and never if the filter has no content.
     pub fn find<'a>(
         &'a self,
         filter: &Filter,
@@ -141,13 +142,13 @@ impl ConfigState {
         Found { total, page: rest.into_iter().map(|(_, key, item)| (key, item)).collect() }
     }
 
-    /// The configurations with these ids, by key; ids that are unknown are left out.
+    /// The configurations with these ids, sorted by key. Unknown ids are left out.
     pub fn by_ids(&self, ids: &BTreeSet<Revision>) -> Vec<(&ConfigKey, &Arc<ConfigItem>)> {
         let wanted = |item: &ConfigItem| item.formal().is_some_and(|release| ids.contains(&release.id));
         self.items.iter().filter(|(_, item)| wanted(item)).collect()
     }
 
-    /// A page of a configuration's versions, formal and gray, newest first.
+    /// A page of the versions of a configuration, of its formal and its gray releases, newest first.
     pub fn history(&self, key: &ConfigKey, page: PageRequest) -> Found<HistoryEntry<'_>> {
         let Some(item) = self.item(key) else { return Found { total: 0, page: Vec::new() } };
         let total = item.history_len();
@@ -155,7 +156,7 @@ impl ConfigState {
         Found { total, page: item.history().skip(range.start).take(range.len()).collect() }
     }
 
-    /// Goes through the part of the map that can match.
+    /// Goes through the part of the map that can contain matches.
     fn scan<'a>(
         &'a self,
         filter: &Filter,

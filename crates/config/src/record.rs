@@ -1,12 +1,12 @@
-//! The stored messages of commands, replies, rows and the snapshot. Field numbers are never reused; golden bytes in the
-//! tests of this crate and of the CP log pin them. Outside of this crate the messages are opaque.
+//! The stored messages of commands, replies, rows and the snapshot. Field numbers are never reused; golden bytes in the tests of this
+//! crate and of the CP log fix them. Outside of this crate nobody looks into the messages.
 
 use prost::Message;
 
-/// A [`crate::ConfigCommand`].
+/// The stored form of a [`crate::ConfigCommand`].
 #[derive(Clone, PartialEq, Message)]
 pub struct CommandRecord {
-    /// Big-endian; empty for 0.
+    /// The id of the request, big-endian. Empty for 0.
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) request: Vec<u8>,
     #[prost(string, tag = "2")]
@@ -65,7 +65,7 @@ pub(crate) struct DraftRecord {
     pub(crate) kind: u32,
     #[prost(message, optional, tag = "4")]
     pub(crate) extra: Option<ExtraRecord>,
-    /// The present application name, or the present tags, are to be kept.
+    /// Whether the present application is kept; the next field says the same of the tags.
     #[prost(bool, tag = "5")]
     pub(crate) keep_app_name: bool,
     #[prost(bool, tag = "6")]
@@ -139,7 +139,7 @@ pub(crate) struct RemoveBatchRecord {
 pub(crate) struct ImportRecord {
     #[prost(message, repeated, tag = "1")]
     pub(crate) items: Vec<ImportItemRecord>,
-    /// 0 abort, 1 skip, 2 overwrite.
+    /// What happens to a configuration that exists: 0 abort, 1 skip, 2 overwrite.
     #[prost(uint32, tag = "2")]
     pub(crate) policy: u32,
     #[prost(bool, tag = "3")]
@@ -166,7 +166,7 @@ pub(crate) struct RollbackRecord {
     pub(crate) draft: Option<DraftRecord>,
 }
 
-/// Limits of a scope: as a change, absent fields stay; in the snapshot all are there.
+/// The limits of a scope. In a command, an absent field means no change; in a snapshot all fields are present.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct CapacityRecord {
     #[prost(message, optional, tag = "1")]
@@ -187,7 +187,7 @@ pub(crate) struct CapacityRecord {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ScopeRecord {
-    /// 1 the cluster, 2 a namespace, 3 a group.
+    /// The kind of scope: 1 the cluster, 2 a namespace, 3 a group.
     #[prost(uint32, tag = "1")]
     pub(crate) kind: u32,
     #[prost(string, tag = "2")]
@@ -202,7 +202,7 @@ pub(crate) struct NamespaceRecord {
     pub(crate) name: String,
     #[prost(string, tag = "3")]
     pub(crate) desc: String,
-    /// From here on in the snapshot only.
+    /// This field and those after it are in the snapshot only.
     #[prost(uint64, tag = "4")]
     pub(crate) created: u64,
     #[prost(uint64, tag = "5")]
@@ -229,12 +229,12 @@ pub(crate) struct PruneRecord {
     pub(crate) from: Option<KeyRecord>,
 }
 
-/// A [`crate::ConfigReply`].
+/// The stored form of a [`crate::ConfigReply`].
 #[derive(Clone, PartialEq, Message)]
 pub struct ReplyRecord {
     #[prost(uint32, tag = "1")]
     pub(crate) kind: u32,
-    /// A revision, a limit or a count.
+    /// A revision, a limit or a count, depending on the kind.
     #[prost(uint64, tag = "2")]
     pub(crate) number: u64,
     #[prost(bytes = "vec", tag = "3")]
@@ -245,7 +245,7 @@ pub struct ReplyRecord {
     pub(crate) next: Option<KeyRecord>,
 }
 
-/// A [`crate::ContentRow`].
+/// The stored form of a [`crate::ContentRow`].
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct RowRecord {
     #[prost(uint64, tag = "1")]
@@ -264,7 +264,7 @@ pub(crate) struct RowRecord {
     pub(crate) kind: u32,
     #[prost(message, optional, tag = "8")]
     pub(crate) extra: Option<ExtraRecord>,
-    /// 0 publish, 1 remove, 2 import, 3 clone, 4 rollback.
+    /// The kind of request: 0 publish, 1 remove, 2 import, 3 clone, 4 rollback.
     #[prost(uint32, tag = "9")]
     pub(crate) cause: u32,
     #[prost(uint64, tag = "10")]
@@ -340,7 +340,7 @@ pub(crate) struct ReleaseRecord {
     pub(crate) modified_ms: u64,
     #[prost(message, optional, tag = "9")]
     pub(crate) extra: Option<ExtraRecord>,
-    /// For gray releases.
+    /// The name and the rule, for gray releases only.
     #[prost(message, optional, tag = "10")]
     pub(crate) gray: Option<GrayRecord>,
 }

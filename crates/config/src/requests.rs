@@ -1,8 +1,8 @@
-//! The requests that were carried out lately, so that one which a proposer repeats after a lost answer takes effect once.
+//! The requests that were carried out lately. A request that a proposer repeats after a lost answer therefore takes effect once.
 //!
-//! Nacos writes a version with each publish, one of the same content too, so that "nothing differs" does not tell a
-//! repetition from a second request; and a CAS publish would refuse its own work. Only requests that changed something
-//! are remembered: repeating a refusal is harmless.
+//! Comparing contents would not do: Nacos writes a version with each publish, even of an equal content, so that an equal content may
+//! be a second request; and a CAS publish would refuse its own work. Only requests that changed something are remembered,
+//! because repeating a refusal is harmless.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use crate::limits::{REQUEST_KEEP_MS, REQUESTS_DROPPED_AT_ONCE, REQUESTS_MAX};
 pub(crate) struct Remembered {
     /// Milliseconds since the epoch.
     pub(crate) at_ms: u64,
-    /// Of its first write; the log index in it orders the requests.
+    /// The revision of its first write. The log index in it gives the order of the requests.
     pub(crate) revision: Revision,
-    /// For requests of several items.
+    /// The outcome of each item, if the request had several.
     pub(crate) outcomes: Option<Arc<[ItemOutcome]>>,
 }
 
-/// By id, and the ids by revision. Clones are O(1).
+/// The remembered requests by id, and their ids by revision. Clones are O(1).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Requests {
     by_id: OrdMap<u128, Remembered>,
@@ -35,7 +35,7 @@ impl Requests {
         self.by_id.get(&id)
     }
 
-    /// Remembers a request, unless it has no id (0).
+    /// Remembers a request. A request without an id (0) is not remembered.
     pub(crate) fn insert(&mut self, id: u128, remembered: Remembered) {
         if id == 0 {
             return;
@@ -47,7 +47,7 @@ impl Requests {
         }
     }
 
-    /// Lets go of some that are too old. Looks only at the stamp's time, so that all members let go of the same.
+    /// Forgets some of the requests that are too old. It looks only at the time of the stamp, so all members forget the same requests.
     pub(crate) fn expire(&mut self, now_ms: u64) {
         for _ in 0..REQUESTS_DROPPED_AT_ONCE {
             let oldest = self.order.get_min().and_then(|(_, id)| self.by_id.get(id));
@@ -58,7 +58,7 @@ impl Requests {
         }
     }
 
-    /// Oldest first.
+    /// All remembered requests, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u128, &Remembered)> {
         self.order.values().filter_map(|id| self.by_id.get(id).map(|remembered| (*id, remembered)))
     }

@@ -1,4 +1,4 @@
-//! The row of one write in the content store: a format byte, a protobuf message, and the crc32c of both, big-endian.
+//! The row of one write in the store of contents: a format byte, a protobuf message, and the crc32c of both in big-endian order.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::record::RowRecord;
 const FORMAT: u8 = 1;
 const CRC_LEN: usize = 4;
 
-/// Which kind of request a version came from.
+/// The kind of request that made a version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cause {
     #[default]
@@ -25,20 +25,20 @@ pub enum Cause {
     Remove,
     Import,
     Clone,
-    /// Back to the version of this number.
+    /// A rollback to the version with this number.
     Rollback(Revision),
 }
 
 /// Everything about one write, as it was made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContentRow {
-    /// Its key, repeated: a row in another's place is found out.
+    /// The key of the row, which is repeated here so that a row in the place of another one is noticed.
     pub revision: Revision,
     pub key: ConfigKey,
     pub op: Op,
-    /// The gray release's name and, unless it was removed, its rule; `None` for the formal release.
+    /// The name of the gray release and, unless it was removed, its rule. `None` for the formal release.
     pub gray: Option<(Box<str>, Option<Arc<GrayRule>>)>,
-    /// `None` when the release was removed.
+    /// The published content. `None` if the release was removed.
     pub content: Option<Content>,
     pub kind: ConfigType,
     pub extra: Option<Arc<Extra>>,
@@ -47,23 +47,23 @@ pub struct ContentRow {
     pub user: Box<str>,
     pub ip: Box<str>,
     pub reason: Box<str>,
-    /// When the release was created; milliseconds since the epoch.
+    /// When the release was created, in milliseconds since the epoch.
     pub created_ms: u64,
-    /// When this write was made; milliseconds since the epoch.
+    /// When this write was made, in milliseconds since the epoch.
     pub modified_ms: u64,
 }
 
-/// A version as the history shows it: for an update or a removal the content is the one before it.
+/// A version as the history shows it. For an update or a removal, the shown content is the one before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShownVersion {
-    /// The write: number, operation, cause, source, time.
+    /// The write, which gives the number, the operation, the cause, the source and the time.
     pub write: ContentRow,
-    /// The row whose content, type and texts are shown; `None` when that is the write's own.
+    /// The row whose content, type and texts are shown. `None` if it is the row of the write itself.
     pub before: Option<ContentRow>,
 }
 
 impl ShownVersion {
-    /// The row that content, md5, type and texts are shown of.
+    /// The row whose content, md5, type and texts are shown.
     pub fn shown(&self) -> &ContentRow {
         self.before.as_ref().unwrap_or(&self.write)
     }
@@ -84,7 +84,7 @@ impl ContentRow {
     /// Reads the row that was stored under `revision`.
     ///
     /// # Errors
-    /// When the bytes are damaged, of another format, or of another revision.
+    /// The bytes are damaged, have another format, or are the row of another revision.
     pub fn decode(revision: Revision, bytes: &[u8]) -> Result<ContentRow, BadRecord> {
         let bad = |what: String| BadRecord(format!("content row {revision}: {what}"));
         let split = bytes.len().checked_sub(CRC_LEN).filter(|at| *at > 0);

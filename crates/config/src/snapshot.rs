@@ -1,5 +1,5 @@
-//! The configuration state as a sequence of parts: namespaces, limits, configurations by key, remembered requests. The
-//! counts are not in it: they follow from the configurations.
+//! The configuration state as a sequence of parts: namespaces, limits, configurations by key, and remembered requests. The counts
+//! are not in it, because they follow from the configurations.
 
 use std::sync::Arc;
 
@@ -24,14 +24,14 @@ use crate::record::{
 use crate::requests::Remembered;
 use crate::state::ConfigState;
 
-/// A part takes releases, versions or requests until it has this many bytes. The largest single thing is a release with
-/// all its texts, or a thousand versions of as many gray releases: some 150 KiB each, so that no part comes to 256 KiB.
+/// A part takes releases, versions or requests until it has this many bytes. The largest single thing is a release with all its texts,
+/// or a thousand versions of a thousand gray releases. Each of these has about 150 KiB, so no part has 256 KiB.
 const PART_BYTES: usize = 64 * 1024;
-/// Remembered requests of one part: 40 KiB, and more only for batches.
+/// The number of remembered requests in one part. This is 40 KiB, and more only for batches.
 const REQUESTS_PER_PART: usize = 1_000;
 
 impl ConfigState {
-    /// The state as parts, each below 256 KiB, in a fixed order.
+    /// The state as parts in a fixed order. Each part is smaller than 256 KiB.
     pub fn snapshot(&self) -> impl Iterator<Item = StatePart> {
         let namespaces = self.namespaces.iter().map(|(id, n)| PartRecord::Namespace(namespace_record(id, n)));
         let capacity = self.capacity.iter().map(|(s, c)| PartRecord::Capacity(capacity_record(s, c)));
@@ -44,7 +44,7 @@ impl ConfigState {
     /// Takes in one part of a snapshot.
     ///
     /// # Errors
-    /// When the part makes no sense, or is one that this build does not know.
+    /// The part makes no sense, or this build does not know its kind.
     pub fn restore(&mut self, part: StatePart) -> Result<(), BadRecord> {
         match part.part {
             Some(PartRecord::Item(record)) => self.restore_item(record),
@@ -126,7 +126,7 @@ impl<'a, I: Iterator<Item = (u128, &'a Remembered)>> Iterator for Chunks<'a, I> 
     }
 }
 
-/// A configuration as one or more parts: formal release, versions, gray releases.
+/// A configuration as one or more parts: the formal release, the versions, and the gray releases.
 fn item_records(key: &ConfigKey, item: &ConfigItem) -> Vec<PartRecord> {
     let (entries, hidden, names) = item.history.parts();
     let mut record = ItemRecord {

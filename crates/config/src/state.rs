@@ -1,4 +1,4 @@
-//! The configuration part of the CP state. Its only mutator is in `apply.rs`.
+//! The configuration part of the CP state. Only the function in `apply.rs` changes it.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use crate::requests::Requests;
 pub struct ConfigState {
     pub(crate) items: OrdMap<ConfigKey, Arc<ConfigItem>>,
     pub(crate) namespaces: OrdMap<Arc<str>, Arc<Namespace>>,
-    /// Counts with a formal release; a scope without one is not in it.
+    /// The usage of each scope that has a configuration with a formal release.
     pub(crate) usage: OrdMap<Scope, Usage>,
-    /// Scopes whose limits were set.
+    /// The limits of the scopes for which limits were set.
     pub(crate) capacity: OrdMap<Scope, Capacity>,
     pub(crate) requests: Requests,
-    /// [`CONFIGS_MAX`], but for tests.
+    /// Most configurations. This is [`CONFIGS_MAX`] except in tests.
     pub(crate) configs_max: usize,
 }
 
@@ -40,33 +40,33 @@ impl Default for ConfigState {
 }
 
 impl ConfigState {
-    /// The configuration, also when only its history is left.
+    /// The configuration, even if only its history is left.
     pub fn item(&self, key: &ConfigKey) -> Option<&Arc<ConfigItem>> {
         self.items.get(key)
     }
 
-    /// All configurations by key, those with only a history included.
+    /// All configurations by key, including those of which only the history is left.
     pub fn items(&self) -> impl Iterator<Item = (&ConfigKey, &Arc<ConfigItem>)> {
         self.items.iter()
     }
 
-    /// Configurations with a formal release and the bytes of their contents.
+    /// How many configurations of the scope have a formal release, and how many bytes their contents have.
     pub fn usage(&self, scope: &Scope) -> Usage {
         self.usage.get(scope).copied().unwrap_or_default()
     }
 
-    /// The limits of a scope, the defaults unless they were set.
+    /// The limits of a scope. Those that were not set are the defaults.
     pub fn capacity(&self, scope: &Scope) -> Capacity {
         self.capacity.get(scope).copied().unwrap_or_default()
     }
 
-    /// The rows that the state relies on: of every version shown or needed for one, and of every release. A snapshot is
-    /// complete when all of them are stored.
+    /// The rows on which the state relies: those of every version that is shown or that a shown one needs, and those of every release. A
+    /// snapshot is complete when all of them are stored.
     pub fn revisions(&self) -> impl Iterator<Item = Revision> {
         self.items.values().flat_map(|item| item.history.revisions())
     }
 
-    /// The first configuration, from `from` on, whose history [`crate::Prune`] would shorten.
+    /// The first configuration from `from` on whose history [`crate::Prune`] would shorten.
     pub fn prune_due(&self, until_ms: u64, keep: u32, from: Option<&ConfigKey>) -> Option<&ConfigKey> {
         self.items_from(from)
             .find(|(_, item)| item.history.is_due(until_ms, keep as usize))
@@ -82,7 +82,7 @@ impl ConfigState {
         self.items.range((start, Bound::Unbounded))
     }
 
-    /// Counts the formal release of a configuration, before and after a write: the bytes of its content.
+    /// Updates the usage after a write. `before` and `after` are the bytes of the formal release's content; `None` means no release.
     pub(crate) fn count(&mut self, key: &ConfigKey, before: Option<u32>, after: Option<u32>) {
         let group = key.is_public().then(|| Scope::group(key.group()));
         for scope in [Scope::Cluster, Scope::namespace(key.namespace())].into_iter().chain(group) {

@@ -1,4 +1,5 @@
-//! The entries of an archive, read and written. An archive comes from outside: what it holds is counted before it is believed.
+//! Reads and writes the entries of an archive. An archive comes from outside, so its entries and bytes are counted before they are
+//! used.
 
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Write};
@@ -9,25 +10,26 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::Unreadable;
 
-/// Entries of an archive: what ten commands hold.
+/// Most entries of an archive, which is as many as ten commands hold.
 pub const ENTRIES_MAX: usize = 10_000;
-/// Bytes that one entry may inflate to: a content that is larger could not be written.
+/// Most bytes of one entry after it was uncompressed. A larger content could not be published.
 const ENTRY_BYTES_MAX: usize = COMMAND_MAX;
-/// Bytes that all entries may inflate to together: they are in memory at once.
+/// Most bytes of all entries together after they were uncompressed, because all of them are in memory at once.
 const TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Starts each entry of the directory at the archive's end.
 const DIRECTORY_SIGNATURE: &[u8] = b"PK\x01\x02";
 
-/// Bytes of such an entry before its name; the lengths of name, extra field and comment are at 28, 30 and 32.
+/// The bytes of such an entry before its name. The lengths of name, extra field and comment are at the offsets 28, 30 and 32.
 const DIRECTORY_FIXED: usize = 46;
 
 /// Name and text of one entry.
 pub(super) type Entry = (String, String);
 
-/// Inflates all entries that are files.
+/// Uncompresses all entries that are files.
 ///
 /// # Errors
-/// No archive; a name that would leave its place; too many entries or bytes; encryption, damage, or text that is not UTF-8.
+/// The bytes are not an archive, a name leads out of it, it has too many entries or bytes, it is encrypted or damaged, or a text is
+/// not UTF-8.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
     // The library reads the whole directory at once: bound it by the number of its signatures. Contents may hold one too.
     if count(bytes, DIRECTORY_SIGNATURE) > 2 * ENTRIES_MAX {
@@ -89,7 +91,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
     Ok(entries)
 }
 
-/// A name that the directory has more than once: the library keeps only the last of those entries.
+/// A name that the directory has more than once, if any. The library keeps only the last of these entries.
 fn twice(mut directory: &[u8]) -> Option<String> {
     let mut names = BTreeSet::new();
     while directory.starts_with(DIRECTORY_SIGNATURE) {
@@ -122,7 +124,7 @@ fn count(bytes: &[u8], needle: &[u8]) -> usize {
 /// Writes an archive of these entries.
 ///
 /// # Errors
-/// What the archive format cannot hold.
+/// The format of archives cannot hold the entries.
 pub fn write<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<u8>, String> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);

@@ -1,4 +1,4 @@
-//! The two formats of what an archive says about its items.
+//! The two formats in which an archive says something about its items.
 //!
 //! `.metadata.yml` is YAML: a list `metadata` of maps with `group`, `dataId`, `type`, and perhaps `appName`, `desc` and
 //! `configTags`. Aliases are refused, since a small file of them can stand for a huge one.
@@ -9,9 +9,9 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 
 type Events<'i> = Parser<'i, StrInput<'i>>;
 
-/// The name of the new format.
+/// The name of the file in the new format.
 pub const NEW: &str = ".metadata.yml";
-/// The name of the old format.
+/// The name of the file in the old format.
 pub const OLD: &str = ".meta.yml";
 /// How deep the YAML may nest: list in map, map in list, list of tags.
 const DEPTH_MAX: usize = 8;
@@ -24,7 +24,7 @@ pub struct ItemMeta {
     pub kind: String,
     pub app_name: Option<String>,
     pub desc: Option<String>,
-    /// A comma-separated list.
+    /// The tags, as a comma-separated list.
     pub tags: Option<String>,
 }
 
@@ -48,7 +48,7 @@ pub fn write_new(items: &[ItemMeta]) -> String {
     text
 }
 
-/// Plain where nothing can be misread; else in quotes, as JSON has them, which YAML understands.
+/// A text for YAML. It is plain if nobody can misread it; otherwise it is in quotes as in JSON, which YAML understands.
 fn scalar(text: &str) -> String {
     let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     let plain = text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
@@ -65,7 +65,7 @@ fn scalar(text: &str) -> String {
 /// Reads the new format.
 ///
 /// # Errors
-/// No YAML of this form, or an item without group, data id or type.
+/// The text is not YAML of this form, or an item lacks its group, data id or type.
 pub(super) fn read_new(text: &str) -> Result<Vec<ItemMeta>, String> {
     let root = Tree::read(text)?;
     let Some(Tree::List(items)) = root.get("metadata") else {
@@ -96,14 +96,14 @@ pub(super) fn read_new(text: &str) -> Result<Vec<ItemMeta>, String> {
     items.iter().enumerate().map(item).collect()
 }
 
-/// The line of the old format for one item; `None` without an application, or with one that no line can hold. The last dot of a
-/// data id is a tilde there.
+/// The line of the old format for one item. `None` if the item has no application, or one that a line cannot hold. The last dot of
+/// a data id becomes a tilde in it.
 pub fn old_line(group: &str, data_id: &str, app_name: &str) -> Option<String> {
     (!app_name.is_empty() && !app_name.contains(['=', '\r', '\n']))
         .then(|| format!("{}={app_name}\r\n", old_key(group, data_id)))
 }
 
-/// What a line of the old format calls an item.
+/// The name of an item in a line of the old format.
 pub(super) fn old_key(group: &str, data_id: &str) -> String {
     match data_id.rsplit_once('.') {
         Some((name, extension)) => format!("{group}.{name}~{extension}.app"),
@@ -111,10 +111,10 @@ pub(super) fn old_key(group: &str, data_id: &str) -> String {
     }
 }
 
-/// Reads the old format: application names by [`old_key`].
+/// Reads the old format, which has the names of applications by [`old_key`].
 ///
 /// # Errors
-/// A line that is not `key=value`.
+/// A line does not have the form `key=value`.
 pub(super) fn read_old(text: &str) -> Result<BTreeMap<String, String>, String> {
     let line = |line: &str| match line.split_once('=') {
         Some((key, app)) if !app.contains('=') => Ok((key.to_owned(), app.to_owned())),
@@ -123,10 +123,10 @@ pub(super) fn read_old(text: &str) -> Result<BTreeMap<String, String>, String> {
     text.lines().filter(|l| !l.trim().is_empty()).map(line).collect()
 }
 
-/// As much of YAML as the format needs.
+/// The part of YAML that the format needs.
 #[derive(Clone, Debug, PartialEq)]
 enum Tree {
-    /// `null` is the empty text.
+    /// A text. `null` becomes the empty text.
     Text(String),
     List(Vec<Tree>),
     Map(Vec<(Tree, Tree)>),

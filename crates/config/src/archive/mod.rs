@@ -1,9 +1,9 @@
-//! Archives of configurations: the one reader that import has, on the server and in `dyad config import --dry-run`, and the
-//! writer of export.
+//! Archives of configurations: the reader for imports, which the server and `dyad config import --dry-run` share, and the writer for
+//! exports.
 //!
-//! Entries are `group/dataId`. `.metadata.yml` (new format) lists the items; without it every such entry is an item, whose type
-//! is that of its extension, and `.meta.yml` (old format) names applications. Everything in an archive is checked as a publish
-//! is before any of it is believed.
+//! The name of an entry is `group/dataId`. In the new format the file `.metadata.yml` lists the items. In the old format every such
+//! entry is an item, whose type follows from its extension, and the file `.meta.yml` gives the applications. Everything in an
+//! archive is checked as in a publish before any of it is used.
 
 mod entries;
 mod metadata;
@@ -19,36 +19,36 @@ use entries::Entry;
 pub use entries::{ENTRIES_MAX, write};
 pub use metadata::{ItemMeta, NEW, OLD, old_line, write_new};
 
-/// What an archive holds.
+/// The contents of an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Archive {
-    /// In the archive's order, each as a publish takes it.
+    /// The items in the order of the archive, each in the form of a publish.
     pub items: Vec<(ConfigKey, Draft)>,
-    /// Names of entries that are no item, and of listed items that are not there, in Nacos's words.
+    /// The names of entries that are not items, and of listed items that do not exist, in the words of Nacos.
     pub unrecognized: Vec<String>,
 }
 
-/// Why an archive is not imported.
+/// Why an archive cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     #[error("the file is no zip archive")]
     NoArchive,
-    /// Nothing in it is a configuration; so many entries are something else.
+    /// Nothing in it is a configuration. This many entries are something else.
     #[error("no entry has the name group/dataId; {0} others")]
     NoItems(usize),
-    /// What the metadata, in the file of this name, is not.
+    /// The metadata in the file of this name cannot be read; `what` says why.
     #[error("{file}: {what}")]
     Metadata { file: &'static str, what: String },
-    /// What it holds is refused; carries the whole message.
+    /// Something in it is refused. This is the whole message.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Reads an archive of either format, to be imported to this namespace.
+/// Reads an archive of either format that is to be imported into this namespace.
 ///
 /// # Errors
-/// The first thing that is wrong with it: a name that leads out, more entries or bytes than an import takes, text that is
-/// not UTF-8, metadata that does not parse, an item that a publish would refuse, or no item at all.
+/// The first thing that is wrong with it: a name that leads out of it, more entries or bytes than an import accepts, text that is not
+/// UTF-8, metadata that does not parse, an item that a publish would refuse, or no item at all.
 pub fn read(bytes: &[u8], namespace: &str) -> Result<Archive, Unreadable> {
     let mut entries = entries::read(bytes)?;
     let mut take = |name: &str| {
@@ -70,12 +70,12 @@ pub fn read(bytes: &[u8], namespace: &str) -> Result<Archive, Unreadable> {
 /// How many configurations are in an archive that a server exported.
 ///
 /// # Errors
-/// No archive, or one that no server exports.
+/// The bytes are not an archive, or not one that a server exports.
 pub fn count(bytes: &[u8]) -> Result<usize, Unreadable> {
     Ok(entries::read(bytes)?.iter().filter(|(name, _)| name != NEW && name != OLD).count())
 }
 
-/// The new format: items are what the metadata lists.
+/// Reads the new format, in which the metadata lists the items.
 fn by_metadata(entries: Vec<Entry>, meta: Vec<ItemMeta>, namespace: &str) -> Result<Archive, Unreadable> {
     let mut listed: BTreeMap<(String, String), ItemMeta> = BTreeMap::new();
     for item in meta {
@@ -109,7 +109,7 @@ fn by_metadata(entries: Vec<Entry>, meta: Vec<ItemMeta>, namespace: &str) -> Res
     Ok(Archive { items, unrecognized })
 }
 
-/// The old format: items are what has a name of two parts, and the type is that of its extension.
+/// Reads the old format, in which every entry whose name has two parts is an item. Its type follows from its extension.
 fn by_names(
     entries: Vec<Entry>,
     apps: &BTreeMap<String, String>,
@@ -132,13 +132,13 @@ fn by_names(
     Ok(Archive { items, unrecognized })
 }
 
-/// `group/dataId`.
+/// Splits `group/dataId`.
 fn split(name: &str) -> Option<(&str, &str)> {
     name.split_once('/')
         .filter(|(group, data_id)| !group.is_empty() && !data_id.is_empty() && !data_id.contains('/'))
 }
 
-/// Checks one item as a publish would be, and takes its md5.
+/// Checks one item in the way of a publish, and takes its md5.
 fn item(
     namespace: &str,
     name: &str,
