@@ -24,7 +24,6 @@ pub use args::{
     Over, Protocol, PushArgs, StormArgs,
 };
 pub use error::BenchError;
-pub use proc::raise_open_files;
 pub use record::{Latency, Usage};
 pub use report::{Ratio, Report, Server};
 
@@ -56,13 +55,17 @@ impl Bench<'_> {
     }
 }
 
-/// Measures. `note` hears what the person who waits should know.
+/// Measures. `files` is how many files this process may have open, and `note` hears what the person who waits should know.
 ///
 /// # Errors
 /// A bad URL or impossible numbers, a server that is not there or refuses what prepares the measurement.
-pub async fn run(args: &BenchArgs, note: &(dyn Fn(&str) + Send + Sync)) -> Result<Report, BenchError> {
+pub async fn run(
+    args: &BenchArgs,
+    files: u64,
+    note: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Report, BenchError> {
     let common = args.common();
-    check(args)?;
+    check(args, files)?;
     let over_http = args.over_http();
     let mut sides = vec![Side::resolve(&common.url, &common.pid, over_http).await?];
     if !common.vs.is_empty() {
@@ -120,8 +123,8 @@ async fn measure(protocol: &Protocol, bench: &Bench<'_>) -> Result<Round, BenchE
     }
 }
 
-/// Numbers that contradict each other, and the limit of open files.
-fn check(args: &BenchArgs) -> Result<(), BenchError> {
+/// Numbers that contradict each other, and more connections than files may be open.
+fn check(args: &BenchArgs, files: u64) -> Result<(), BenchError> {
     let connections = match &args.protocol {
         Protocol::Http(
             HttpMode::Register(load) | HttpMode::Beat(load) | HttpMode::List(load) | HttpMode::Mixed(load),
@@ -129,7 +132,6 @@ fn check(args: &BenchArgs) -> Result<(), BenchError> {
         Protocol::Grpc(mode) => grpc::check(mode)?,
         Protocol::Config(mode) => config::check(mode)?,
     };
-    let files = proc::raise_open_files();
     if connections + FILES_BESIDE > files {
         return Err(BenchError::Usage(format!(
             "{connections} connections need as many open files, {files} are allowed: raise `ulimit -Hn`"

@@ -1,8 +1,6 @@
-//! What /proc says about a process, and the limit of open files.
+//! What /proc says about a process.
 
 use std::time::Duration;
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Kernel clock ticks a second in /proc/PID/stat: 100 on every Linux architecture since 2.4 (USER_HZ).
 const TICKS: u64 = 100;
@@ -35,14 +33,6 @@ fn rss_of_one(pid: u32) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// Raises the soft limit of open files to the hard one. Returns what it is then.
-pub fn raise_open_files() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let reached = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    reached.unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +43,5 @@ mod tests {
         let once = rss_of(&[own]).unwrap();
         assert!(cpu_of(&[own]).is_some() && once > 0 && rss_of(&[own, own]).unwrap() > once);
         assert_eq!((cpu_of(&[]), cpu_of(&[own, u32::MAX])), (None, None));
-        assert!(raise_open_files() > 0);
     }
 }

@@ -1,15 +1,15 @@
 //! The admin socket: operator commands go through `DATA/admin.sock`, never over HTTP, so that who may give them is a
-//! matter of file rights. One JSON line in, one JSON line out, then the connection ends.
+//! matter of file rights. The commands, and the operator's half, are `cli::admin`.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as BlockingStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use dyad_cli::admin::{AdminRequest, FILE, LINE_TIMEOUT, check_length};
+use dyad_cli::{Exit, Failure};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -17,34 +17,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::datadir::DataDir;
-use crate::exit::{Exit, Failure};
 
-/// The socket's name in the data directory.
-pub const FILE: &str = "admin.sock";
-/// What the address of a Unix socket holds, without its closing zero.
-const PATH_MAX: usize = 107;
 /// Longest request line; the longest command has fewer than 100 bytes.
 const REQUEST_MAX: u64 = 4 * 1024;
-/// Longest answer a client reads: 64 members with 1,000 origins each fit many times.
-const ANSWER_MAX: u64 = 64 * 1024 * 1024;
 /// Connections at a time; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 8;
-/// Longest time for either side to send its line.
-const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept (out of file descriptors), before the next one.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
-/// A command, on the wire as `{"command":"status"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
-pub enum AdminRequest {
-    /// Answered with `status::ClusterStatus`.
-    Status,
-    /// Sends the gRPC clients to other members. Answered with `{"clients":n,"to":[…]}` when that has begun.
-    Drain,
-    /// Takes in gRPC clients again. Answered with `{"clients":n,"drained":…}`: those that are here, and whether it was drained.
-    Undrain,
-}
 
 /// What answers the commands.
 pub type Handler = Arc<dyn Fn(AdminRequest) -> Value + Send + Sync>;
@@ -144,60 +123,14 @@ async fn timed<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(LINE_TIMEOUT, work).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-/// Gives one command to the server that runs on `data_dir`.
-///
-/// # Errors
-/// `Exit::Refused` if no server answers, or with the server's own error.
-pub fn call(data_dir: &Path, request: AdminRequest) -> Result<Value, Failure> {
-    let path = data_dir.join(FILE);
-    check_length(&path)?;
-    let failed = |error: io::Error| {
-        let why = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no server runs there".to_owned(),
-            io::ErrorKind::PermissionDenied => "only the server's user and root may give commands".to_owned(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the server does not answer".to_owned(),
-            _ => error.to_string(),
-        };
-        let message = format!("{}: {why}; --data-dir names the server's data directory", path.display());
-        Failure::new(Exit::Refused, message)
-    };
-    let line = exchange(&path, request).map_err(failed)?;
-    let value: Value = serde_json::from_str(&line).map_err(|error| failed(error.into()))?;
-    match value.get("error").and_then(Value::as_str) {
-        Some(error) => Err(Failure::new(Exit::Refused, error)),
-        None => Ok(value),
-    }
-}
-
-fn exchange(path: &Path, request: AdminRequest) -> io::Result<String> {
-    let mut stream = BlockingStream::connect(path)?;
-    stream.set_read_timeout(Some(LINE_TIMEOUT))?;
-    stream.set_write_timeout(Some(LINE_TIMEOUT))?;
-    let mut bytes = serde_json::to_vec(&request)?;
-    bytes.push(b'\n');
-    stream.write_all(&bytes)?;
-    let mut line = String::new();
-    BufReader::new(stream.take(ANSWER_MAX)).read_line(&mut line)?;
-    if line.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
-    }
-    Ok(line)
-}
-
-fn check_length(path: &Path) -> Result<(), Failure> {
-    let length = path.as_os_str().len();
-    if length <= PATH_MAX {
-        return Ok(());
-    }
-    let message = format!(
-        "{} has {length} bytes, a socket's path may have {PATH_MAX}: choose a shorter data_dir",
-        path.display()
-    );
-    Err(Failure::new(Exit::Settings, message))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream as BlockingStream;
+    use std::path::Path;
+
+    use dyad_cli::admin::call;
+
     use super::*;
 
     /// A server on a fresh directory that answers `{"me":"x"}`.

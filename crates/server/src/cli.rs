@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
-use dyad_bench::BenchArgs;
+use dyad_cli::bench::BenchArgs;
+use dyad_cli::config::ConfigArgs;
+use dyad_cli::ns::NsArgs;
+use dyad_cli::output::Output;
 
-use crate::commands::{ConfigArgs, NsArgs};
 use crate::settings::{Row, TABLE};
 
 /// A service registry that speaks Nacos.
@@ -83,12 +85,6 @@ pub struct StatusFlags {
     pub output: Output,
     #[command(flatten)]
     pub settings: SettingFlags,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Args)]

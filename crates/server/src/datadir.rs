@@ -5,10 +5,9 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use dyad_cli::{Exit, Failure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-
-use crate::exit::{Exit, Failure};
 
 /// The locked data directory. The lock ends with this value or with the process, however that ends.
 #[derive(Debug)]

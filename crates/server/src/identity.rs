@@ -9,9 +9,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use dyad_cli::Failure;
 use dyad_types::{MemberId, Origin};
-
-use crate::exit::Failure;
 
 /// The file's name in the data directory.
 pub const FILE: &str = "identity";
@@ -180,7 +179,7 @@ fn write_durably(dir: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::Exit;
+    use dyad_cli::Exit;
 
     fn load(dir: &Path) -> Identity {
         Identity::load_or_create(dir).expect("a good identity")

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use dyad_server::cli::{Cli, ClusterVerb, SettingFlags, TokenVerb, Verb};
-use dyad_server::exit::{Exit, Failure};
-use dyad_server::settings::{Inputs, Settings};
-use dyad_server::{commands, panics, telemetry, wire};
+use dyad_cli::output::{note, print};
+use dyad_cli::{Exit, Failure, bench, cluster, config, health, ns, token};
+use dyad_server::cli::{
+    Cli, ClusterVerb, DrainFlags, HealthFlags, SettingFlags, StatusFlags, TokenVerb, Verb,
+};
+use dyad_server::settings::{Inputs, Place, Settings};
+use dyad_server::{panics, recover, telemetry, wire};
 
 /// Measured against glibc's: fewer bytes held after a peak, and no contention between worker threads.
 #[global_allocator]
@@ -27,15 +30,15 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Verb::Server(flags) => server(flags),
-        Verb::Settings(flags) => commands::settings(flags),
-        Verb::Token(TokenVerb::New) => commands::token_new(),
-        Verb::Health(flags) => commands::health(flags),
-        Verb::Cluster(ClusterVerb::Status(flags)) => commands::cluster_status(flags),
-        Verb::Cluster(ClusterVerb::Drain(flags)) => commands::cluster_drain(flags),
-        Verb::Recover(flags) => commands::recover(flags),
-        Verb::Config(args) => commands::config(*args),
-        Verb::Ns(args) => commands::ns(args),
-        Verb::Bench(args) => commands::bench(&args),
+        Verb::Settings(flags) => settings(flags),
+        Verb::Token(TokenVerb::New) => token::fresh(),
+        Verb::Health(flags) => ask_health(flags),
+        Verb::Cluster(ClusterVerb::Status(flags)) => cluster_status(flags),
+        Verb::Cluster(ClusterVerb::Drain(flags)) => drain(flags),
+        Verb::Recover(flags) => print(&recover::recover(flags)?),
+        Verb::Config(args) => config::config(*args),
+        Verb::Ns(args) => ns::ns(args),
+        Verb::Bench(args) => bench::bench(&args),
     }
 }
 
@@ -55,4 +58,34 @@ fn server(flags: SettingFlags) -> Result<(), Failure> {
         std::mem::forget(runtime);
     }
     result
+}
+
+fn settings(flags: SettingFlags) -> Result<(), Failure> {
+    let settings = Settings::load(&Inputs::from_process(flags.0))?;
+    for warning in &settings.warnings {
+        note(warning);
+    }
+    print(&settings.to_text())
+}
+
+fn ask_health(flags: HealthFlags) -> Result<(), Failure> {
+    let url = match flags.url {
+        Some(url) => url,
+        None => {
+            let place = Place::load(&Inputs::from_process(flags.settings.0))?;
+            let path = if flags.live { health::LIVENESS } else { health::READINESS };
+            health::own_url(place.bind, place.port, path)?
+        }
+    };
+    health::check(&url)
+}
+
+fn cluster_status(flags: StatusFlags) -> Result<(), Failure> {
+    let place = Place::load(&Inputs::from_process(flags.settings.0))?;
+    cluster::status(&place.data_dir, flags.output)
+}
+
+fn drain(flags: DrainFlags) -> Result<(), Failure> {
+    let place = Place::load(&Inputs::from_process(flags.settings.0))?;
+    if flags.off { cluster::undrain(&place.data_dir) } else { cluster::drain(&place.data_dir) }
 }

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::exit::Failure;
+use dyad_cli::Failure;
 
 /// Tells what had already failed when the panic came, if anything.
 pub struct Cause(Box<dyn Fn() -> Option<Failure> + Send + Sync>);

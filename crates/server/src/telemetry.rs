@@ -3,12 +3,12 @@
 
 use std::io::{self, Write};
 
+use dyad_cli::{Exit, Failure};
 use dyad_types::Millis;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::exit::{Exit, Failure};
 use crate::settings::LogFormat;
 
 /// Lines of one kind in a second; what a person can still follow, with some to spare.

@@ -96,6 +96,11 @@ fn the_front_ends_and_shells_do_not_reach_each_other() {
         // What measures a server shares nothing with it but the wire.
         ("dyad-bench", "dyad-api"),
         ("dyad-bench", "dyad-types"),
+        // What operators do comes from outside.
+        ("dyad-cli", "dyad-api"),
+        ("dyad-cli", "dyad-raft"),
+        ("dyad-cli", "dyad-cluster"),
+        ("dyad-cli", "dyad-naming"),
         ("dyad-config", "dyad-naming"),
         ("dyad-config", "dyad-proto"),
         ("dyad-naming", "dyad-distro"),

@@ -7,6 +7,7 @@ pub mod beat;
 pub mod check;
 pub mod config;
 pub mod config_check;
+pub mod date;
 pub mod ids;
 pub mod instance;
 pub mod key;

@@ -16,6 +16,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dyad_cli::{Exit, Failure};
+
 pub use members::{MEMBERS_MAX, MemberAddr};
 pub use show::Shown;
 pub use sources::{Inputs, Source};
@@ -152,6 +154,12 @@ impl fmt::Display for SettingsError {
 }
 
 impl std::error::Error for SettingsError {}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Failure {
+        Failure::new(Exit::Settings, error.to_string())
+    }
+}
 
 impl Settings {
     /// Reads and checks every setting.

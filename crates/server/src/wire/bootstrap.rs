@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dyad_cli::Failure;
 use dyad_cluster::{Directory, Entry};
 use dyad_raft::bootstrap::{Decision, Hello, Situation, decide};
 use dyad_raft::{Node, RaftHandle};
@@ -12,7 +13,6 @@ use dyad_types::MemberId;
 use futures::future::join_all;
 
 use super::Parts;
-use crate::exit::Failure;
 use crate::settings::Settings;
 
 /// Between two rounds of questions while this member is in no cluster.

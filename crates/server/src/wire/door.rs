@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyad_api::{AppState, Drained};
+use dyad_cli::{Exit, Failure};
 use dyad_distro::MemberState;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use super::{Parts, RECOVERY_WAIT, limits};
-use crate::exit::{Exit, Failure};
 use crate::telemetry::ReadyLine;
 
 /// A member that is not warm by then answers anyway: with 503 and the reason, for people who look for it.

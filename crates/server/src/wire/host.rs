@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use dyad_cli::{Exit, Failure};
 use dyad_cluster::{ClusterIdentity, Dialer};
 use dyad_distro::Event;
 use dyad_naming::cp::CpCommand;
@@ -16,7 +17,6 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::clock::monotonic;
 use super::log;
-use crate::exit::{Exit, Failure};
 use crate::identity::Identity;
 use crate::telemetry::Lines;
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dyad_cli::admin::AdminRequest;
+use dyad_cli::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, PeerStatus};
 use dyad_distro::MemberState;
 use dyad_naming::ports::{MemberView, Members, Propose};
 use dyad_raft::RaftStatus;
@@ -11,8 +13,6 @@ use dyad_types::MemberId;
 use serde_json::json;
 
 use super::{Parts, rebalance};
-use crate::admin::AdminRequest;
-use crate::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, PeerStatus};
 
 /// How long an operator's drain may take: thousands of clients a second at most reach the others.
 const DRAIN: Duration = Duration::from_secs(60);

@@ -23,6 +23,7 @@ use dyad_api::{
     AppState, Bounds, ConfigMetrics, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource,
     ListenLimits, ListenMetrics, Listeners, Push, PushMetrics,
 };
+use dyad_cli::{Exit, Failure};
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
 use dyad_distro::{Config, Distro};
 use dyad_naming::Registry;
@@ -36,7 +37,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::AdminSocket;
 use crate::datadir::DataDir;
-use crate::exit::{Exit, Failure};
 use crate::identity::Identity;
 use crate::panics::{self, Opening};
 use crate::settings::Settings;

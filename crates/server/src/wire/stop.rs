@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use dyad_api::Drained;
 use dyad_api::grpc::Drain;
+use dyad_cli::{Exit, Failure};
 use tokio::signal::unix::{SignalKind, signal as listen};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
 use super::members::{begin_drain, others};
-use crate::exit::{Exit, Failure};
 
 /// How long the gRPC clients may take to go to other members.
 const DRAIN: Duration = Duration::from_secs(4);

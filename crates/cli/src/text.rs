@@ -1,25 +1,25 @@
 //! Output for people: aligned columns, and moments.
 
-use dyad_api::time::timestamp;
+use dyad_types::date::timestamp;
 
 /// Rows under a head, each column as wide as its widest text.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(super) fn new(head: &[&str]) -> Table {
+    pub(crate) fn new(head: &[&str]) -> Table {
         Table { rows: vec![head.iter().map(|name| (*name).to_owned()).collect()] }
     }
 
     /// As many texts as the head has; an empty one is shown as `-`.
-    pub(super) fn row<const N: usize>(&mut self, row: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, row: [String; N]) {
         let shown = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         self.rows.push(row.into_iter().map(shown).collect());
     }
 
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let columns = self.rows[0].len();
         let width = |at: usize| self.rows.iter().filter_map(|row| row.get(at)).map(|c| wide(c)).max();
         let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
@@ -42,7 +42,7 @@ fn wide(cell: &str) -> usize {
 }
 
 /// Milliseconds since the epoch as `2026-11-21 00:50:53Z`; 0 is nothing.
-pub(super) fn moment(ms: u64) -> String {
+pub(crate) fn moment(ms: u64) -> String {
     match timestamp(ms).split_once('.') {
         Some((seconds, _)) if ms > 0 => format!("{}Z", seconds.replace('T', " ")),
         _ => String::new(),

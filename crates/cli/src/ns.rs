@@ -6,11 +6,10 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::client::Request;
-use super::config::RemoteArgs;
-use super::remote::{Remote, block_on};
-use super::text::Table;
+use crate::client::Request;
 use crate::exit::{Exit, Failure};
+use crate::remote::{Remote, RemoteArgs, block_on};
+use crate::text::Table;
 
 const NAMESPACE: &str = "/v3/admin/core/namespace";
 /// By force all configurations are removed, a thousand with each write.
@@ -88,7 +87,7 @@ pub fn ns(args: NsArgs) -> Result<(), Failure> {
 ///
 /// # Errors
 /// `Exit::Missing` if there is none.
-pub(super) async fn known(remote: &mut Remote, id: &str) -> Result<Value, Failure> {
+pub(crate) async fn known(remote: &mut Remote, id: &str) -> Result<Value, Failure> {
     let missing = || Failure::new(Exit::Missing, format!("there is no namespace {id:?}"));
     find(remote, id).await?.ok_or_else(missing)
 }

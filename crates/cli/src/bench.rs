@@ -1,9 +1,12 @@
 //! `dyad bench`.
 
-use dyad_bench::{BenchArgs, BenchError};
+use dyad_bench::BenchError;
 
-use super::{note, print};
 use crate::exit::{Exit, Failure};
+use crate::open_files;
+use crate::output::{note, print};
+
+pub use dyad_bench::BenchArgs;
 
 /// Measures and prints; with `--json` also into a file.
 ///
@@ -14,7 +17,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::Disk, format!("cannot start the runtime: {error}")))?;
-    let measured = runtime.block_on(dyad_bench::run(args, &note));
+    let measured = runtime.block_on(dyad_bench::run(args, open_files::raise(), &note));
     // Thousands of connections need not be closed one by one.
     runtime.shutdown_background();
     let report = measured.map_err(failure)?;

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::args::{GetArgs, KeyArgs, RmArgs, SetArgs};
 use super::{CONFIG, detail, read_text, text, warning};
-use crate::commands::client::Request;
-use crate::commands::note;
-use crate::commands::remote::Remote;
+use crate::client::Request;
 use crate::exit::{Exit, Failure};
+use crate::output::note;
+use crate::remote::Remote;
 
 /// The content, exactly; as JSON with everything that is known of it.
 pub(super) async fn get(remote: &mut Remote, args: GetArgs) -> Result<(), Failure> {

@@ -9,9 +9,9 @@ use similar::TextDiff;
 
 use super::args::{DiffArgs, FilterArgs, KeyArgs, PlaceArgs};
 use super::{detail, list, named, one, read_text, text};
-use crate::commands::client::Request;
-use crate::commands::remote::Remote;
+use crate::client::Request;
 use crate::exit::{Exit, Failure};
+use crate::remote::Remote;
 
 /// After this the rest is shown as replaced: the exact difference of large texts that have little in common takes long.
 const EFFORT: Duration = Duration::from_secs(2);

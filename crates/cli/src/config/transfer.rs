@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::args::{ExportArgs, Format, ImportArgs, KeyArgs, PlaceArgs, Policy};
 use super::diff::{end, unified};
 use super::{detail, named, read_bytes, text};
-use crate::commands::client::Request;
-use crate::commands::print_bytes;
-use crate::commands::remote::Remote;
+use crate::client::Request;
 use crate::exit::{Exit, Failure};
+use crate::output::print_bytes;
+use crate::remote::Remote;
 
 /// Longest time for an archive: an import of 10,000 configurations is some dozen writes.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -163,7 +163,7 @@ fn multipart(bytes: &[u8]) -> (String, Bytes) {
 async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result<(), Failure> {
     let Archive { items, unrecognized } = archive::read(bytes, &args.namespace)
         .map_err(|what| Failure::new(Exit::Settings, format!("{}: {what}", args.file.display())))?;
-    crate::commands::ns::known(remote, &args.namespace).await?;
+    crate::ns::known(remote, &args.namespace).await?;
     let mut entries = Vec::new();
     let mut ended = false;
     for (key, draft) in &items {

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::args::{FilterArgs, GrepArgs, LsArgs};
 use super::{named, text};
-use crate::commands::client::{Client, Request};
-use crate::commands::note;
-use crate::commands::remote::Remote;
-use crate::commands::text::{Table, moment};
+use crate::client::{Client, Request};
 use crate::exit::{Exit, Failure};
+use crate::output::note;
+use crate::remote::Remote;
+use crate::text::{Table, moment};
 
 /// Configurations on a page.
 const PAGE: usize = 500;

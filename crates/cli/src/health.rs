@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use crate::exit::{Exit, Failure};
-use crate::settings::Place;
 
 /// Path that answers 200 while this member is ready.
 pub const READINESS: &str = "/nacos/v1/console/health/readiness";
@@ -36,23 +35,23 @@ pub fn check(url: &str) -> Result<(), Failure> {
     }
 }
 
-/// The URL of `path` at the server that runs with these settings on this machine.
+/// The URL of `path` at the server on this machine whose settings say this address and port.
 ///
 /// # Errors
 /// A port of 0: only the server knows which one it got.
-pub fn own_url(place: &Place, path: &str) -> Result<String, Failure> {
-    if place.port == 0 {
+pub fn own_url(bind: IpAddr, port: u16, path: &str) -> Result<String, Failure> {
+    if port == 0 {
         return Err(Failure::new(
             Exit::Settings,
             "setting port is 0, any free one: give the address with --url",
         ));
     }
-    let ip = match place.bind {
+    let ip = match bind {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    Ok(format!("http://{}{path}", std::net::SocketAddr::new(ip, place.port)))
+    Ok(format!("http://{}{path}", std::net::SocketAddr::new(ip, port)))
 }
 
 /// One GET by HTTP/1.0 (no chunks, the connection ends with the answer): status and body.
@@ -186,16 +185,11 @@ mod tests {
 
     #[test]
     fn urls() {
-        let place = |bind: &str, port| Place {
-            bind: bind.parse().unwrap(),
-            port,
-            data_dir: "d".into(),
-            members: Vec::new(),
-        };
-        assert_eq!(own_url(&place("0.0.0.0", 8848), "/x").unwrap(), "http://127.0.0.1:8848/x");
-        assert_eq!(own_url(&place("::", 1), "/x").unwrap(), "http://[::1]:1/x");
-        assert_eq!(own_url(&place("10.0.0.1", 1), "/x").unwrap(), "http://10.0.0.1:1/x");
-        assert_eq!(own_url(&place("::1", 0), "/x").unwrap_err().exit, Exit::Settings);
+        let own = |bind: &str, port| own_url(bind.parse().unwrap(), port, "/x");
+        assert_eq!(own("0.0.0.0", 8848).unwrap(), "http://127.0.0.1:8848/x");
+        assert_eq!(own("::", 1).unwrap(), "http://[::1]:1/x");
+        assert_eq!(own("10.0.0.1", 1).unwrap(), "http://10.0.0.1:1/x");
+        assert_eq!(own("::1", 0).unwrap_err().exit, Exit::Settings);
         let cases = [
             ("http://a", Some(("a:80", "/"))),
             ("http://a:1/b/c", Some(("a:1", "/b/c"))),

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use super::print;
 use crate::exit::{Exit, Failure};
+use crate::output::print;
 
 /// 256 bits, 44 characters in base64.
 const BYTES: usize = 32;
@@ -15,7 +15,7 @@ const BYTES: usize = 32;
 ///
 /// # Errors
 /// The operating system gives no random bytes.
-pub fn token_new() -> Result<(), Failure> {
+pub fn fresh() -> Result<(), Failure> {
     print(&format!("{}\n", draw()?))
 }
 

@@ -25,7 +25,7 @@ pub(super) type Kept = SendRequest<Full<Bytes>>;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::commands) enum Broken {
+pub(crate) enum Broken {
     /// Nobody was reached: nothing was sent.
     Unsent(String),
     /// Something was sent, and what became of it is unknown.

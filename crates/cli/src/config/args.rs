@@ -1,32 +1,10 @@
-//! The command lines of `dyad config` and what they share with `dyad ns`.
+//! The command lines of `dyad config`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::cli::Output;
-use crate::commands::client::SERVER;
-
-/// Which servers, as whom, and in which form.
-#[derive(Clone, Debug, Args)]
-pub struct RemoteArgs {
-    /// Servers to ask, by commas: the first that answers is used
-    #[arg(long, env = "DYAD_SERVER", hide_env_values = true, default_value = SERVER, value_name = "URLS", global = true)]
-    pub server: String,
-    /// Text for people, or JSON for programs
-    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM", global = true)]
-    pub output: Output,
-    /// Who does it: shown in the history
-    #[arg(
-        long,
-        env = "USER",
-        hide_env_values = true,
-        default_value = "",
-        value_name = "NAME",
-        global = true
-    )]
-    pub user: String,
-}
+use crate::remote::RemoteArgs;
 
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {

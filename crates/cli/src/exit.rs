@@ -4,8 +4,6 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::settings::SettingsError;
-
 /// Exit codes. Supervisors and runbooks act on them, so a code never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -82,12 +80,6 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-impl From<SettingsError> for Failure {
-    fn from(error: SettingsError) -> Failure {
-        Failure::new(Exit::Settings, error.to_string())
-    }
-}
-
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> std::process::ExitCode {
         std::process::ExitCode::from(exit as u8)
@@ -111,7 +103,6 @@ mod tests {
         assert_eq!(file(Kind::StorageFull), Exit::Disk);
         assert_eq!(file(Kind::Other), Exit::Disk);
         assert_eq!(Failure::corrupt(Path::new("x"), "y").exit, Exit::Corrupt);
-        assert_eq!(Failure::from(SettingsError(Vec::new())).exit, Exit::Settings);
         assert_eq!([Exit::Clean as u8, Exit::Refused as u8, Exit::Settings as u8], [0, 1, 2]);
         assert_eq!([Exit::InUse as u8, Exit::Corrupt as u8, Exit::Disk as u8], [3, 4, 5]);
         assert_eq!([Exit::Missing as u8, Exit::Conflict as u8, Exit::Differs as u8], [6, 7, 8]);

@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request to any of the servers.
 #[derive(Clone, Debug)]
-pub(in crate::commands) struct Request {
+pub(crate) struct Request {
     pub(super) method: Method,
     /// Below the context.
     path: &'static str,
@@ -24,48 +24,48 @@ pub(in crate::commands) struct Request {
 }
 
 impl Request {
-    pub(in crate::commands) fn new(method: Method, path: &'static str) -> Request {
+    pub(crate) fn new(method: Method, path: &'static str) -> Request {
         let (query, headers) = (String::new(), Vec::new());
         Request { method, path, query, headers, body: Bytes::new(), timeout: TIMEOUT }
     }
 
-    pub(in crate::commands) fn get(path: &'static str) -> Request {
+    pub(crate) fn get(path: &'static str) -> Request {
         Request::new(Method::GET, path)
     }
 
     /// Adds a parameter to the query.
-    pub(in crate::commands) fn with(mut self, name: &str, value: &str) -> Request {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Request {
         pair(&mut self.query, name, value);
         self
     }
 
     /// Adds it if there is one.
-    pub(in crate::commands) fn with_some(self, name: &str, value: Option<&str>) -> Request {
+    pub(crate) fn with_some(self, name: &str, value: Option<&str>) -> Request {
         match value {
             Some(value) => self.with(name, value),
             None => self,
         }
     }
 
-    pub(in crate::commands) fn header(mut self, name: &'static str, value: impl Into<String>) -> Request {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Request {
         self.headers.push((name, value.into()));
         self
     }
 
     /// A form as the body.
-    pub(in crate::commands) fn form(self, fields: &[(&str, &str)]) -> Request {
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Request {
         let mut form = String::new();
         fields.iter().for_each(|(name, value)| pair(&mut form, name, value));
         self.body("application/x-www-form-urlencoded".to_owned(), form.into())
     }
 
     /// A body of any type.
-    pub(in crate::commands) fn body(self, content_type: String, body: Bytes) -> Request {
+    pub(crate) fn body(self, content_type: String, body: Bytes) -> Request {
         Request { body, ..self.header("content-type", content_type) }
     }
 
     /// Waits for so long for the whole answer.
-    pub(in crate::commands) fn within(self, timeout: Duration) -> Request {
+    pub(crate) fn within(self, timeout: Duration) -> Request {
         Request { timeout, ..self }
     }
 
@@ -86,16 +86,16 @@ fn pair(text: &mut String, name: &str, value: &str) {
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::commands) struct Answer {
-    pub(in crate::commands) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     pub(super) headers: HeaderMap,
-    pub(in crate::commands) body: Bytes,
+    pub(crate) body: Bytes,
     /// The URL of the server that gave it.
     pub(super) server: String,
 }
 
 impl Answer {
-    pub(in crate::commands) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }

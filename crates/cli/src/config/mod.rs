@@ -13,14 +13,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::client::{Answer, Client, Request};
-use super::remote::{Remote, block_on};
+use crate::client::{Answer, Client, Request};
 use crate::exit::{Exit, Failure};
+use crate::remote::{Remote, block_on};
 
 use args::{ConfigVerb, KeyArgs};
 
 pub use args::ConfigArgs;
-pub(super) use args::RemoteArgs;
 
 const CONFIG: &str = "/v3/admin/cs/config";
 const GRAY: &str = "/v3/admin/cs/config/beta";

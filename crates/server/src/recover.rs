@@ -8,12 +8,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use dyad_cli::{Exit, Failure, health};
 use serde_json::Value;
 
 use crate::cli::RecoverFlags;
 use crate::datadir::DataDir;
-use crate::exit::{Exit, Failure};
-use crate::health;
 use crate::identity::{self, Identity};
 use crate::settings::{Inputs, MemberAddr, Place};
 
@@ -28,7 +27,7 @@ const LEADER: &str = "/nacos/v1/ns/raft/leader";
 ///
 /// # Errors
 /// `Exit::InUse` while a server runs, `Exit::Refused` without `--discard` or without a leader elsewhere.
-pub(super) fn recover(flags: RecoverFlags) -> Result<String, Failure> {
+pub fn recover(flags: RecoverFlags) -> Result<String, Failure> {
     let place = Place::load(&Inputs::from_process(flags.settings.0))?;
     if !flags.discard {
         let message = "this gives up the member's log and identity: say --discard if that is meant";

@@ -5,10 +5,10 @@ use http::Method;
 use super::args::{HistoryArgs, RollbackArgs};
 use super::list::pages;
 use super::text;
-use crate::commands::client::Request;
-use crate::commands::remote::Remote;
-use crate::commands::text::{Table, moment};
+use crate::client::Request;
 use crate::exit::Failure;
+use crate::remote::Remote;
+use crate::text::{Table, moment};
 
 pub(super) async fn history(remote: &mut Remote, args: HistoryArgs) -> Result<(), Failure> {
     let request = args.key.on(Request::get("/v3/admin/cs/history/list"));

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use super::args::WatchArgs;
 use super::diff::unified;
 use super::named;
-use crate::commands::client::Request;
-use crate::commands::remote::Remote;
-use crate::commands::text::moment;
-use crate::commands::{note, print_while_read};
+use crate::client::Request;
 use crate::exit::{Exit, Failure};
+use crate::output::{note, print_while_read};
+use crate::remote::Remote;
+use crate::text::moment;
 
 /// For so long a poll waits for a change.
 const HOLD: Duration = Duration::from_secs(30);

@@ -1,0 +1,89 @@
+//! The admin socket seen from the operator: its name, its commands, and how one is given. One JSON line out, one JSON
+//! line back, then the connection ends. The server's half is `server::admin`.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::exit::{Exit, Failure};
+
+/// The socket's name in the data directory.
+pub const FILE: &str = "admin.sock";
+/// Longest time for either side to send its line.
+pub const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the address of a Unix socket holds, without its closing zero.
+const PATH_MAX: usize = 107;
+/// Longest answer that is read: 64 members with 1,000 origins each fit many times.
+const ANSWER_MAX: u64 = 64 * 1024 * 1024;
+
+/// A command, on the wire as `{"command":"status"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum AdminRequest {
+    /// Answered with `status::ClusterStatus`.
+    Status,
+    /// Sends the gRPC clients to other members. Answered with `{"clients":n,"to":[…]}` when that has begun.
+    Drain,
+    /// Takes in gRPC clients again. Answered with `{"clients":n,"drained":…}`: those that are here, and whether it was drained.
+    Undrain,
+}
+
+/// Gives one command to the server that runs on `data_dir`.
+///
+/// # Errors
+/// `Exit::Refused` if no server answers, or with the server's own error.
+pub fn call(data_dir: &Path, request: AdminRequest) -> Result<Value, Failure> {
+    let path = data_dir.join(FILE);
+    check_length(&path)?;
+    let failed = |error: io::Error| {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no server runs there".to_owned(),
+            io::ErrorKind::PermissionDenied => "only the server's user and root may give commands".to_owned(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the server does not answer".to_owned(),
+            _ => error.to_string(),
+        };
+        let message = format!("{}: {why}; --data-dir names the server's data directory", path.display());
+        Failure::new(Exit::Refused, message)
+    };
+    let line = exchange(&path, request).map_err(failed)?;
+    let value: Value = serde_json::from_str(&line).map_err(|error| failed(error.into()))?;
+    match value.get("error").and_then(Value::as_str) {
+        Some(error) => Err(Failure::new(Exit::Refused, error)),
+        None => Ok(value),
+    }
+}
+
+fn exchange(path: &Path, request: AdminRequest) -> io::Result<String> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(LINE_TIMEOUT))?;
+    stream.set_write_timeout(Some(LINE_TIMEOUT))?;
+    let mut bytes = serde_json::to_vec(&request)?;
+    bytes.push(b'\n');
+    stream.write_all(&bytes)?;
+    let mut line = String::new();
+    BufReader::new(stream.take(ANSWER_MAX)).read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"));
+    }
+    Ok(line)
+}
+
+/// Whether a socket can have this path.
+///
+/// # Errors
+/// `Exit::Settings` for a path that is too long.
+pub fn check_length(path: &Path) -> Result<(), Failure> {
+    let length = path.as_os_str().len();
+    if length <= PATH_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "{} has {length} bytes, a socket's path may have {PATH_MAX}: choose a shorter data_dir",
+        path.display()
+    );
+    Err(Failure::new(Exit::Settings, message))
+}

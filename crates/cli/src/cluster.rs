@@ -1,0 +1,45 @@
+//! `dyad cluster`: what the member on this machine knows of its cluster, and its drain, by the admin socket.
+
+use std::path::Path;
+
+use crate::admin::{self, AdminRequest};
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, print};
+use crate::status::ClusterStatus;
+
+/// `dyad cluster status`.
+///
+/// # Errors
+/// `Exit::Refused` if no server answers on the data directory's socket.
+pub fn status(data_dir: &Path, output: Output) -> Result<(), Failure> {
+    let answer = admin::call(data_dir, AdminRequest::Status)?;
+    match output {
+        Output::Json => print(&format!("{answer}\n")),
+        Output::Text => {
+            let status: ClusterStatus = serde_json::from_value(answer).map_err(|error| {
+                Failure::new(Exit::Refused, format!("the server's answer is of another version: {error}"))
+            })?;
+            print(&status.to_text())
+        }
+    }
+}
+
+/// `dyad cluster drain`.
+///
+/// # Errors
+/// `Exit::Refused` if no server answers on the data directory's socket, or it has nobody to send clients to.
+pub fn drain(data_dir: &Path) -> Result<(), Failure> {
+    let answer = admin::call(data_dir, AdminRequest::Drain)?;
+    let to: Vec<&str> = answer["to"].as_array().into_iter().flatten().filter_map(|to| to.as_str()).collect();
+    print(&format!("sending {} clients to {}\n", answer["clients"], to.join(", ")))
+}
+
+/// `dyad cluster drain --off`.
+///
+/// # Errors
+/// `Exit::Refused` if no server answers on the data directory's socket.
+pub fn undrain(data_dir: &Path) -> Result<(), Failure> {
+    let answer = admin::call(data_dir, AdminRequest::Undrain)?;
+    let was = if answer["drained"].as_bool() == Some(true) { "again" } else { "as before" };
+    print(&format!("clients are taken in {was}; there are {}\n", answer["clients"]))
+}
