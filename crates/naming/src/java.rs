@@ -1,4 +1,4 @@
-//! Numbers and booleans as Java reads and prints them, because Nacos's clients and error messages show them.
+//! Reads and prints numbers and booleans as Java does, because the clients and the error messages of Nacos show them in this form.
 
 use std::fmt::{Debug, LowerExp, Write};
 
@@ -16,8 +16,8 @@ pub fn push_float(out: &mut String, value: f32) {
     push_real(out, value, f64::from(value.abs()));
 }
 
-/// Java prints plain decimals from 10^-3 to below 10^7 and `d.dEn` elsewhere. What JSON has no number for is quoted, as
-/// Jackson does.
+/// Java prints plain decimals from 10^-3 to below 10^7, and `d.dEn` elsewhere. A value that JSON cannot express as a number is put in
+/// quotes, as Jackson does.
 fn push_real(out: &mut String, value: impl Debug + LowerExp, magnitude: f64) {
     if magnitude.is_nan() {
         out.push_str("\"NaN\"");
@@ -34,31 +34,31 @@ fn push_real(out: &mut String, value: impl Debug + LowerExp, magnitude: f64) {
     }
 }
 
-/// What Java's `NumberFormatException` says.
+/// The message of Java's `NumberFormatException`.
 pub fn bad_number(text: &str) -> String {
     format!("For input string: \"{text}\"")
 }
 
-/// `Long.parseLong`.
+/// Reads a number as `Long.parseLong` does.
 ///
 /// # Errors
-/// With Java's message.
+/// The text is not such a number. The error is Java's message.
 pub fn parse_long(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| bad_number(text))
 }
 
-/// `Integer.parseInt`.
+/// Reads a number as `Integer.parseInt` does.
 ///
 /// # Errors
-/// With Java's message.
+/// The text is not such a number. The error is Java's message.
 pub fn parse_int(text: &str) -> Result<i32, String> {
     text.parse().map_err(|_| bad_number(text))
 }
 
-/// `Float.parseFloat`, without the hexadecimal form and the type suffixes.
+/// Reads a number as `Float.parseFloat` does, except for the hexadecimal form and the suffixes for types.
 ///
 /// # Errors
-/// With Java's message.
+/// The text is not such a number. The error is Java's message.
 pub fn parse_float(text: &str) -> Result<f32, String> {
     match text.trim() {
         "" => Err("empty String".into()),
@@ -68,7 +68,8 @@ pub fn parse_float(text: &str) -> Result<f32, String> {
     }
 }
 
-/// `ConvertUtils.toBoolean`: y, yes, on, true and t in any case; everything else is false.
+/// Reads a boolean as `ConvertUtils.toBoolean` does: y, yes, on, true and t, in upper or lower case, are true; everything else is
+/// false.
 pub fn parse_boolean(text: &str) -> bool {
     ["y", "yes", "on", "true", "t"].iter().any(|word| word.eq_ignore_ascii_case(text))
 }

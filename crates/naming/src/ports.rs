@@ -1,4 +1,4 @@
-//! The ports between the front ends and the two consistency cores. Implemented by the shells, tested by one suite each.
+//! The ports between the front ends and the two consistency cores. The shells implement them, and each port has one suite of tests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,23 +12,24 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 pub use dyad_types::limits::COMMAND_MAX;
 
-/// The CP half: proposes a command and answers after it was applied on this member.
+/// The CP half. It proposes a command and answers after the command was applied on this member.
 pub trait Propose: Send + Sync + 'static {
-    /// Answers within 5 s, and within 1 s when no leader has been heard for an election timeout: SDKs give up after 3 s.
+    /// Proposes the command. The answer comes within 5 s. It comes within 1 s if no leader was heard for an election time-out, because
+    /// SDKs give up after 3 s.
     fn propose(&self, command: CpCommand) -> BoxFuture<'_, Result<CpReply, ProposeError>>;
-    /// The leader as this member knows it; `None` during an election or without a quorum.
+    /// The leader that this member knows. `None` during an election, or without a majority.
     fn leader(&self) -> Option<Leader>;
 }
 
-/// Reads that miss nothing: what this member has applied is compared with the leader's commit index first.
+/// Reads that miss no acknowledged write: they first wait until this member has applied as much as the leader has committed.
 pub trait Linearize: Send + Sync + 'static {
-    /// After it, reads of this member's applied state see every write that was acknowledged, by any member, before the call.
-    /// Costs a round to a majority; many calls at a time share one.
+    /// After this call, a read of the state that this member has applied sees every write that any member acknowledged before the call.
+    /// It costs one round to a majority; calls at the same time share a round.
     ///
     /// # Errors
-    /// `NoLeader` when no leader could confirm that it still leads, or this member did not get as far as that leader, within
-    /// 5 s, or within 1 s when no leader has been heard for an election timeout; `Storage` when this member's store has
-    /// failed. The read can be tried again.
+    /// `NoLeader` if within 5 s no leader could confirm that it still leads, or this member did not catch up with that leader. It comes
+    /// within 1 s if no leader was heard for an election time-out. `Storage` if the store of this member has failed. The read can be
+    /// tried again.
     fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
 }
 
@@ -36,7 +37,7 @@ pub trait Linearize: Send + Sync + 'static {
 pub struct Leader {
     pub member: MemberId,
     pub term: u64,
-    /// Advertised `host:http_port`.
+    /// Its advertised address, `host:http_port`.
     pub address: String,
 }
 
@@ -57,73 +58,75 @@ pub enum ProposeError {
     Storage(String),
 }
 
-/// Told of every applied entry, on the apply path: it must be quick.
+/// Hears of every applied entry. It is called while the entry is applied, so it must be quick.
 pub trait CpSink: Send + Sync + 'static {
     fn applied(&self, state: &CpState, changes: &CpChanges);
-    /// The whole state was replaced (start, installed snapshot).
+    /// The whole state was replaced, at a start or because a snapshot was installed.
     fn installed(&self, state: &CpState);
 }
 
-/// The AP half as the front ends see it. Works without a raft leader.
+/// The AP half, as the front ends see it. It works without a leader of raft.
 pub trait Ephemeral: Send + Sync + 'static {
-    /// Registers or replaces the client's publication. Answered by rule 8 of docs/distro.md.
+    /// Registers or replaces the publication of a client. Rule 8 of docs/distro.md says when the answer comes.
     fn register(
         &self,
         key: PublicationKey,
         publication: Arc<Publication>,
     ) -> BoxFuture<'_, Result<(), EphemeralError>>;
     fn deregister(&self, key: PublicationKey) -> BoxFuture<'_, Result<(), EphemeralError>>;
-    /// A heartbeat; never waits.
+    /// Takes a heartbeat. This never waits.
     ///
     /// # Errors
-    /// While the member does not serve.
+    /// The member does not serve at present.
     fn beat(&self, key: &PublicationKey) -> Result<BeatOutcome, EphemeralError>;
-    /// May naming requests be answered now? `known` = the service is in the registry (rule 20: ALONE answers only these).
+    /// Whether naming requests may be answered now. `known` says whether the service is in the registry: a member that is ALONE
+    /// answers only for such services (rule 20).
     ///
     /// # Errors
-    /// While the member is joining or resuming, or alone and the service unknown.
+    /// The member is JOINING or RESUMING, or it is ALONE and the service is unknown.
     fn admit(&self, known: bool) -> Result<(), EphemeralError>;
-    /// A connection of this member is over: its publications end by rule 18, and it cannot register any more. Never
-    /// waits; telling it twice, or of a connection that published nothing, is fine.
+    /// Says that a connection of this member has ended. Its publications end by rule 18, and it cannot register any more. This never
+    /// waits. It may be called twice, and for a connection that published nothing.
     fn ended(&self, client: &ClientId, ending: Ending);
-    /// The answer to [`Connections::probe`]. `alive: false` ends the connection as [`Ending::Abnormal`]. Never waits.
+    /// Takes the answer to [`Connections::probe`]. If `alive` is false, the connection ends as with [`Ending::Abnormal`]. This never
+    /// waits.
     fn probed(&self, client: &ClientId, alive: bool);
 }
 
 /// How a connection came to its end (rule 18 of docs/distro.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The client closed it, or said goodbye: its publications go at once.
+    /// The client closed it in order. Its publications go at once.
     Orderly,
-    /// Reset, time-out, dead probe, or closed by this server (drain, rebalance, stop): its publications stay for 10 s, in
-    /// which the client registers elsewhere.
+    /// The connection was reset, timed out, did not answer a probe, or was closed by this server (drain, rebalance, stop). Its
+    /// publications stay for 10 s, in which the client registers elsewhere.
     Abnormal,
 }
 
-/// The connections of this member, as the AP core sees them (rule 17). Their ids are the publishers' [`ClientId`]s.
+/// The connections of this member, as the AP core sees them (rule 17). The id of a connection is the [`ClientId`] of its client.
 pub trait Connections: Send + Sync + std::fmt::Debug + 'static {
-    /// Find out whether the client still answers, and tell [`Ephemeral::probed`] within a few seconds. Called with the core
-    /// locked: must return at once, and must not call back before it has returned.
+    /// Asks the client whether it is alive, and tells the result to [`Ephemeral::probed`] within a few seconds. It is called while the
+    /// core is locked, so it must return at once and must not call back before it has returned.
     fn probe(&self, client: &ClientId);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BeatOutcome {
     Known,
-    /// Answered with code 20404: the client registers again.
+    /// The instance is not known. The answer is code 20404, after which the client registers again.
     Unknown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EphemeralError {
-    /// Nacos's words; SDKs go to the next server.
+    /// The member does not serve yet. The message has the words of Nacos, after which SDKs go to the next server.
     #[error("server is STARTING now, please try again later!")]
     Starting,
     #[error("too many requests are waiting (limit {0}); try again")]
     Busy(usize),
 }
 
-/// One member of the server cluster, for `/core/cluster/nodes`, the console page and `cluster status`.
+/// One member of the group of servers, for `/core/cluster/nodes`, the status page and `dyad cluster status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberView {
     pub id: Option<MemberId>,
@@ -139,6 +142,6 @@ pub struct MemberView {
 /// The member table as this member sees it.
 pub trait Members: Send + Sync + 'static {
     fn members(&self) -> Vec<MemberView>;
-    /// Is this member warm (rule 20)? Readiness.
+    /// Whether this member is READY (rule 20), which is what the readiness check answers.
     fn ready(&self) -> bool;
 }

@@ -1,4 +1,4 @@
-//! Nacos's switches (`SwitchDomain`, `SwitchManager`): replicated settings that an operator changes at run time.
+//! The switches of Nacos (`SwitchDomain`, `SwitchManager`): replicated settings that an operator can change at run time.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ const CACHE_MS_MIN: i64 = 1_000;
 const SERVICE_SYNC_MS_MIN: i64 = 5_000;
 /// Smallest period of the server status exchange in milliseconds.
 const SERVER_SYNC_MS_MIN: i64 = 1_000;
-/// Longest value that a switch stores, in bytes: it is shown in every GET and kept in every snapshot.
+/// Most bytes of the value of a switch, because every GET shows it and every snapshot has it.
 pub const SWITCH_VALUE_MAX: usize = 16 * 1024;
 
-/// Interval bounds and back-off factor of health checks, in milliseconds (`SwitchDomain.HealthParams`).
+/// The largest and the smallest interval of health checks, in milliseconds, and the factor by which it grows (`SwitchDomain.HealthParams`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HealthParams {
     pub max: i32,
@@ -25,8 +25,8 @@ pub struct HealthParams {
     pub factor: f32,
 }
 
-/// All switches, in the order in which Nacos 2.5 shows them. The struct's serialized form is the body of
-/// `GET /operator/switches` and the stored form in snapshots; a field that a snapshot lacks has its default.
+/// All switches, in the order in which Nacos 2.5 shows them. The serialized form is the body of `GET /operator/switches` and also the form
+/// in snapshots. A field that a snapshot does not have gets its default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Switches {
@@ -116,10 +116,10 @@ impl Switches {
         serde_json::to_vec(self).expect("a struct of strings and finite numbers always serializes")
     }
 
-    /// Sets one entry (`SwitchManager.update`). An unknown entry changes nothing and is no error.
+    /// Sets one switch (`SwitchManager.update`). An unknown switch changes nothing and is not an error.
     ///
     /// # Errors
-    /// With the message of the 400 when the value does not fit the entry; nothing is changed then.
+    /// The value does not fit the switch. Nothing is changed then, and the error is the message of the answer 400.
     pub fn set(&mut self, entry: &str, value: &str) -> Result<(), String> {
         if value.len() > SWITCH_VALUE_MAX {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! The only mutator of the CP state.
+//! The one function that changes the CP state.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::{CpState, Stamp};
 type Applied = (CpReply, CpChanges);
 
 impl CpState {
-    /// The only mutator. Total: every committed entry yields a reply, a rejected one too, and it looks at nothing but
-    /// the state, the command and the stamp.
+    /// Applies one command. Only this function changes the state. Every committed entry gets a reply, even one that is rejected. The
+    /// result depends on nothing but the state, the command and the stamp.
     pub fn apply(&mut self, command: &CpCommand, stamp: Stamp) -> (CpReply, CpChanges) {
         self.now_ms = self.now_ms.max(stamp.now_ms);
         match command {
@@ -211,14 +211,15 @@ impl CpState {
         (CpReply::Done, CpChanges { switches: changed, ..CpChanges::default() })
     }
 
-    /// The configurations see the state's time, which never goes back, instead of the stamp's.
+    /// Applies a command of the configurations. They get the time of the state, which never goes back, instead of the time of the
+    /// stamp.
     fn configure(&mut self, command: &ConfigCommand, stamp: Stamp) -> Applied {
         let stamp = Stamp { now_ms: self.now_ms, ..stamp };
         let (reply, config) = self.config.apply(command, stamp);
         (CpReply::Config(reply), CpChanges { config, ..CpChanges::default() })
     }
 
-    /// The bound that one more instance of this service would break.
+    /// The limit that one more instance of this service would exceed, if any.
     fn full(&self, key: &ServiceKey) -> Option<Limit> {
         let here = self.services.get(key).map_or(0, |s| s.instances.len());
         if here >= self.limits.per_service {

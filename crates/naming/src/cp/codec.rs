@@ -1,5 +1,5 @@
-//! The bytes of commands and replies: one version byte, then a prost message. Field numbers are never reused; golden
-//! bytes in tests/ pin them.
+//! The bytes of commands and replies: one version byte and then a prost message. Field numbers are never reused; golden bytes in
+//! tests/ fix them.
 
 use std::sync::Arc;
 
@@ -19,13 +19,15 @@ use super::service::{Override, OverrideKey, Selector, ServiceRecord};
 pub(super) const FORMAT: u8 = 1;
 
 impl CpCommand {
-    /// The versioned bytes of the command, as the log stores and the wire carries them.
+    /// The bytes of the command, with their version, as they are stored in the log and sent between members.
     pub fn encode(&self) -> Vec<u8> {
         frame(&CommandRecord { kind: Some(command_kind(self)) })
     }
 
+    /// Reads what [`CpCommand::encode`] gave.
+    ///
     /// # Errors
-    /// When the bytes are not a command, or one that this build does not know (never skipped: the member must stop).
+    /// The bytes are not a command, or this build does not know the command. It must not be skipped: the member has to stop.
     pub fn decode(bytes: &[u8]) -> Result<CpCommand, BadRecord> {
         let record: CommandRecord = unframe("command", bytes)?;
         let kind = record.kind.ok_or_else(|| {
@@ -36,7 +38,7 @@ impl CpCommand {
 }
 
 impl CpReply {
-    /// The versioned bytes of the reply, for a follower that forwarded the command.
+    /// The bytes of the reply, with their version, for a follower that forwarded the command.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, text, limit) = match self {
             CpReply::Done => (1, String::new(), 0),
@@ -56,8 +58,10 @@ impl CpReply {
         frame(&ReplyRecord { kind, text, limit, config })
     }
 
+    /// Reads what [`CpReply::encode`] gave.
+    ///
     /// # Errors
-    /// When the bytes are not a reply that this build knows.
+    /// The bytes are not a reply that this build knows.
     pub fn decode(bytes: &[u8]) -> Result<CpReply, BadRecord> {
         let record: ReplyRecord = unframe("reply", bytes)?;
         let max = record.limit as usize;
@@ -76,7 +80,7 @@ impl CpReply {
     }
 }
 
-/// Version byte, then the message.
+/// The version byte, and then the message.
 pub(super) fn frame(message: &impl Message) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + message.encoded_len());
     bytes.push(FORMAT);

@@ -1,4 +1,4 @@
-//! The commands of the CP log, their replies, and what applying them touched.
+//! The commands of the CP log, their replies, and what became different when they were applied.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,51 +8,51 @@ use dyad_types::{Address, Instance, Metadata, Origin, ServiceKey};
 
 use super::service::{Override, OverrideKey, ServiceRecord};
 
-/// Most changes in one [`CpCommand::SetHealth`]: bounds the entry at about 100 KiB.
+/// Most changes in one [`CpCommand::SetHealth`], so that its entry has at most about 100 KiB.
 pub const HEALTH_BATCH_MAX: usize = 500;
-/// Most removals in one [`CpCommand::Expire`]: bounds the entry at about 100 KiB.
+/// Most removals in one [`CpCommand::Expire`], so that its entry has at most about 100 KiB.
 pub const EXPIRE_BATCH_MAX: usize = 500;
 
 /// One replicated change. All are idempotent: a proposal with an unknown outcome is simply repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CpCommand {
-    /// The cluster's identity, proposed once by the member that initialized it. Reply: Done, or Exists when the cluster
-    /// has another id already.
+    /// Sets the identity of the cluster. The member that founded the cluster proposes this once. Reply: Done, or Exists if the
+    /// cluster has another id already.
     Found { cluster_id: u128 },
-    /// Registers or replaces the persistent instance at this (ip, port), whatever its cluster; a re-registration keeps
-    /// the probed health. Reply: Done or Limit.
+    /// Registers the persistent instance with this ip and port, or replaces it, even if it was in another cluster of the service. An
+    /// instance that registers again keeps its probed health. Reply: Done or Limit.
     Register { service: ServiceKey, instance: Instance },
-    /// Reply: Done, or NotFound, which callers answer as Nacos does: ok.
+    /// Removes a persistent instance. Reply: Done, or NotFound, which callers answer with ok, as Nacos does.
     Deregister { service: ServiceKey, address: Address },
-    /// A quorum's decision that this incarnation and all earlier ones of the member are gone.
+    /// Says, by decision of a majority, that this incarnation of the member and all earlier ones are gone. Reply: Done.
     Retire { origin: Origin },
-    /// Results of probes; at most [`HEALTH_BATCH_MAX`]. Unknown instances are skipped.
+    /// Sets the results of probes, at most [`HEALTH_BATCH_MAX`]. Unknown instances are skipped. Reply: Done.
     SetHealth { changes: Vec<HealthChange> },
-    /// Creates a service record. Reply: Done, Exists (a record or a persistent instance is there) or Limit.
+    /// Creates a service record. Reply: Done, Exists (there is a record or a persistent instance) or Limit.
     CreateService { service: ServiceKey, record: ServiceRecord },
     /// Replaces a service record. Reply: Done, NotFound or Limit.
     UpdateService {
         service: ServiceKey,
         record: ServiceRecord,
-        /// The proposer sees the service through its ephemeral instances: write the record even if the CP state does not
-        /// know the service.
+        /// Whether the record is written even if the CP state does not know the service. The proposer sets this when it sees
+        /// ephemeral instances of the service.
         create: bool,
     },
-    /// Removes the service record and the overrides. Reply: Done, NotFound (nothing in the CP state) or NotEmpty
-    /// (persistent instances; the proposer looks after the ephemeral ones).
+    /// Removes the service record and the overrides. Reply: Done, NotFound (the CP state does not know the service) or NotEmpty (there are
+    /// persistent instances; the proposer checks for ephemeral ones itself).
     DeleteService { service: ServiceKey },
     /// Writes an override. Reply: Done or Limit.
     SetOverride { service: ServiceKey, target: OverrideKey, change: OverrideChange },
-    /// Removes overrides and records that had no instance for 60 s, as the leader saw it; at most [`EXPIRE_BATCH_MAX`].
-    /// One that was written since (its revision differs) or has a persistent instance stays.
+    /// Removes overrides and records that had no instance for 60 s, as the leader saw it; at most [`EXPIRE_BATCH_MAX`]. Those that were
+    /// written since (their revision differs) or have a persistent instance stay. Reply: Done.
     Expire { overrides: Vec<ExpiredOverride>, services: Vec<ExpiredService> },
-    /// `SwitchManager.update`. Reply: Done or BadSwitch.
+    /// Sets a switch (`SwitchManager.update`). Reply: Done or BadSwitch.
     SetSwitch { entry: String, value: String },
-    /// A change of the configuration center. Reply: Config.
+    /// Changes the configuration center. Reply: Config.
     Config(ConfigCommand),
 }
 
-/// One instance's new probed health.
+/// The new probed health of one instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HealthChange {
     pub service: ServiceKey,
@@ -63,9 +63,9 @@ pub struct HealthChange {
 /// How an override is written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OverrideChange {
-    /// PUT: replaces the override.
+    /// Replaces the override (HTTP PUT).
     Put(Override),
-    /// PATCH: only the given fields change; given metadata replaces the override's metadata.
+    /// Changes only the given fields (HTTP PATCH). Given metadata replaces the metadata of the override.
     Patch { enabled: Option<bool>, weight: Option<f64>, metadata: Option<Metadata> },
 }
 
@@ -84,7 +84,7 @@ pub struct ExpiredService {
     pub revision: u64,
 }
 
-/// What apply made of a command.
+/// The reply of `apply` to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CpReply {
     Done,
@@ -92,12 +92,12 @@ pub enum CpReply {
     NotFound,
     NotEmpty,
     Limit(Limit),
-    /// The message of the 400.
+    /// The switch cannot have this value. This is the message of the answer 400.
     BadSwitch(String),
     Config(ConfigReply),
 }
 
-/// Which bound a command ran into. Answered with 429.
+/// The limit that a command would exceed. The answer is 429.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     Instances(usize),
@@ -115,14 +115,18 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What apply touched, for the registry and the Distro core.
+/// What became different when a command was applied, for the registry and the Distro core.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CpChanges {
+    /// The services that changed.
     pub services: Vec<ServiceKey>,
-    /// Services that an operator deleted: they vanish at once instead of 60 s later. Also in `services`.
+    /// The services that an operator deleted. They vanish at once instead of 60 s later. They are in `services` too.
     pub deleted: Vec<ServiceKey>,
+    /// Whether a switch changed.
     pub switches: bool,
+    /// Whether an origin was retired.
     pub retired: bool,
+    /// The changes of the configuration center.
     pub config: ConfigChanges,
 }
 
@@ -133,7 +137,7 @@ impl CpChanges {
 }
 
 impl CpCommand {
-    /// Short name for logs and metrics.
+    /// A short name of the command, for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             CpCommand::Found { .. } => "found",
@@ -151,7 +155,7 @@ impl CpCommand {
         }
     }
 
-    /// A PUT of an instance as an override: enabled, weight and metadata as given.
+    /// The command that makes an override of an instance that was PUT: with its `enabled`, weight and metadata.
     pub fn put_override(service: ServiceKey, instance: &Instance) -> CpCommand {
         let value = Override {
             enabled: Some(instance.enabled),

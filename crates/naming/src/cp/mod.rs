@@ -1,5 +1,5 @@
-//! The CP state: persistent instances, service records, overrides, switches, origin retirement and the configurations. Replicated by the
-//! raft log: the same commands and stamps give the same state, byte for byte, on every member.
+//! The CP state: persistent instances, service records, overrides, switches, retired origins and the configurations. The raft log
+//! replicates it: the same commands and stamps give the same state on every member, byte for byte.
 
 mod apply;
 mod codec;
@@ -24,19 +24,19 @@ pub use command::{
 pub use dyad_types::Stamp;
 pub use service::{CpService, Override, OverrideKey, Selector, ServiceRecord, StoredOverride, StoredRecord};
 
-/// A log or snapshot record that does not decode, or is of a version this build does not know.
+/// A record of the log or of a snapshot cannot be decoded, or has a version that this build does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadRecord(pub String);
 
-/// Bounds that `apply` keeps. Part of the state machine and so no setting: all members must hold the same.
+/// Limits that `apply` keeps. They are part of the state machine and therefore not settings: all members must have the same limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limits {
-    /// Persistent instances altogether.
+    /// Most persistent instances in all.
     instances: usize,
-    /// Services with anything in the CP state.
+    /// Most services with anything in the CP state.
     services: usize,
-    /// Persistent instances, and overrides, of one service.
+    /// Most persistent instances of one service, and most overrides of one service.
     per_service: usize,
 }
 
@@ -46,17 +46,17 @@ impl Default for Limits {
     }
 }
 
-/// The whole replicated state. Clones are O(1): a snapshot is built from a clone while apply goes on.
+/// The whole replicated state. Clones are O(1), so a snapshot is made from a clone while further entries are applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CpState {
-    /// Milliseconds since the epoch: the highest stamp applied.
+    /// The highest time of all stamps that were applied, in milliseconds since the epoch.
     now_ms: u64,
     cluster_id: Option<u128>,
     services: OrdMap<ServiceKey, Arc<CpService>>,
-    /// Persistent instances in all services: the sum that the limit is checked against.
+    /// The number of persistent instances in all services, which is compared with the limit.
     instances: usize,
     switches: Arc<Switches>,
-    /// For each member its highest retired incarnation.
+    /// The highest retired incarnation of each member.
     retired: OrdMap<MemberId, u64>,
     config: ConfigState,
     limits: Limits,
@@ -69,17 +69,17 @@ impl CpState {
         CpState { limits, ..CpState::default() }
     }
 
-    /// Milliseconds since the epoch: the highest stamp applied so far. Never goes back.
+    /// The highest time of all stamps that were applied so far, in milliseconds since the epoch. It never goes back.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
 
-    /// The cluster's identity, once [`CpCommand::Found`] was applied.
+    /// The identity of the cluster. `None` until [`CpCommand::Found`] was applied.
     pub fn cluster_id(&self) -> Option<u128> {
         self.cluster_id
     }
 
-    /// What the CP side holds of one service.
+    /// What the CP state knows of one service.
     pub fn service(&self, key: &ServiceKey) -> Option<&Arc<CpService>> {
         self.services.get(key)
     }
@@ -89,7 +89,7 @@ impl CpState {
         self.services.iter()
     }
 
-    /// Persistent instances in all services.
+    /// The number of persistent instances in all services.
     pub fn instance_count(&self) -> usize {
         self.instances
     }
@@ -103,7 +103,7 @@ impl CpState {
         &self.switches
     }
 
-    /// For each member the highest retired incarnation.
+    /// The highest retired incarnation of each member.
     pub fn retired(&self) -> impl Iterator<Item = Origin> {
         self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation })
     }

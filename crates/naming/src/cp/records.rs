@@ -1,4 +1,4 @@
-//! The stored messages of the CP log. Field numbers are never reused; golden bytes in tests/ pin them.
+//! The stored messages of the CP log. Field numbers are never reused; golden bytes in tests/ fix them.
 
 use dyad_config::record as config;
 use dyad_types::publication::{InstanceRecord, MetadataRecord, metadata_records};
@@ -164,7 +164,7 @@ pub(super) struct SetSwitchRecord {
     pub(super) value: String,
 }
 
-/// A service's identity in its stored form.
+/// The stored form of the identity of a service.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ServiceKeyRecord {
     #[prost(string, tag = "1")]
@@ -191,7 +191,7 @@ pub(super) struct TargetRecord {
     pub(super) cluster: String,
 }
 
-/// A service record in its stored form; an empty selector is `none`.
+/// The stored form of a service record. An empty selector stands for `none`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ServiceSettings {
     #[prost(float, tag = "1")]
@@ -204,7 +204,7 @@ pub(super) struct ServiceSettings {
     pub(super) expression: String,
 }
 
-/// An override in its stored form.
+/// The stored form of an override.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct OverrideRecord {
     #[prost(bool, optional, tag = "1")]

@@ -1,4 +1,4 @@
-//! What the CP state holds of one service.
+//! What the CP state knows of one service.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use dyad_types::instance::clamp_weight;
 use dyad_types::{Address, Instance, Metadata};
 use imbl::OrdMap;
 
-/// The CP half of a service. Clones are O(1).
+/// The persistent half of a service. Clones are O(1).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CpService {
     pub(super) record: Option<StoredRecord>,
@@ -15,12 +15,12 @@ pub struct CpService {
 }
 
 impl CpService {
-    /// The service record (Nacos's ServiceMetadata); absent for services that only ever saw registrations.
+    /// The service record (Nacos's ServiceMetadata). `None` for a service that has had registrations only.
     pub fn record(&self) -> Option<&StoredRecord> {
         self.record.as_ref()
     }
 
-    /// The persistent instances by (ip, port). `healthy` is the probed health.
+    /// The persistent instances by ip and port. Their `healthy` is the probed health.
     pub fn instances(&self) -> &OrdMap<Address, Arc<Instance>> {
         &self.instances
     }
@@ -34,17 +34,17 @@ impl CpService {
     }
 }
 
-/// Settings of a service (Nacos's `ServiceMetadata`). Its mere presence switches the protect threshold on.
+/// The settings of a service (Nacos's `ServiceMetadata`). The protect threshold acts only if there is a record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceRecord {
-    /// Share of healthy instances at or below which all are shown healthy; may exceed 1, default 0.
+    /// If the share of healthy instances is at or below this, all instances are shown as healthy. It may exceed 1. Default 0.
     pub protect_threshold: f32,
     pub metadata: Metadata,
     pub selector: Selector,
 }
 
 impl ServiceRecord {
-    /// The record as it may be stored: a threshold that is not a number is 0.
+    /// The record in a form that may be stored: a threshold that is not a number becomes 0.
     pub(super) fn clamped(mut self) -> ServiceRecord {
         if self.protect_threshold.is_nan() {
             self.protect_threshold = 0.0;
@@ -53,7 +53,7 @@ impl ServiceRecord {
     }
 }
 
-/// A selector as Nacos stores it: `none`, or `label` with a CMDB expression.
+/// A selector, as Nacos stores it: `none`, or `label` with an expression for a CMDB (a database of machines).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
     pub kind: Box<str>,
@@ -66,14 +66,14 @@ impl Default for Selector {
     }
 }
 
-/// A record and the log index that wrote it.
+/// A service record, and the index of the log entry that wrote it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredRecord {
     pub record: Arc<ServiceRecord>,
     pub revision: u64,
 }
 
-/// Key of an override inside a service: `ip:port:cluster` (`InstancePublishInfo.genMetadataId`).
+/// The key of an override inside a service: `ip:port:cluster` (`InstancePublishInfo.genMetadataId`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OverrideKey {
     pub address: Address,
@@ -86,13 +86,13 @@ impl OverrideKey {
     }
 }
 
-/// What an operator laid over an instance (Nacos's `InstanceMetadata`): shown instead of what the client registered, and
-/// it outlives re-registrations. `None` leaves the registered value.
+/// Values that an operator set for an instance (Nacos's `InstanceMetadata`). They are shown instead of what the client registered, and
+/// stay when the client registers again. A value that is `None` leaves the registered one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Override {
     pub enabled: Option<bool>,
     pub weight: Option<f64>,
-    /// Merged over the instance's metadata, key by key.
+    /// These entries replace the entries with the same keys in the instance's metadata.
     pub metadata: Metadata,
 }
 
@@ -114,7 +114,7 @@ impl Override {
     }
 }
 
-/// An override and the log index that wrote it.
+/// An override, and the index of the log entry that wrote it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredOverride {
     pub value: Arc<Override>,

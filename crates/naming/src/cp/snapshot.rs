@@ -1,4 +1,4 @@
-//! The CP state as a sequence of versioned records: header, retirements, then each service in key order, then the
+//! The CP state as a sequence of records with a version: a header, the retirements, each service in the order of the keys, and the
 //! configurations.
 
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use super::service::{CpService, StoredOverride, StoredRecord};
 use super::{BadRecord, CpState};
 use crate::switches::Switches;
 
-/// A record takes items until its body reaches this many bytes. One item is at most a request's form (64 KiB) plus its
-/// key, so that no record comes near 256 KiB.
+/// A record takes items until its body has this many bytes. An item is at most as large as the form of a request (64 KiB) and a key, so
+/// no record comes near 256 KiB.
 const RECORD_BYTES: usize = 64 * 1024;
 
 impl CpState {
-    /// The state as versioned records, each well below 256 KiB, in a fixed order.
+    /// The state as records with a version, in a fixed order. Each record is much smaller than 256 KiB.
     pub fn snapshot(&self) -> impl Iterator<Item = Vec<u8>> {
         let head = std::iter::once(self.header());
         let services = self.services.iter().flat_map(|(key, service)| service_records(key, service));
@@ -28,8 +28,10 @@ impl CpState {
         head.chain(services).chain(config).map(|kind| frame(&SnapshotRecord { kind: Some(kind) }))
     }
 
+    /// Makes the state from what [`CpState::snapshot`] gave.
+    ///
     /// # Errors
-    /// When a record does not decode.
+    /// A record cannot be decoded.
     pub fn restore(records: impl IntoIterator<Item = Vec<u8>>) -> Result<CpState, BadRecord> {
         let mut state = CpState::default();
         let mut headed = false;
@@ -100,7 +102,7 @@ impl CpState {
     }
 }
 
-/// One service as one or more records: its settings, then instances and overrides in key order.
+/// One service as one or more records: its settings, and then its instances and overrides in the order of their keys.
 fn service_records(key: &ServiceKey, service: &CpService) -> Vec<RecordKind> {
     let mut parts = Vec::new();
     let mut part = ServicePart { service: Some(key.into()), ..ServicePart::default() };
@@ -129,7 +131,7 @@ fn service_records(key: &ServiceKey, service: &CpService) -> Vec<RecordKind> {
     parts
 }
 
-/// Begins a new record when the next item would not fit.
+/// Begins a new record if the next item would not fit.
 fn make_room(parts: &mut Vec<RecordKind>, part: &mut ServicePart, bytes: &mut usize, next: usize) {
     if *bytes > 0 && *bytes + next > RECORD_BYTES {
         let fresh = ServicePart { service: part.service.clone(), ..ServicePart::default() };
@@ -161,14 +163,14 @@ struct HeaderRecord {
     now_ms: u64,
     #[prost(bytes = "vec", optional, tag = "2")]
     cluster_id: Option<Vec<u8>>,
-    /// The switches as JSON, the form in which they are shown too.
+    /// The switches as JSON, which is also the form in which they are shown.
     #[prost(bytes = "vec", tag = "3")]
     switches: Vec<u8>,
     #[prost(message, repeated, tag = "4")]
     retired: Vec<RetireRecord>,
 }
 
-/// A service, or a further part of a large one.
+/// A service, or a further part of a large service.
 #[derive(Clone, PartialEq, Message)]
 struct ServicePart {
     #[prost(message, optional, tag = "1")]

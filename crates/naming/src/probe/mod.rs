@@ -1,9 +1,9 @@
-//! The schedule of TCP probes of persistent instances (`HealthCheckTaskV2`, `TcpHealthCheckProcessor`), without dialing:
-//! addresses to dial come out, outcomes go in, changes of health come out.
+//! The schedule of TCP probes of persistent instances (`HealthCheckTaskV2`, `TcpHealthCheckProcessor`). It does not dial by itself: it
+//! gives out addresses to dial, takes the outcomes, and gives out changes of health.
 //!
-//! Exactly one member probes an address: the one that the placement hash names among the live members. Its findings
-//! become [`CpCommand::SetHealth`]; while the CP state still says otherwise each further probe says it again, so that a
-//! finding made without a leader is not lost.
+//! Exactly one member probes an address: the placement hash chooses it among the live members. Its findings become
+//! [`CpCommand::SetHealth`]. As long as the CP state still has the former health, each further probe reports the finding again, so a
+//! finding that was made without a leader is not lost.
 
 mod address;
 
@@ -20,27 +20,27 @@ use crate::switches::Switches;
 
 pub use address::dialable;
 
-/// Milliseconds until a dial counts as timed out (`TcpHealthCheckProcessor.CONNECT_TIMEOUT_MS`).
+/// A dial times out after this many milliseconds (`TcpHealthCheckProcessor.CONNECT_TIMEOUT_MS`).
 pub const DIAL_TIMEOUT_MS: u64 = 500;
-/// Milliseconds from an instance's appearance to its first probe, at least; up to as much as the largest interval is
-/// added, so that many instances do not come due together.
+/// The least time from the appearance of an instance to its first probe, in milliseconds. Up to the largest interval is added, so that
+/// many instances are not due together.
 const FIRST_PROBE_MS: u64 = 2_000;
 /// Milliseconds between two dials, on average.
 const DIAL_SPACING_MS: u64 = 6;
-/// A caller that comes late may catch up this many milliseconds' worth of dials. With the spacing: at most
-/// (1000 + 100) / 6 + 1 = 184 dials in any second.
+/// A caller that is late may catch up with the dials of this many milliseconds. Together with the spacing, there are at most (1000 + 100)
+/// / 6 + 1 = 184 dials in any second.
 const DIAL_CATCH_UP_MS: u64 = 100;
-/// A dial whose outcome never came in is repeated after this many milliseconds.
+/// A dial whose outcome was never told is repeated after this many milliseconds.
 const DIAL_LOST_MS: u64 = 10_000;
-/// Seeds of the two hashes from which the first probe's delay is derived.
+/// The seeds of the two hashes from which the delay of the first probe is derived.
 const SPREAD_SEEDS: [u64; 2] = [1, 2];
 
-/// What dialing an address showed.
+/// The outcome of dialing an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Connected, after this many milliseconds.
+    /// The connection was made, after this many milliseconds.
     Connected(u64),
-    /// Refused: unhealthy at once.
+    /// The connection was refused, so the instance is unhealthy at once.
     Refused,
     TimedOut,
     /// Any other error.
@@ -59,7 +59,7 @@ pub struct Probe {
 pub struct ProbePlan {
     me: MemberId,
     live: Vec<MemberId>,
-    /// The members' cluster addresses, never dialed.
+    /// The cluster addresses of the members, which are never dialed.
     cluster: Vec<SocketAddr>,
     switches: Arc<Switches>,
     services: BTreeMap<ServiceKey, Arc<CpService>>,
@@ -71,9 +71,9 @@ pub struct ProbePlan {
 
 #[derive(Debug, Default)]
 struct Target {
-    /// The services with a persistent instance here.
+    /// The services that have a persistent instance at this address.
     services: Vec<ServiceKey>,
-    /// Present while this member probes the address.
+    /// The schedule, while this member probes the address.
     schedule: Option<Schedule>,
 }
 
@@ -82,13 +82,13 @@ struct Schedule {
     at: Millis,
     socket: SocketAddr,
     interval_ms: u64,
-    /// Consecutive outcomes of the one and the other kind.
+    /// The number of good outcomes in a row; the next field counts the bad ones.
     good: i32,
     bad: i32,
 }
 
 impl ProbePlan {
-    /// A plan of this member, which for the time being knows no other.
+    /// A plan for this member, which does not know other members yet.
     pub fn new(me: MemberId) -> ProbePlan {
         ProbePlan {
             me,
@@ -102,8 +102,8 @@ impl ProbePlan {
         }
     }
 
-    /// The members that are live as this one sees them (itself always is), and all members' cluster addresses, those of
-    /// this host's interfaces included.
+    /// Takes the members that this one sees as live (it always counts itself), and the cluster addresses of all members, including those
+    /// of the interfaces of this host.
     pub fn set_members(&mut self, live: &[MemberId], cluster: &[SocketAddr], now: Millis) {
         let mut live = live.to_vec();
         live.push(self.me);
@@ -119,7 +119,7 @@ impl ProbePlan {
         }
     }
 
-    /// Takes over what one applied entry changed.
+    /// Takes in what one applied entry changed.
     pub fn apply(&mut self, state: &CpState, changes: &CpChanges, now: Millis) {
         self.switches = state.switches().clone();
         for key in &changes.services {
@@ -127,7 +127,7 @@ impl ProbePlan {
         }
     }
 
-    /// Takes over a whole CP state.
+    /// Takes in a whole CP state.
     pub fn install(&mut self, state: &CpState, now: Millis) {
         self.switches = state.switches().clone();
         let gone: Vec<ServiceKey> =
@@ -140,14 +140,14 @@ impl ProbePlan {
         }
     }
 
-    /// When [`ProbePlan::due`] has something to say next.
+    /// The next time at which [`ProbePlan::due`] may have something to dial.
     pub fn next_timeout(&self) -> Option<Millis> {
         let (at, _) = self.due.first().filter(|_| self.switches.health_check_enabled)?;
         Some((*at).max(self.next_dial))
     }
 
-    /// The addresses to dial now. At most 200 in any second; what is left over comes with the next call. Each answer
-    /// goes to [`ProbePlan::finish`].
+    /// The addresses to dial now, at most 200 in any second. What is left over comes with the next call. Each outcome goes to
+    /// [`ProbePlan::finish`].
     pub fn due(&mut self, now: Millis) -> Vec<Probe> {
         let mut probes = Vec::new();
         if !self.switches.health_check_enabled {
@@ -168,8 +168,8 @@ impl ProbePlan {
         probes
     }
 
-    /// Takes the outcome of a dial; gives the instances whose health the CP state should change
-    /// (`HealthCheckCommonV2`). An address that is no longer this member's says nothing.
+    /// Takes the outcome of a dial, and gives the instances whose health has to change in the CP state (`HealthCheckCommonV2`). The outcome
+    /// of an address that this member no longer probes is ignored.
     pub fn finish(&mut self, address: &Address, outcome: Outcome, now: Millis) -> Vec<HealthChange> {
         let params = self.switches.tcp_health_params;
         let times = self.switches.check_times;
@@ -207,7 +207,7 @@ impl ProbePlan {
             .collect()
     }
 
-    /// Addresses that this member probes.
+    /// The number of addresses that this member probes.
     pub fn probed(&self) -> usize {
         self.due.len()
     }
@@ -242,7 +242,7 @@ impl ProbePlan {
         }
     }
 
-    /// Begins or ends probing the address, as placement says.
+    /// Begins or ends probing the address, as the placement says.
     fn assign(&mut self, address: &Address, now: Millis) {
         let Some(target) = self.targets.get_mut(address) else { return };
         let id = format!("{address}#false");
@@ -264,12 +264,13 @@ impl ProbePlan {
     }
 }
 
-/// The commands that carry these changes.
+/// The commands that contain these changes.
 pub fn commands(changes: Vec<HealthChange>) -> Vec<CpCommand> {
     changes.chunks(HEALTH_BATCH_MAX).map(|chunk| CpCommand::SetHealth { changes: chunk.to_vec() }).collect()
 }
 
-/// 2 s plus a spread of Nacos's shape (a number below a number below the largest interval), derived from the key.
+/// The delay of the first probe: 2 s plus a spread that is derived from the key. As in Nacos, the spread is a number below another
+/// number, which is below the largest interval.
 fn first_delay(id: &str, max_ms: i32) -> u64 {
     let [first, second] = SPREAD_SEEDS.map(|seed| xxh3_64_with_seed(id.as_bytes(), seed));
     let bound = first % (u64::try_from(max_ms).unwrap_or(0) + 1);

@@ -1,4 +1,4 @@
-//! The lock-free index from an HTTP client's instance to its beat slot.
+//! The index from the instance of an HTTP client to its beat slot, which is read without a lock.
 
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
@@ -14,12 +14,13 @@ use super::entry::Contents;
 use super::hash::ByKey;
 use crate::cp::{CpService, OverrideKey};
 
-/// What a beat of a known client needs.
+/// What is needed to answer a heartbeat of a known client.
 #[derive(Clone, Debug)]
 pub struct Beat {
-    /// `None` while another member times the client: the Distro core takes the beat and relays it.
+    /// Where the heartbeat leaves its time. `None` while another member times the client: the Distro core takes the heartbeat then and
+    /// relays it.
     pub slot: Option<Arc<BeatSlot>>,
-    /// `preserved.heart.beat.interval` in milliseconds, of the override or the instance; otherwise the switch's.
+    /// `preserved.heart.beat.interval` of the override or the instance, in milliseconds. `None` if the switch decides.
     pub interval_ms: Option<NonZeroU64>,
 }
 
@@ -38,7 +39,8 @@ impl Beats {
         self.0.pin().get(&BeatRef { service, ip, port }).cloned()
     }
 
-    /// Called under the service's lock, as all writes here: index and publications change together.
+    /// Sets what belongs to one publication. Like all writes of the index, this is called under the lock of the service, so the index
+    /// and the publications change together.
     pub(super) fn set(&self, key: &PublicationKey, visible: &VisiblePublication, cp: Option<&CpService>) {
         let (true, [instance]) = (key.client.is_beat(), visible.publication.instances()) else {
             return self.remove(key);
@@ -79,7 +81,7 @@ impl Beats {
     }
 }
 
-/// The (ip, port) inside the id of an HTTP-beat client.
+/// The ip and port in the id of a client that sends heartbeats over HTTP.
 pub(super) fn address_of(client: &ClientId) -> Option<(&str, u16)> {
     if !client.is_beat() {
         return None;

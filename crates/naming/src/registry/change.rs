@@ -7,8 +7,8 @@ use dyad_types::{Instance, Lifetime, ServiceKey};
 
 use crate::view::place;
 
-/// One change of a service as this member shows it. `healthy` of an instance is its present health. The reason why an
-/// instance is gone is the caller's to say: it knows which input led to the write.
+/// One change of a service, as this member shows it. The `healthy` of an instance is its present health. The caller knows why an
+/// instance is gone, because it knows which input led to the write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InstanceChange {
     ServiceCreated { service: ServiceKey },
@@ -62,7 +62,7 @@ fn write_state(f: &mut fmt::Formatter<'_>, instance: &Instance) -> fmt::Result {
     }
 }
 
-/// The changes from one client's old instances to its new ones, in the order of the view.
+/// The changes from the old instances of a client to its new ones, in the order of the view.
 pub(super) fn between(
     service: &ServiceKey,
     lifetime: Lifetime,

@@ -1,4 +1,4 @@
-//! One service: its publications, its CP half, and the view built from both.
+//! One service: its publications, its persistent half, and the view that is built from both.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::{Counts, LINGER_MS, VisiblePublication};
 use crate::cp::{CpService, OverrideKey};
 use crate::view::{ServiceView, ViewInstance, place};
 
-/// A hash table of publications is shrunk when at most one in this many places is taken.
+/// A hash table of publications shrinks when at most one in this many of its places is used.
 const SHRINK_FACTOR: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct ServiceEntry {
     key: ServiceKey,
     contents: Mutex<Contents>,
-    /// The view of the present contents, or none while nobody asked for it.
+    /// The view of the present contents. `None` while nobody has asked for it.
     view: ArcSwapOption<ServiceView>,
 }
 
@@ -31,19 +31,19 @@ pub(super) struct Contents {
     pub(super) publications: HashMap<ClientId, Held, ByKey>,
     pub(super) cp: Option<Arc<CpService>>,
     revision: u64,
-    /// Instances in `publications`.
+    /// The number of instances in `publications`.
     ephemeral: usize,
-    /// Publications of clients that are connections.
+    /// The number of publications whose client is a connection.
     connections: usize,
-    /// When the last instance of either lifetime went, or the service appeared without one.
+    /// When the last instance of either lifetime was removed, or when the service appeared without an instance.
     empty_since: Option<Millis>,
-    /// When the last ephemeral publication went.
+    /// When the last ephemeral publication was removed.
     ephemeral_until: Option<Millis>,
-    /// Overrides without their instance, and since when.
+    /// The overrides whose instance does not exist, and since when.
     pub(super) idle_overrides: BTreeMap<OverrideKey, Millis>,
-    /// In the registry's listing.
+    /// Whether the service is in the listing of the registry.
     pub(super) listed: bool,
-    /// Taken out of the map: a writer that still holds the entry looks again.
+    /// Whether the entry was taken out of the map. A writer that still holds it must look up the service again.
     pub(super) dead: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Contents {
 #[derive(Debug)]
 pub(super) struct Change {
     pub(super) lines: Vec<InstanceChange>,
-    /// The view may differ: a repeated registration leaves it as it is.
+    /// Whether the view may be different now. A repeated registration leaves it as it is.
     pub(super) visible: bool,
 }
 
@@ -76,7 +76,7 @@ impl ServiceEntry {
         self.contents.lock()
     }
 
-    /// The present view; built, and kept, when there is none.
+    /// The present view. If there is none, it is built and kept.
     pub(super) fn view(&self, cache_millis: i64) -> Option<Arc<ServiceView>> {
         if let Some(view) = &*self.view.load() {
             view.mark_used();
@@ -91,7 +91,7 @@ impl ServiceEntry {
         Some(view)
     }
 
-    /// The present view for one look: built when there is none, but not kept.
+    /// The present view for one look. If there is none, it is built but not kept.
     pub(super) fn peek(&self, cache_millis: i64) -> Option<Arc<ServiceView>> {
         if let Some(view) = self.view.load_full() {
             return Some(view);
@@ -99,8 +99,8 @@ impl ServiceEntry {
         self.lock().build(&self.key, cache_millis).map(Arc::new)
     }
 
-    /// The contents changed: no reader may find the old view after this. Called under the lock, so that a view built
-    /// from older contents cannot be stored later.
+    /// Drops the view after a change of the contents, so that no reader finds the old view after this call. It is called under the lock,
+    /// so that a view of older contents cannot be stored later.
     pub(super) fn changed(&self, contents: &mut Contents) {
         contents.revision += 1;
         if self.view.load().is_some() {
@@ -108,7 +108,7 @@ impl ServiceEntry {
         }
     }
 
-    /// Gives back the view's memory when nobody asked for it since the last call.
+    /// Frees the memory of the view if nobody asked for it since the last call.
     pub(super) fn drop_unused_view(&self) {
         if self.view.load().as_ref().is_some_and(|view| !view.take_used()) {
             self.view.store(None);
@@ -185,7 +185,7 @@ impl Contents {
         out
     }
 
-    /// Brings listing and the empty clock in step with the contents after a write.
+    /// Updates the listing and the time since when the service is empty, after a write.
     pub(super) fn settle(&mut self, now: Millis) {
         if self.instances() > 0 {
             self.empty_since = None;
@@ -196,7 +196,7 @@ impl Contents {
         self.listed = self.listed || held;
     }
 
-    /// An operator deleted the service: unless something came in the meantime it is unknown at once.
+    /// Makes the service unknown at once, because an operator deleted it, unless something was registered in the meantime.
     pub(super) fn forget(&mut self) {
         if self.instances() == 0 && !self.has_record() {
             self.listed = false;
@@ -204,12 +204,12 @@ impl Contents {
         }
     }
 
-    /// Has the service been without instances for 60 s?
+    /// Whether the service has had no instances for 60 s.
     pub(super) fn idle(&self, now: Millis) -> bool {
         self.empty_since.is_some_and(|since| now.since(since) >= LINGER_MS)
     }
 
-    /// Nothing that a later query could need is left.
+    /// Whether nothing is left that a later query could need.
     pub(super) fn is_void(&self) -> bool {
         !self.listed && self.instances() == 0 && self.cp.is_none()
     }
@@ -218,7 +218,7 @@ impl Contents {
         self.cp.as_ref().is_some_and(|cp| cp.record().is_some())
     }
 
-    /// Instances of both lifetimes.
+    /// The number of instances of both lifetimes.
     pub(super) fn instances(&self) -> usize {
         self.ephemeral + self.persistent()
     }
@@ -244,7 +244,7 @@ impl Contents {
         }
     }
 
-    /// Is an instance of this override's (ip, port, cluster) registered?
+    /// Whether an instance with the ip, port and cluster of this override is registered.
     pub(super) fn has_instance(&self, target: &OverrideKey) -> bool {
         let wanted = (&*target.address.ip, target.address.port, &*target.cluster);
         let beat = ClientId::beat(&target.address.ip, target.address.port);
@@ -257,7 +257,7 @@ impl Contents {
             || self.publications.iter().any(|(client, held)| !client.is_beat() && holds(held))
     }
 
-    /// Merges everything into the view; `None` for a service that queries do not know.
+    /// Merges everything into a view. `None` for a service that queries do not know.
     fn build(&self, key: &ServiceKey, cache_millis: i64) -> Option<ServiceView> {
         if !self.listed {
             return None;
@@ -279,8 +279,8 @@ impl Contents {
         Some(ServiceView::new(key.clone(), self.revision, instances, record, cache_millis))
     }
 
-    /// The ephemeral instances; of several clients with the same one the highest rank gives the attributes, and it is
-    /// healthy if one of them is.
+    /// The ephemeral instances. If several clients have the same instance, the one with the highest rank gives the attributes, and the
+    /// instance is healthy if it is healthy at one of them.
     fn ephemeral_instances(&self) -> Vec<ViewInstance> {
         let mut ranked: Vec<(Instance, (u64, Origin), &ClientId)> = Vec::with_capacity(self.ephemeral);
         for (client, held) in &self.publications {

@@ -1,10 +1,10 @@
-//! Hashing without randomness: keys bring a good hash of their own.
+//! Hashing without randomness, because the keys have a good hash of their own.
 
 use std::hash::{BuildHasher, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Takes over the last 64-bit value written; texts are hashed by xxh3.
+/// A hasher that gives the last 64-bit value that was written to it. Texts are hashed by xxh3.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ByKey;
 

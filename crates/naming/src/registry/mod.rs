@@ -1,8 +1,8 @@
-//! The registry of one member: what the Distro core and the CP state hold, merged per service into views.
+//! The registry of one member: what the Distro core and the CP state know, merged into a view for each service.
 //!
-//! Shared by reference among all front-end threads. A read is a look-up in a lock-free map and a load of the present
-//! view; a write takes the short lock of its service, drops the view, and the next read builds a new one. Writers of one
-//! service are ordered by that lock, and a writer drops the view before it returns: a member reads its own writes.
+//! All threads of the front ends share the registry. A read is a look-up in a lock-free map and a load of the present view. A write takes
+//! the short lock of its service and drops the view, and the next read builds a new one. The lock orders the writers of one service,
+//! and a writer drops the view before it returns, so a member reads its own writes.
 
 mod beats;
 mod change;
@@ -31,27 +31,27 @@ pub use change::InstanceChange;
 pub use page::{ClientCounts, ServicePage};
 pub use sweep::Sweep;
 
-/// Milliseconds for which a service without instances stays known and keeps its lifetime
+/// A service without instances stays known, and keeps its lifetime, for this many milliseconds
 /// (`nacos.naming.clean.empty-service.expired-time`).
 pub const LINGER_MS: u64 = 60_000;
 
-/// One client's publication as the Distro core shows it.
+/// The publication of one client, as the Distro core shows it.
 #[derive(Clone, Debug)]
 pub struct VisiblePublication {
     pub publication: Arc<Publication>,
-    /// Present health. For HTTP-beat clients it stands for the instance's own; for others it is combined with what each
-    /// instance was registered with.
+    /// The present health. For a client that sends heartbeats over HTTP, it replaces the health that the instance was registered with.
+    /// For other clients, an instance is healthy only if both say so.
     pub healthy: bool,
-    /// Of several clients with the same instance, the highest rank gives the attributes.
+    /// If several clients have the same instance, the one with the highest rank gives the attributes.
     pub rank: (u64, Origin),
-    /// Where beats of this client leave their time; only for HTTP-beat clients.
+    /// Where the heartbeats of this client leave their time. Only clients that send heartbeats over HTTP have a slot.
     pub slot: Option<Arc<BeatSlot>>,
 }
 
-/// Told of every change that a query could see. Called under the lock of the service: it must be quick, must not read
-/// the registry, and hears the changes of one service in their order.
+/// Hears of every change that a query could see. It is called under the lock of the service, so it must be quick and must not read the
+/// registry. It hears the changes of one service in their order.
 pub trait Watcher: Send + Sync + std::fmt::Debug + 'static {
-    /// Queries of the service may be answered otherwise from now on.
+    /// From now on queries of the service may get another answer.
     fn changed(&self, service: &ServiceKey);
     /// The service appeared in the listing, or left it.
     fn listed(&self, service: &ServiceKey, listed: bool);
@@ -63,7 +63,7 @@ pub struct Counts {
     pub services: usize,
     pub ephemeral_instances: usize,
     pub persistent_instances: usize,
-    /// Services that hold instances of both lifetimes (a healed partition let both in).
+    /// The number of services that have instances of both lifetimes, because a partition let both in.
     pub lifetime_conflicts: usize,
 }
 
@@ -72,9 +72,9 @@ pub struct Counts {
 pub struct Registry {
     services: papaya::HashMap<ServiceKey, Arc<ServiceEntry>, ByKey>,
     beats: Beats,
-    /// The services that queries and listings know, in their order.
+    /// The services that queries and listings know, in the order of their keys.
     listed: RwLock<BTreeSet<ServiceKey>>,
-    /// `cacheMillis` of list answers, from the switches.
+    /// The `cacheMillis` of answers with a list, which a switch gives.
     cache_millis: AtomicI64,
     ephemeral: AtomicUsize,
     persistent: AtomicUsize,
@@ -102,12 +102,12 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Names the one who is told of changes; a second call has no effect.
+    /// Sets the watcher that hears of changes. A second call has no effect.
     pub fn watch(&self, watcher: Arc<dyn Watcher>) {
         let _already = self.watcher.set(watcher);
     }
 
-    /// The names of all listed services for which `wanted` holds, in key order, at most `limit`, and whether there are more.
+    /// The listed services for which `wanted` holds, at most `limit`, in the order of their keys, and whether there are more.
     pub fn listed(&self, wanted: impl Fn(&ServiceKey) -> bool, limit: usize) -> (BTreeSet<ServiceKey>, bool) {
         let listed = self.listed.read();
         let mut found = listed.iter().filter(|key| wanted(key));
@@ -115,7 +115,7 @@ impl Registry {
         (taken, found.next().is_some())
     }
 
-    /// What queries see of the service; `None` for a service that nobody knows. Lock-free unless the view must be built.
+    /// What queries see of the service. `None` for a service that nobody knows. This takes a lock only if the view must be built.
     pub fn view(&self, key: &ServiceKey) -> Option<Arc<ServiceView>> {
         let services = self.services.pin();
         services.get(key)?.view(self.cache_millis())
@@ -126,18 +126,18 @@ impl Registry {
         self.view(key).unwrap_or_else(|| Arc::new(ServiceView::unknown(key.clone(), self.cache_millis())))
     }
 
-    /// Is the service known here: has instances or a record, or had an instance in the last 60 s?
+    /// Whether the service is known here: it has instances or a record, or had an instance in the last 60 s.
     pub fn knows(&self, key: &ServiceKey) -> bool {
         self.services.pin().get(key).is_some_and(|entry| entry.lock().listed)
     }
 
-    /// The lifetime of the service as this member sees it: Persistent if the CP state holds a persistent instance; else
-    /// Ephemeral if an ephemeral one is live or was in the last 60 s; else free.
+    /// The lifetime of the service, as this member sees it. It is Persistent if the CP state has a persistent instance; otherwise
+    /// Ephemeral if there is an ephemeral instance, or was one in the last 60 s; otherwise `None`, so that either may register.
     pub fn lifetime(&self, key: &ServiceKey, now: Millis) -> Option<Lifetime> {
         self.services.pin().get(key)?.lock().lifetime(now)
     }
 
-    /// Where the beat of a known HTTP client goes. Lock-free, and without an allocation.
+    /// What is needed to answer a heartbeat of a known HTTP client. This takes no lock and allocates nothing.
     pub fn beat(&self, service: &ServiceKey, ip: &str, port: u16) -> Option<Beat> {
         self.beats.get(service, ip, port)
     }
@@ -148,11 +148,11 @@ impl Registry {
         self.beat(&key.service, ip, port)?.slot
     }
 
-    /// Would a publication of `wanted` instances by this client break a limit? One that is not larger than what the
-    /// client publishes already always fits.
+    /// Checks whether there is room for a publication of `wanted` instances by this client. There always is room for one that is not
+    /// larger than what the client publishes already.
     ///
     /// # Errors
-    /// With the limit that is reached.
+    /// The limit that the publication would exceed.
     pub fn room(&self, key: &PublicationKey, wanted: usize) -> Result<(), Limit> {
         let services = self.services.pin();
         let (here, listed, held) = services.get(&key.service).map_or((0, false, 0), |entry| {
@@ -184,8 +184,8 @@ impl Registry {
         }
     }
 
-    /// Shows, replaces or removes (`None`) one client's publication. Called by the Distro core for each change of what
-    /// is visible.
+    /// Shows or replaces the publication of one client, or removes it (`None`). The Distro core calls this for each change of what is
+    /// visible.
     pub fn set_publication(
         &self,
         key: &PublicationKey,
@@ -209,7 +209,7 @@ impl Registry {
         })
     }
 
-    /// Takes over what one applied entry changed in the CP state.
+    /// Takes in what one applied entry changed in the CP state.
     pub fn apply_cp(&self, state: &CpState, changes: &CpChanges, now: Millis) -> Vec<InstanceChange> {
         if changes.switches {
             self.set_cache_millis(state.switches().default_push_cache_millis);
@@ -221,7 +221,7 @@ impl Registry {
         out
     }
 
-    /// Takes over a whole CP state (start, installed snapshot).
+    /// Takes in a whole CP state, at a start or when a snapshot was installed.
     pub fn install_cp(&self, state: &CpState, now: Millis) -> Vec<InstanceChange> {
         self.set_cache_millis(state.switches().default_push_cache_millis);
         let mut out = Vec::new();
@@ -249,7 +249,7 @@ impl Registry {
         })
     }
 
-    /// Runs one write under the service's lock and keeps totals, listing and view in step with it.
+    /// Runs one write under the lock of the service, and updates the totals, the listing and the view with it.
     fn write(
         &self,
         key: &ServiceKey,

@@ -1,4 +1,4 @@
-//! Listings: the page of `/service/list`, all services for the console page, and the clients of `/operator/metrics`.
+//! Listings: the pages of `/service/list`, all services for the status page, and the clients of `/operator/metrics`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use dyad_types::limits::PAGE_MAX;
 use super::Registry;
 use crate::view::ServiceView;
 
-/// One page of a namespace's group.
+/// One page of the services of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePage {
-    /// Services in the whole group.
+    /// The number of services in the whole group.
     pub count: usize,
     pub services: Vec<ServiceKey>,
 }
 
-/// Distinct clients by kind, as `/operator/metrics` counts them.
+/// The number of different clients by kind, as `/operator/metrics` counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientCounts {
-    /// Clients of a connection.
+    /// Clients with a connection.
     pub connections: usize,
-    /// HTTP-beat clients, one per (ip, port).
+    /// Clients that send heartbeats over HTTP, one for each ip and port.
     pub beats: usize,
-    /// Publishers of persistent instances, one per (ip, port).
+    /// Publishers of persistent instances, one for each ip and port.
     pub persistent: usize,
 }
 
 impl Registry {
-    /// Counts the clients that publish something. Walks the whole registry: for operators, not for each request.
+    /// Counts the clients that publish something. This walks through the whole registry, so it is for operators and not for each request.
     pub fn client_counts(&self) -> ClientCounts {
         let (mut clients, mut addresses) = (BTreeSet::new(), BTreeSet::new());
         for entry in self.services.pin().values() {
@@ -41,12 +41,11 @@ impl Registry {
         ClientCounts { connections: clients.len() - beats, beats, persistent: addresses.len() }
     }
 
-    /// The services of a group, sorted by name (`ServiceUtil.pageServiceName`): a page before the first is the first, one
-    /// behind the last is empty.
+    /// A page of the services of a group, sorted by name (`ServiceUtil.pageServiceName`). A page before the first one is the first one,
+    /// and a page after the last one is empty.
     ///
     /// # Errors
-    /// With the message of the 400: a page that would end before it begins, as Java says it, or one over
-    /// [`PAGE_MAX`] entries.
+    /// The page would end before it begins, or it has over [`PAGE_MAX`] entries. The error is the message of the answer 400.
     pub fn services(
         &self,
         namespace: &str,
@@ -77,14 +76,14 @@ impl Registry {
         Ok(ServicePage { count, services })
     }
 
-    /// How many services a namespace has, in all its groups. Walks the names of all services: for operators.
+    /// How many services a namespace has in all its groups. This walks through the names of all services, so it is for operators.
     pub fn services_in(&self, namespace: &str) -> usize {
         let first = ServiceKey::new(namespace, "", "");
         self.listed.read().iter().filter(|key| key.namespace() == first.namespace()).count()
     }
 
-    /// Up to `limit` services of all namespaces in key order, after the first `skip`. Their views are made for this
-    /// look and not kept, unless a query made them already.
+    /// Up to `limit` services of all namespaces, in the order of their keys, after the first `skip`. Views that do not exist yet are made
+    /// for this look and not kept.
     pub fn views(&self, skip: usize, limit: usize) -> Vec<Arc<ServiceView>> {
         let keys: Vec<ServiceKey> = self.listed.read().iter().skip(skip).take(limit).cloned().collect();
         let services = self.services.pin();

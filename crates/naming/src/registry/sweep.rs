@@ -1,4 +1,4 @@
-//! The periodic cleaning: services that are empty for 60 s, and what the leader should expire.
+//! The periodic clean-up: it drops services that have been empty for 60 s, and finds what the leader has to remove.
 
 use dyad_types::{Millis, ServiceKey};
 
@@ -9,16 +9,16 @@ use crate::cp::{CpCommand, EXPIRE_BATCH_MAX, ExpiredOverride, ExpiredService};
 /// What a sweep found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sweep {
-    /// Services that are no longer known here.
+    /// The services that are no longer known here.
     pub gone: Vec<ServiceKey>,
-    /// Overrides without an instance for 60 s, for the leader to remove.
+    /// The overrides that have had no instance for 60 s; the leader has to remove them.
     pub overrides: Vec<ExpiredOverride>,
-    /// Service records without an instance for 60 s, for the leader to remove.
+    /// The service records that have had no instance for 60 s; the leader has to remove them.
     pub records: Vec<ExpiredService>,
 }
 
 impl Sweep {
-    /// The command that only the leader proposes; `None` when nothing is expired.
+    /// The command that removes them, which only the leader proposes. `None` if there is nothing to remove.
     pub fn command(&self) -> Option<CpCommand> {
         if self.overrides.is_empty() && self.records.is_empty() {
             return None;
@@ -28,8 +28,8 @@ impl Sweep {
 }
 
 impl Registry {
-    /// Drops services that are without instances and record for 60 s, and views that nobody asked for since the last
-    /// sweep; tells what the CP state holds in vain. Every member sweeps, every 5 s (`ExpiredMetadataCleaner`).
+    /// Drops the services that have had neither an instance nor a record for 60 s, and the views that nobody asked for since the last
+    /// sweep. Says what nobody needs in the CP state any more. Every member sweeps every 5 s (`ExpiredMetadataCleaner`).
     pub fn sweep(&self, now: Millis) -> Sweep {
         let mut sweep = Sweep::default();
         let services = self.services.pin();

@@ -1,4 +1,4 @@
-//! The JSON of v1 answers, in Nacos's field order.
+//! The JSON of v1 answers, with the fields in the order of Nacos.
 
 use bytes::Bytes;
 use dyad_types::instance::KEY_ID_GENERATOR;
@@ -8,13 +8,13 @@ use super::{Halves, ListQuery, ServiceView, ViewInstance};
 use crate::cp::Selector;
 use crate::java::{push_double, push_float};
 
-/// Typical bytes of one host: the first size of the buffer.
+/// The typical number of bytes of one host, by which the first size of the buffer is chosen.
 const HOST_BYTES: usize = 400;
 
 /// How every list begins.
 pub(super) const NAME_FIELD: &str = "{\"name\":";
 
-/// The name without its group as a JSON string, and the bytes that the grouped name takes as one.
+/// The name without its group as a JSON string, and the number of bytes of the grouped name as a JSON string.
 pub(super) fn names(key: &ServiceKey) -> (String, usize) {
     let (mut name, mut grouped) = (String::with_capacity(key.name().len() + 2), String::new());
     text(&mut name, key.name());
@@ -156,7 +156,7 @@ fn push_selector(out: &mut String, selector: &Selector) {
     out.push('}');
 }
 
-/// The shown instance id (`DefaultInstanceIdGenerator` unless one was generated at registration).
+/// The instance id that is shown. It is made as in `DefaultInstanceIdGenerator`, unless an id was generated at the registration.
 fn instance_id(key: &ServiceKey, host: &ViewInstance) -> Option<String> {
     let instance = &host.instance;
     match &instance.id {
@@ -174,7 +174,8 @@ fn instance_id(key: &ServiceKey, host: &ViewInstance) -> Option<String> {
     }
 }
 
-/// `Instance.getInstanceIdGenerator`: `simple` while the shown metadata is empty, else what the metadata says or nothing.
+/// The generator that is shown (`Instance.getInstanceIdGenerator`): `simple` if the shown metadata is empty, otherwise what the metadata
+/// says, or nothing.
 fn id_generator(host: &ViewInstance) -> Option<&str> {
     let metadata = &host.instance.metadata;
     if !metadata.is_empty() {

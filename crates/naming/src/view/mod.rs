@@ -1,4 +1,4 @@
-//! What a query sees of one service: an immutable list of instances, and its bytes, built once per revision.
+//! What a query sees of one service: an immutable list of instances and its bytes, which are built once for each revision.
 
 mod json;
 
@@ -10,7 +10,7 @@ use dyad_types::{Instance, Lifetime, ServiceKey};
 
 use crate::cp::ServiceRecord;
 
-/// One service at one revision. Everything in it is immutable; the bytes of the plain list are made by the first query.
+/// One service at one revision. Everything in it is immutable. The first query makes the bytes of the plain list.
 #[derive(Debug)]
 pub struct ServiceView {
     key: ServiceKey,
@@ -22,23 +22,23 @@ pub struct ServiceView {
     used: AtomicBool,
 }
 
-/// One instance as it is shown: overrides applied, `instance.healthy` the present health.
+/// One instance as it is shown: its overrides are applied, and `instance.healthy` is its present health.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewInstance {
     pub instance: Instance,
     pub lifetime: Lifetime,
 }
 
-/// An answer to `/instance/list` without its time stamp: the body is `head`, the milliseconds since the epoch in
-/// decimal, `tail`.
+/// An answer to `/instance/list` without its time stamp. The body is `head`, then the milliseconds since the epoch as a decimal number, and
+/// then `tail`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Halves {
     pub head: Bytes,
     pub tail: Bytes,
 }
 
-/// The same answer as `serviceInfo` of gRPC: `{"name":`, `name`, `rest`, the milliseconds, `tail`. It differs from the HTTP
-/// form by the name alone, so both share their bytes.
+/// The same answer as the `serviceInfo` of gRPC. It is `{"name":`, `name`, `rest`, the milliseconds, and `tail`. Only the name differs from
+/// the HTTP form, so both share their bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceInfoParts {
     /// The name without its group, as a JSON string.
@@ -50,7 +50,7 @@ pub struct ServiceInfoParts {
 /// What `/instance/list` asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery<'a> {
-    /// Clusters, separated by commas; blank is all.
+    /// The clusters, separated by commas. A blank text means all clusters.
     pub clusters: &'a str,
     pub healthy_only: bool,
 }
@@ -69,12 +69,12 @@ impl ListQuery<'_> {
 #[derive(Debug, PartialEq)]
 pub struct Selection<'a> {
     pub hosts: Vec<&'a ViewInstance>,
-    /// The share of healthy instances is at or below the protect threshold: all are to be shown healthy.
+    /// Whether the share of healthy instances is at or below the protect threshold, so that all are shown as healthy.
     pub protected: bool,
 }
 
 impl ServiceView {
-    /// A view of these instances, which must be in the order in which they are to be shown.
+    /// A view of these instances. They must be in the order in which they are shown.
     pub fn new(
         key: ServiceKey,
         revision: u64,
@@ -93,7 +93,7 @@ impl ServiceView {
         }
     }
 
-    /// The view of a service that nobody knows: Nacos answers a query for it with an empty list.
+    /// The view of a service that nobody knows. As in Nacos, a query for it gets an empty list.
     pub fn unknown(key: ServiceKey, cache_millis: i64) -> ServiceView {
         ServiceView::new(key, 0, Vec::new(), None, cache_millis)
     }
@@ -102,12 +102,12 @@ impl ServiceView {
         &self.key
     }
 
-    /// Counts the changes of the service on this member since it appeared here.
+    /// The number of changes of the service on this member since the service appeared here.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// All instances, disabled ones too, by ip, port and cluster.
+    /// All instances, including disabled ones, sorted by ip, port and cluster.
     pub fn instances(&self) -> &[ViewInstance] {
         &self.instances
     }
@@ -125,16 +125,16 @@ impl ServiceView {
         names
     }
 
-    /// The instance of `/instance` detail, exact in ip, port and cluster.
+    /// The instance with exactly this ip, port and cluster.
     pub fn find(&self, ip: &str, port: u16, cluster: &str) -> Option<&ViewInstance> {
         let key = (ip, port, cluster);
         let at = self.instances.partition_point(|i| place(&i.instance) < key);
         self.instances.get(at).filter(|i| place(&i.instance) == key)
     }
 
-    /// Selects the enabled instances of a query and decides on protection
-    /// (`ServiceUtil.selectInstancesWithHealthyProtection`, naming rule 7). Without a service record there is none. The
-    /// `label` selector selects all, as Nacos's does without a CMDB.
+    /// Selects the enabled instances for a query, and decides whether the protect threshold is reached
+    /// (`ServiceUtil.selectInstancesWithHealthyProtection`). A service without a record has no threshold. The selector `label` selects
+    /// all instances, as in Nacos without a CMDB.
     pub fn select(&self, query: &ListQuery<'_>) -> Selection<'_> {
         let takes = |i: &&ViewInstance| {
             i.instance.enabled
@@ -150,7 +150,7 @@ impl ServiceView {
         Selection { hosts, protected }
     }
 
-    /// The body of `/instance/list` around its time stamp. The plain query's bytes are made once.
+    /// The body of `/instance/list` without its time stamp. The bytes for the plain query are made once.
     pub fn list(&self, query: &ListQuery<'_>) -> Halves {
         if query.is_plain() {
             return self.plain.get_or_init(|| json::list(self, query)).clone();
@@ -158,14 +158,14 @@ impl ServiceView {
         json::list(self, query)
     }
 
-    /// `ServiceInfo` as gRPC answers and pushes carry it.
+    /// The `ServiceInfo` in answers and pushes over gRPC.
     pub fn service_info(&self, query: &ListQuery<'_>) -> ServiceInfoParts {
         let Halves { head, tail } = self.list(query);
         let (name, http_name) = json::names(&self.key);
         ServiceInfoParts { name, rest: head.slice(json::NAME_FIELD.len() + http_name..), tail }
     }
 
-    /// The body of `/instance` for one of this view's instances.
+    /// The body of `/instance` for one of the instances of this view.
     pub fn instance_json(&self, instance: &ViewInstance) -> Bytes {
         json::detail(&self.key, instance)
     }
@@ -181,14 +181,14 @@ impl ServiceView {
         }
     }
 
-    /// Was the view asked for since the last call?
+    /// Whether somebody asked for the view since the last call.
     pub(crate) fn take_used(&self) -> bool {
         self.used.swap(false, Ordering::Relaxed)
     }
 }
 
 impl ServiceInfoParts {
-    /// The pieces of the JSON object in their order; `last_ref_ms` in decimal digits.
+    /// The pieces of the JSON object in their order. `last_ref_ms` has decimal digits.
     pub fn pieces<'a>(&'a self, last_ref_ms: &'a str) -> [&'a [u8]; 5] {
         let (name, stamp) = (self.name.as_bytes(), last_ref_ms.as_bytes());
         [json::NAME_FIELD.as_bytes(), name, &self.rest, stamp, &self.tail]
@@ -196,7 +196,7 @@ impl ServiceInfoParts {
 }
 
 impl Halves {
-    /// The whole body, stamped with the present time in milliseconds since the epoch.
+    /// The whole body with this time stamp, in milliseconds since the epoch.
     pub fn stamped(&self, now_ms: u64) -> Vec<u8> {
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(now_ms);
@@ -208,7 +208,7 @@ impl Halves {
     }
 }
 
-/// Where an instance stands in a view.
+/// What decides the place of an instance in a view.
 pub(crate) fn place(instance: &Instance) -> (&str, u16, &str) {
     (&instance.ip, instance.port, &instance.cluster)
 }
