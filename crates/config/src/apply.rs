@@ -21,8 +21,8 @@ use crate::row::{Cause, ContentRow};
 use crate::state::ConfigState;
 
 impl ConfigState {
-    /// Applies one command. Only this function changes the state. Every command gets a reply. The result depends on nothing but the
-    /// state, the command and the stamp, and the time of the stamp must never go back.
+    /// Applies one command. Only this function changes the state. Every command gets a reply. The result depends on
+    /// nothing but the state, the command and the stamp, and the time of the stamp must never go back.
     pub fn apply(&mut self, command: &ConfigCommand, stamp: Stamp) -> (ConfigReply, ConfigChanges) {
         self.requests.expire(stamp.now_ms);
         if let Some(done) = self.requests.get(command.request) {
@@ -50,8 +50,8 @@ impl ConfigState {
     }
 }
 
-/// The limit that these names exceed together, if any. Front ends check names by their own rules; the state itself relies on this
-/// one.
+/// The limit that these names exceed together, if any. Front ends check names by their own rules; the state itself
+/// relies on this one.
 pub(crate) fn over_names(names: &[&str]) -> Option<ConfigLimit> {
     let bytes: usize = names.iter().map(|name| name.len()).sum();
     (bytes > NAMES_MAX).then_some(ConfigLimit::Names(NAMES_MAX))
@@ -357,7 +357,8 @@ impl Write<'_> {
         self.changes.contents_put.push((row.revision, row));
     }
 
-    /// The changes of the command. Each configuration is in them once: as it was before the first write to it, and as it is now.
+    /// The changes of the command. Each configuration is in them once: as it was before the first write to it, and as
+    /// it is now.
     fn finish(mut self) -> ConfigChanges {
         self.touched.sort_by(|a, b| a.0.cmp(&b.0));
         self.touched.dedup_by(|later, first| later.0 == first.0);

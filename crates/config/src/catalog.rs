@@ -1,5 +1,5 @@
-//! What readers see of the configuration state. One configuration comes from a look-up in a lock-free map; everything else comes
-//! from a copy of the state, which costs nothing to make.
+//! What readers see of the configuration state. One configuration comes from a look-up in a lock-free map; everything
+//! else comes from a copy of the state, which costs nothing to make.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::command::ConfigChanges;
 use crate::item::ConfigItem;
 use crate::state::ConfigState;
 
-/// The configurations as they were applied last. All threads of the front ends share it. Only the code that applies the log writes
-/// it, in the order of the log.
+/// The configurations as they were applied last. All threads of the front ends share it. Only the code that applies the
+/// log writes it, in the order of the log.
 #[derive(Debug, Default)]
 pub struct Catalog {
     items: papaya::HashMap<ConfigKey, Arc<ConfigItem>>,

@@ -448,8 +448,8 @@ pub(crate) fn gray_record(name: &str, rule: Option<&GrayRule>) -> GrayRecord {
 /// The name of a gray release, and its rule unless the release was removed.
 pub(crate) type NamedRule = (Box<str>, Option<Arc<GrayRule>>);
 
-/// Reads the name and the rule of a gray release. Rules were parsed before they were written, so a rule that does not parse comes
-/// from a later version of Dyad.
+/// Reads the name and the rule of a gray release. Rules were parsed before they were written, so a rule that does not
+/// parse comes from a later version of Dyad.
 pub(crate) fn gray_of(record: GrayRecord) -> Result<NamedRule, BadRecord> {
     let rule = if record.kind.is_empty() {
         None

@@ -14,8 +14,8 @@ use crate::row::ContentRow;
 /// One replicated change of the configuration state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigCommand {
-    /// The id of the request. The proposer draws it for each request of a user and keeps it when it repeats the proposal, so that
-    /// a request takes effect once. 0 means that the command may be carried out again.
+    /// The id of the request. The proposer draws it for each request of a user and keeps it when it repeats the
+    /// proposal, so that a request takes effect once. 0 means that the command may be carried out again.
     pub request: u128,
     pub source: Source,
     pub change: Change,
@@ -54,12 +54,12 @@ pub enum Change {
     SetCapacity { scope: Scope, change: CapacityChange },
     /// Creates a namespace. Reply: Done, Exists or Limit.
     CreateNamespace { id: Box<str>, name: Box<str>, desc: Box<str> },
-    /// Changes the name and description of a namespace. Reply: Done, Limit, or NotFound, which is also the reply for the default
-    /// namespace.
+    /// Changes the name and description of a namespace. Reply: Done, Limit, or NotFound, which is also the reply for
+    /// the default namespace.
     UpdateNamespace { id: Box<str>, name: Box<str>, desc: Box<str> },
-    /// Forgets the namespace. As in Nacos, its configurations and services stay; a front end that has to remove the configurations
-    /// does so before. Reply: Done; NotFound, also for the default namespace; or NotEmpty with the number of its configurations,
-    /// unless `force` is true.
+    /// Forgets the namespace. As in Nacos, its configurations and services stay; a front end that has to remove the
+    /// configurations does so before. Reply: Done; NotFound, also for the default namespace; or NotEmpty with the
+    /// number of its configurations, unless `force` is true.
     DeleteNamespace { id: Box<str>, force: bool },
     /// Shortens histories. Reply: Pruned.
     Prune(Prune),
@@ -260,8 +260,8 @@ pub struct ConfigChanges {
     pub changed: Vec<ChangedConfig>,
     /// The rows that must be stored before the entry counts as applied. Applying the entry again yields the same bytes.
     pub contents_put: Vec<(Revision, ContentRow)>,
-    /// The rows that the state does not rely on any more. A snapshot that was taken earlier may still rely on them, so they may be
-    /// deleted only when a later snapshot has replaced it.
+    /// The rows that the state does not rely on any more. A snapshot that was taken earlier may still rely on them, so
+    /// they may be deleted only when a later snapshot has replaced it.
     pub contents_dropped: Vec<Revision>,
     /// Whether the list of namespaces changed.
     pub namespaces: bool,

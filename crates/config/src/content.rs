@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 
 use dyad_types::Md5;
 
-/// The number of one write: the log index × 1024 plus the position in the command. It is the key of the content's row in the store,
-/// the number of the entry in the history (`nid`), and the `id` of a configuration that the write created. A larger number is
-/// newer.
+/// The number of one write: the log index × 1024 plus the position in the command. It is the key of the content's row
+/// in the store, the number of the entry in the history (`nid`), and the `id` of a configuration that the write
+/// created. A larger number is newer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
@@ -149,7 +149,8 @@ impl ConfigType {
         }
     }
 
-    /// The type for which the number in a record stands. An unknown number comes from a later version of Dyad and is shown as text.
+    /// The type for which the number in a record stands. An unknown number comes from a later version of Dyad and is
+    /// shown as text.
     pub(crate) fn from_number(number: u32) -> ConfigType {
         ConfigType::ALL.into_iter().find(|kind| *kind as u32 == number).unwrap_or_default()
     }

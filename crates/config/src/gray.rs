@@ -1,5 +1,5 @@
-//! Gray rules (`model.gray`): which readers get a gray release instead of the formal one. The decision is a pure function of the
-//! rule and the labels of the reader.
+//! Gray rules (`model.gray`): which readers get a gray release instead of the formal one. The decision is a pure
+//! function of the rule and the labels of the reader.
 
 use std::collections::BTreeMap;
 

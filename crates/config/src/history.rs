@@ -1,10 +1,10 @@
 //! The versions of one configuration. A version takes 16 bytes here; the rest is in the store.
 //!
-//! The row of a write has what the write made. For an update or a removal, Nacos shows the content *before* it, which is in the row
-//! of the entry before it, of the same release. When the history is pruned, that row must therefore live longer than its own
-//! entry: the entry stays as a hidden *base* as long as the entry after it is shown, or as long as the release is still that
-//! version. So nothing is written twice, `apply` never needs a content, and the rows that the state relies on are exactly those
-//! of the entries.
+//! The row of a write has what the write made. For an update or a removal, Nacos shows the content *before* it, which
+//! is in the row of the entry before it, of the same release. When the history is pruned, that row must therefore live
+//! longer than its own entry: the entry stays as a hidden *base* as long as the entry after it is shown, or as long as
+//! the release is still that version. So nothing is written twice, `apply` never needs a content, and the rows that the
+//! state relies on are exactly those of the entries.
 
 use std::fmt;
 
@@ -140,8 +140,8 @@ impl History {
         self.len() > keep || oldest.is_some_and(|e| e.modified_ms() < until_ms)
     }
 
-    /// Hides the entries that are older than `until_ms` or are not among the newest `keep`. Drops the entries that neither a shown
-    /// entry nor a live release needs, and returns their revisions.
+    /// Hides the entries that are older than `until_ms` or are not among the newest `keep`. Drops the entries that
+    /// neither a shown entry nor a live release needs, and returns their revisions.
     pub(crate) fn prune(
         &mut self,
         until_ms: u64,
@@ -205,8 +205,8 @@ impl History {
         slot.checked_sub(1).and_then(|at| self.names.get(at)).map_or("", |name| name)
     }
 
-    /// The slot of this name: the slot that it has, a slot that no entry uses any more, or a new one. There are never more slots than
-    /// entries, and there are at most `HISTORY_MAX` entries and one base for each release.
+    /// The slot of this name: the slot that it has, a slot that no entry uses any more, or a new one. There are never
+    /// more slots than entries, and there are at most `HISTORY_MAX` entries and one base for each release.
     fn slot_for(&mut self, gray: &str) -> usize {
         if gray.is_empty() {
             return 0;

@@ -18,7 +18,8 @@ pub struct ConfigItem {
     pub(crate) history: History,
 }
 
-/// A released content with everything that was published with it. The row of its revision says who published it, and from where.
+/// A released content with everything that was published with it. The row of its revision says who published it, and
+/// from where.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Release {
     /// The revision of the write that created the release. It is the `id` of the configuration.
@@ -101,8 +102,9 @@ impl ConfigItem {
         self.formal.is_some() || !self.grays.is_empty()
     }
 
-    /// The release that this reader gets (`ConfigQueryChainService`). It is the first gray release whose rule holds. If none holds, a
-    /// reader that asked for a tag by parameter gets no release, and any other reader gets the formal one.
+    /// The release that this reader gets (`ConfigQueryChainService`). It is the first gray release whose rule holds. If
+    /// none holds, a reader that asked for a tag by parameter gets no release, and any other reader gets the formal
+    /// one.
     pub fn answer(&self, reader: &ReaderLabels<'_>) -> Answer<'_> {
         if let Some(gray) = self.grays.iter().find(|gray| gray.rule.matches(reader)) {
             return Answer::Gray(gray);

@@ -1,9 +1,9 @@
-//! The configuration core: configurations with their gray releases, history, capacity and namespaces. The raft log replicates it as a
-//! part of the CP state. It uses no tokio, no clock and no randomness.
+//! The configuration core: configurations with their gray releases, history, capacity and namespaces. The raft log
+//! replicates it as a part of the CP state. It uses no tokio, no clock and no randomness.
 //!
-//! Contents are outside of the state. Each write yields one [`ContentRow`], which the state machine puts into a key-value store
-//! under its [`Revision`] before the entry counts as applied. The state has what readers need at once (metadata, md5, and contents
-//! of up to [`limits::INLINE_MAX`] bytes) and 16 bytes for each version.
+//! Contents are outside of the state. Each write yields one [`ContentRow`], which the state machine puts into a
+//! key-value store under its [`Revision`] before the entry counts as applied. The state has what readers need at once
+//! (metadata, md5, and contents of up to [`limits::INLINE_MAX`] bytes) and 16 bytes for each version.
 
 mod apply;
 pub mod archive;

@@ -1,19 +1,20 @@
-//! Limits of the configuration core. They are part of the state machine and therefore not settings: all members must have the same
-//! limits.
+//! Limits of the configuration core. They are part of the state machine and therefore not settings: all members must
+//! have the same limits.
 
-/// A content of up to this many bytes is also kept in memory. Most configurations are smaller; larger contents are read from the
-/// store.
+/// A content of up to this many bytes is also kept in memory. Most configurations are smaller; larger contents are read
+/// from the store.
 pub const INLINE_MAX: usize = 4 * 1024;
 /// Most items of one command. This keeps the work of applying one entry to a few milliseconds, and the positions in it below
 /// [`crate::Revision::POSITIONS`].
 pub const BATCH_MAX: usize = 1_000;
-/// Most configurations in all, including those of which only the history is left. A configuration takes about 300 bytes besides its
-/// content, so a member with 1 GB can hold this many.
+/// Most configurations in all, including those of which only the history is left. A configuration takes about 300 bytes
+/// besides its content, so a member with 1 GB can hold this many.
 pub const CONFIGS_MAX: usize = 1_000_000;
 /// Most namespaces besides the default one. Their list is always answered as a whole.
 pub const NAMESPACES_MAX: usize = 10_000;
-/// Most bytes of the names of a configuration or of a scope of limits, or of the id, name and description of a namespace together.
-/// This is far above what front ends accept, and far below the size of a snapshot record, which must hold them.
+/// Most bytes of the names of a configuration or of a scope of limits, or of the id, name and description of a
+/// namespace together. This is far above what front ends accept, and far below the size of a snapshot record, which
+/// must hold them.
 pub const NAMES_MAX: usize = 4 * 1024;
 /// Most namespaces and groups whose limits were set. They need not have configurations.
 pub const CAPACITIES_MAX: usize = 100_000;
@@ -26,15 +27,15 @@ pub const GRAY_NAME_MAX: usize = 128;
 pub const GRAY_EXPRESSION_MAX: usize = 8 * 1024;
 /// Most bytes of all texts beside a content (description, schema, tags, …), as UTF-8. It is the sum of their own limits.
 pub const EXTRA_MAX: usize = 128 * 1024;
-/// Most versions in the history of one configuration, gray releases included. The oldest one makes room for a new one. Retention by
-/// days and by count (`Prune`) keeps the number far below this; the limit is for a writer in a loop.
+/// Most versions in the history of one configuration, gray releases included. The oldest one makes room for a new one.
+/// Retention by days and by count (`Prune`) keeps the number far below this; the limit is for a writer in a loop.
 pub const HISTORY_MAX: usize = 1_000;
 /// Most configurations that one `Prune` looks at, which takes about 100 µs while the entry is applied.
 pub const PRUNE_ITEMS_MAX: usize = 1_000;
 /// After this many versions a `Prune` ends with the configuration that it is at. This limits the deletions of one entry.
 pub const PRUNE_DROPS_MAX: usize = 10_000;
-/// For this many milliseconds the outcome of a request is remembered. A proposer repeats a request for at most 5 s; the rest of the
-/// time is for entries that a dying leader had already sent.
+/// For this many milliseconds the outcome of a request is remembered. A proposer repeats a request for at most 5 s; the
+/// rest of the time is for entries that a dying leader had already sent.
 pub const REQUEST_KEEP_MS: u64 = 60_000;
 /// Most remembered requests: 13,000 writes per second for the 5 s in which a repetition may come.
 pub const REQUESTS_MAX: usize = 65_536;

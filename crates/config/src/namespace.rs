@@ -1,5 +1,5 @@
-//! Namespaces (`NamespaceOperationService`): each is a name and a description for an id. Only import and clone need a namespace to
-//! exist. As in Nacos, configurations and services may be in any namespace.
+//! Namespaces (`NamespaceOperationService`): each is a name and a description for an id. Only import and clone need a
+//! namespace to exist. As in Nacos, configurations and services may be in any namespace.
 
 use std::sync::Arc;
 

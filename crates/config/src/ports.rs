@@ -7,8 +7,9 @@ use crate::row::ContentRow;
 
 /// The store of the contents that are not in the state, and of the contents of all versions.
 pub trait Contents: Send + Sync + fmt::Debug + 'static {
-    /// Reads the row of a write on which the state relies, from memory or from the disk. This may block for some milliseconds, so
-    /// front ends call it where blocking is allowed. A row that should exist never yields an empty answer.
+    /// Reads the row of a write on which the state relies, from memory or from the disk. This may block for some
+    /// milliseconds, so front ends call it where blocking is allowed. A row that should exist never yields an empty
+    /// answer.
     ///
     /// # Errors
     /// See [`ContentError`].

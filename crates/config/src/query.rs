@@ -25,7 +25,8 @@ impl Pattern {
         Pattern { text: text.into(), wild: false }
     }
 
-    /// A pattern in which `*` stands for any number of any characters (`search=blur`). Without a `*`, only an equal text matches.
+    /// A pattern in which `*` stands for any number of any characters (`search=blur`). Without a `*`, only an equal
+    /// text matches.
     pub fn blur(text: &str) -> Pattern {
         Pattern { text: text.into(), wild: text.contains('*') }
     }

@@ -1,5 +1,5 @@
-//! The stored messages of commands, replies, rows and the snapshot. Field numbers are never reused; golden bytes in the tests of this
-//! crate and of the CP log fix them. Outside of this crate nobody looks into the messages.
+//! The stored messages of commands, replies, rows and the snapshot. Field numbers are never reused; golden bytes in the
+//! tests of this crate and of the CP log fix them. Outside of this crate nobody looks into the messages.
 
 use prost::Message;
 

@@ -1,8 +1,9 @@
-//! The requests that were carried out lately. A request that a proposer repeats after a lost answer therefore takes effect once.
+//! The requests that were carried out lately. A request that a proposer repeats after a lost answer therefore takes
+//! effect once.
 //!
-//! Comparing contents would not do: Nacos writes a version with each publish, even of an equal content, so that an equal content may
-//! be a second request; and a CAS publish would refuse its own work. Only requests that changed something are remembered,
-//! because repeating a refusal is harmless.
+//! Comparing contents would not do: Nacos writes a version with each publish, even of an equal content, so that an
+//! equal content may be a second request; and a CAS publish would refuse its own work. Only requests that changed
+//! something are remembered, because repeating a refusal is harmless.
 
 use std::sync::Arc;
 
@@ -47,7 +48,8 @@ impl Requests {
         }
     }
 
-    /// Forgets some of the requests that are too old. It looks only at the time of the stamp, so all members forget the same requests.
+    /// Forgets some of the requests that are too old. It looks only at the time of the stamp, so all members forget the
+    /// same requests.
     pub(crate) fn expire(&mut self, now_ms: u64) {
         for _ in 0..REQUESTS_DROPPED_AT_ONCE {
             let oldest = self.order.get_min().and_then(|(_, id)| self.by_id.get(id));

@@ -1,4 +1,5 @@
-//! The row of one write in the store of contents: a format byte, a protobuf message, and the crc32c of both in big-endian order.
+//! The row of one write in the store of contents: a format byte, a protobuf message, and the crc32c of both in
+//! big-endian order.
 
 use std::sync::Arc;
 

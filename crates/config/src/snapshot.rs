@@ -1,5 +1,5 @@
-//! The configuration state as a sequence of parts: namespaces, limits, configurations by key, and remembered requests. The counts
-//! are not in it, because they follow from the configurations.
+//! The configuration state as a sequence of parts: namespaces, limits, configurations by key, and remembered requests.
+//! The counts are not in it, because they follow from the configurations.
 
 use std::sync::Arc;
 
@@ -24,8 +24,9 @@ use crate::record::{
 use crate::requests::Remembered;
 use crate::state::ConfigState;
 
-/// A part takes releases, versions or requests until it has this many bytes. The largest single thing is a release with all its texts,
-/// or a thousand versions of a thousand gray releases. Each of these has about 150 KiB, so no part has 256 KiB.
+/// A part takes releases, versions or requests until it has this many bytes. The largest single thing is a release with
+/// all its texts, or a thousand versions of a thousand gray releases. Each of these has about 150 KiB, so no part has
+/// 256 KiB.
 const PART_BYTES: usize = 64 * 1024;
 /// The number of remembered requests in one part. This is 40 KiB, and more only for batches.
 const REQUESTS_PER_PART: usize = 1_000;

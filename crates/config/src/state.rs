@@ -60,8 +60,8 @@ impl ConfigState {
         self.capacity.get(scope).copied().unwrap_or_default()
     }
 
-    /// The rows on which the state relies: those of every version that is shown or that a shown one needs, and those of every release. A
-    /// snapshot is complete when all of them are stored.
+    /// The rows on which the state relies: those of every version that is shown or that a shown one needs, and those of
+    /// every release. A snapshot is complete when all of them are stored.
     pub fn revisions(&self) -> impl Iterator<Item = Revision> {
         self.items.values().flat_map(|item| item.history.revisions())
     }
@@ -82,7 +82,8 @@ impl ConfigState {
         self.items.range((start, Bound::Unbounded))
     }
 
-    /// Updates the usage after a write. `before` and `after` are the bytes of the formal release's content; `None` means no release.
+    /// Updates the usage after a write. `before` and `after` are the bytes of the formal release's content; `None`
+    /// means no release.
     pub(crate) fn count(&mut self, key: &ConfigKey, before: Option<u32>, after: Option<u32>) {
         let group = key.is_public().then(|| Scope::group(key.group()));
         for scope in [Scope::Cluster, Scope::namespace(key.namespace())].into_iter().chain(group) {

@@ -1,7 +1,7 @@
-//! Active time: monotonic time without the pauses of this process (rule 23).
+//! Active time, which is monotonic time without the pauses of this process (rule 23).
 //!
 //! Deadlines, hearing and grace periods are kept in active time, so a pause moves all of them by its length at no cost.
-//! Beat slots and ages of registrations stay in real time: rule 22 asks for the last *real* beat.
+//! Beat slots and ages of registrations are kept in real time, because rule 22 needs the last *real* heartbeat.
 
 use std::collections::VecDeque;
 

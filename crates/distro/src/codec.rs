@@ -33,7 +33,7 @@ pub enum CodecError {
     Publication(#[from] dyad_types::publication::BadPublication),
 }
 
-/// The bytes of a message.
+/// Encodes a message.
 ///
 /// # Errors
 /// [`CodecError::TooLong`] when they exceed [`FRAME_MAX`]; a core with default limits makes no such message unless one
@@ -50,10 +50,11 @@ pub fn encode(message: &Message) -> Result<Bytes, CodecError> {
     Ok(bytes.freeze())
 }
 
-/// The message of these bytes. Publications are slices of `bytes`, copied once.
+/// Decodes a message. The bytes of each publication are copied once, so that one record does not keep a whole message
+/// in memory.
 ///
 /// # Errors
-/// When the bytes are too long, of another format, or not a message.
+/// The bytes are too long, have another format, or are not a message.
 pub fn decode(bytes: &Bytes) -> Result<Message, CodecError> {
     if bytes.len() > FRAME_MAX {
         return Err(CodecError::TooLong(bytes.len()));

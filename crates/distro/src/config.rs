@@ -1,106 +1,114 @@
-//! Settings of the core: who this member is, and every time and bound that the rules name.
+//! The settings of the core: who this member is, and every time and limit that the rules name.
 
 use dyad_types::MemberId;
 
-/// Gap between two entries of the core above which the process counts as paused (rule 23), in ms.
+/// If the time between two calls of the core is longer than this, the process counts as paused (rule 23). In milliseconds.
 pub const PAUSE_MS: u64 = 2_000;
 
-/// Where a caller's clock should start, so that ages up to an hour are exact right after the start. Ages beyond zero
-/// are cut off: such a beat or registration counts as younger than it is.
+/// The time at which the clock of the caller should start, so that ages of up to an hour are exact right after the
+/// start. A heartbeat or registration from before the zero of the clock counts as younger than it is.
 pub const CLOCK_START: dyad_types::Millis = dyad_types::Millis(3_600_000);
 
-/// What a core is made from.
+/// What is needed to make a core.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub me: MemberId,
-    /// Already incremented and persisted by the caller for this start.
+    /// The incarnation. The caller has already raised it for this start and written it to the disk.
     pub incarnation: u64,
-    /// Configured members, this one included, whose ids may not all be known.
+    /// The number of configured members, this one included. Not all of their ids need to be known.
     pub configured: usize,
-    /// The ids known so far, this member's included.
+    /// The ids that are known so far, including the id of this member.
     pub known: Vec<MemberId>,
     pub timing: Timing,
     pub limits: Limits,
 }
 
 impl Config {
-    /// The only member.
+    /// The configuration of a member that is the only one.
     pub fn standalone(me: MemberId, incarnation: u64) -> Config {
         Config::cluster(me, incarnation, 1, vec![me])
     }
 
+    /// The configuration of one of several members, with the default times and limits.
     pub fn cluster(me: MemberId, incarnation: u64, configured: usize, known: Vec<MemberId>) -> Config {
         Config { me, incarnation, configured, known, timing: Timing::default(), limits: Limits::default() }
     }
 }
 
-/// Times in milliseconds. The defaults are those of the rules; the simulator shortens a few.
+/// All times, in milliseconds. The defaults are the times in the rules; the simulator shortens some of them.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// Between two pings to every peer (rule 7).
+    /// The time between two pings to every peer (rule 7). Default 500.
     pub ping: u64,
-    /// A member not heard for longer is silent: no longer responsible (rule 7).
+    /// A member that was not heard for longer than this is silent: it is no longer responsible (rule 7). Default 3,000.
     pub heard: u64,
-    /// Not heard for longer: shown as DOWN.
+    /// A member that was not heard for longer than this is shown as DOWN. Default 10,000.
     pub down: u64,
-    /// An incarnation not heard for longer: its records count as unhealthy here (rule 24).
+    /// The records of an incarnation that was not heard for longer than this count as unhealthy here (rule 24). Default 15,000.
     pub soft_unhealthy: u64,
-    /// An origin silent for that long is proposed for retirement (rule 25).
+    /// An origin that was silent for this long is proposed for retirement (rule 25). Default 30,000.
     pub retire_silent: u64,
-    /// An origin superseded or unconfigured for that long is proposed for retirement (rule 25).
+    /// An origin that was superseded, or not configured, for this long is proposed for retirement (rule 25). Default 15,000.
     pub retire_grace: u64,
-    /// Between two proposals for the same origin.
+    /// The time between two proposals to retire the same origin. Default 5,000.
     pub propose_again: u64,
-    /// A forward without an answer (rule 8).
+    /// A forward fails if it has no answer after this (rule 8). Default 500.
     pub forward: u64,
-    /// A forwarding member waits that long for its own copy before it answers its client.
+    /// After an accepted forward, the member waits at most this long for its own copy before it answers its client
+    /// (rule 8). Default 300.
     pub forward_copy: u64,
-    /// A local write waits that long for the first peer's ack (rule 8).
+    /// A write that is accepted here waits at most this long for the acknowledgement of one peer (rule 8). Default 200.
     pub write_ack: u64,
-    /// Beats are collected for that long before they are relayed (rule 11).
+    /// Heartbeats are collected for this long before they are relayed (rule 11). Default 100.
     pub relay_batch: u64,
-    /// A relay without an ack is sent once more after that, and given up after twice that (rule 11).
+    /// A relay without an acknowledgement is sent once more after this, and is given up after twice this (rule 11).
+    /// Default 500.
     pub relay: u64,
-    /// After an ack the record must be here within that (rule 11).
+    /// The record must be here within this time after the acknowledgement of a relay (rule 11). Default 1,000.
     pub relay_copy: u64,
-    /// Between two hand-over attempts of a record (rule 13).
+    /// The time between two attempts to hand over a record (rule 13). Default 2,000.
     pub hand_over: u64,
-    /// Between two re-assertions of a record (rule 15), and of a stashed one (rule 16); at first also of a connection's
-    /// (rule 17).
+    /// The time after which a record may be written again (rule 15), or a stashed one given again (rule 16). For the
+    /// record of a connection it is the first such time (rule 17). Default 5,000.
     pub reassert: u64,
-    /// What a connection published stays for that long after an abnormal end (rule 18).
+    /// What a connection published stays for this long after an abnormal end (rule 18). Default 10,000.
     pub linger: u64,
-    /// How long a given-up registration is kept (rule 16).
+    /// A registration that was given up is kept aside for this long (rule 16). Default 600,000.
     pub stash: u64,
-    /// A refuting member keeps timed records with a real beat this young (rule 22).
+    /// A member that refutes its retirement keeps the records whose last real heartbeat is not older than this (rule
+    /// 22). Default 15,000.
     pub refute_beat: u64,
-    /// Timeouts stay stretched for that long after the last silent member was heard or retired (rule 14).
+    /// Time-outs stay longer for this long after the last silent member was heard or retired (rule 14). Default 5,000.
     pub stretch_after: u64,
-    /// A retired origin that was heard recently is kept that long, for its member to refute (rule 22).
+    /// The log of a retired origin that was heard not long ago is kept for this long, so that its member can refute
+    /// (rule 22). Default 5,000.
     pub refute_wait: u64,
-    /// Everything buffered is dropped for that long after a pause (rule 23).
+    /// For this long after a pause, everything that was buffered is dropped (rule 23). Default 1,000.
     pub drain: u64,
-    /// RESUMING ends after that at the latest (rule 23).
+    /// RESUMING ends after this at the latest (rule 23). Default 5,000.
     pub resume: u64,
-    /// JOINING lasts at least that long (rule 20).
+    /// JOINING lasts at least this long (rule 20). Default 1,500.
     pub join_least: u64,
-    /// JOINING becomes ALONE after that (rule 20).
+    /// JOINING becomes ALONE after this (rule 20). Default 10,000.
     pub alone: u64,
-    /// A leaving member waits that long for its peers.
+    /// A leaving member waits at most this long for its peers (rule 19). Default 2,000.
     pub leave: u64,
-    /// First change after idle is sent after that.
+    /// The first change after a quiet time is sent after this. Default 5.
     pub flush_idle: u64,
-    /// Changes are sent that often while they keep coming.
+    /// Further changes are sent this often while they keep coming. Default 50.
     pub flush: u64,
-    /// First retry of a delta to a member that is heard; doubles up to `retry_most`, which is short: where messages are
-    /// lost, and not only late, this is how far behind the others may fall.
+    /// The time until a delta is sent again for the first time to a member that is heard. It doubles up to
+    /// `retry_most`. Default 100.
     pub retry: u64,
+    /// The longest time until a delta is sent again. It is short, because this is how far behind the others can fall
+    /// where messages are lost and not only late. Default 500.
     pub retry_most: u64,
-    /// A member silent for longer does not hold up the dropping of tombstones; it gets a reset.
+    /// Tombstones are dropped without waiting for a member that was silent for longer than this. It gets a reset later. Default
+    /// 3,600,000.
     pub gc_silent: u64,
-    /// Covers are kept at least that long (longer than a stash lives).
+    /// Covers are kept at least this long, which is longer than a stash lives. Default 900,000.
     pub cover_keep: u64,
-    /// Window of the cap on removals (rule 26).
+    /// The window of the cap on removals (rule 26). Default 60,000.
     pub cap_window: u64,
 }
 
@@ -143,26 +151,26 @@ impl Default for Timing {
     }
 }
 
-/// Bounds. Each keeps one message, queue or table from growing without end.
+/// All limits. Each keeps one message, queue or table from growing without end.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Records in one delta.
+    /// Most records of one delta.
     pub delta_records: usize,
-    /// Bytes of publications in one delta; a frame stays below 1 MiB.
+    /// Most bytes of publications in one delta, so that a message stays below 1 MiB.
     pub delta_bytes: usize,
-    /// Entries in one relay message.
+    /// Most heartbeats in one relay message.
     pub relay_entries: usize,
-    /// Beats waiting to be relayed or acknowledged; beyond it this member adopts at once.
+    /// Most heartbeats that wait to be relayed or acknowledged. Beyond this, the member adopts records at once.
     pub relays: usize,
-    /// Client requests waiting for a peer; beyond it a write is accepted and answered at once.
+    /// Most requests of clients that wait for a peer. Beyond this, a write is accepted here and answered at once.
     pub waiting: usize,
-    /// Stashed registrations (rule 16).
+    /// Most stashed registrations (rule 16).
     pub stash: usize,
-    /// Logs of other origins; more are ignored until some are retired.
+    /// Most logs of other origins. Further ones are ignored until some are retired.
     pub logs: usize,
-    /// Removals per window that are always allowed (rule 26).
+    /// This many removals per window are always allowed (rule 26).
     pub cap_least: usize,
-    /// Removals per window as a share of the own timed records, in percent (rule 26).
+    /// This share of the records that this member times may be removed per window, in percent (rule 26).
     pub cap_percent: usize,
 }
 

@@ -1,6 +1,6 @@
-//! Clients with a connection (rules 17 and 18). A connection's publications are in the log of the member that has it;
-//! only that member ends them, or the retirement of its log does. A connection has keys of its own, so its end never
-//! touches what another connection has published, of the same instance too.
+//! Clients with a connection (rules 17 and 18). The publications of a connection are in the log of the member that has
+//! it. Only that member ends them, or the retirement of its log. A connection has keys of its own, so its end never
+//! affects what another connection has published, even of the same instance.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! Keys that more than one member vouches for: hand-over (rule 13), newest registration (rule 15), stash (rule 16).
+//! Keys of which more than one member has a live record: hand-over (rule 13), newest registration (rule 15), stash (rule 16).
 
 use dyad_types::{Dot, Millis, PublicationKey, placement};
 

@@ -1,4 +1,5 @@
-//! Replication, the receiving side: a copy is only ever a longer prefix of the owner's log, or compared with a whole one.
+//! Replication, the receiving side. A copy only changes by becoming a longer prefix of the owner's log, or by a
+//! comparison with the whole log.
 
 use std::collections::HashSet;
 

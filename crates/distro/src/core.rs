@@ -1,5 +1,5 @@
-//! The core's state and its entries. Every entry does the pause check first (rule 23); the rules themselves are in the
-//! sibling modules.
+//! The state of the core, and the functions by which it is called. Each of them first checks for a pause of the process
+//! (rule 23). The rules themselves are in the other modules.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
@@ -118,7 +118,7 @@ pub(crate) struct CoverRound {
 }
 
 impl Distro {
-    /// A core at its start. Standalone it is READY at once; else it is JOINING until it has loaded (rule 20).
+    /// A core at its start. A standalone core is READY at once; any other core is JOINING until it has loaded (rule 20).
     pub fn new(config: Config, now: Millis) -> Distro {
         let origin = Origin { member: config.me, incarnation: config.incarnation };
         let at = now.0;
@@ -171,7 +171,7 @@ impl Distro {
         }
     }
 
-    /// Takes one input in.
+    /// Handles one input. The shell has to carry out the returned actions in their order.
     pub fn handle(&mut self, input: Input, now: Millis) -> Vec<Action> {
         self.enter(now);
         match input {
@@ -199,14 +199,14 @@ impl Distro {
         std::mem::take(&mut self.out)
     }
 
-    /// A beat of an HTTP client whose slot could not take it (rule 10).
+    /// Handles a heartbeat of an HTTP client whose slot could not take it (rule 10).
     pub fn beat(&mut self, key: &PublicationKey, now: Millis) -> (BeatOutcome, Vec<Action>) {
         self.enter(now);
         let outcome = self.take_beat(key);
         (outcome, std::mem::take(&mut self.out))
     }
 
-    /// Does what is due.
+    /// Does everything that is due at `now`.
     pub fn on_timeout(&mut self, now: Millis) -> Vec<Action> {
         self.enter(now);
         if self.at >= self.next_ping {
@@ -228,7 +228,8 @@ impl Distro {
         std::mem::take(&mut self.out)
     }
 
-    /// When [`Distro::on_timeout`] is due. Never further away than one ping, so that a pause is noticed.
+    /// The time at which [`Distro::on_timeout`] has to be called next. It is never further away than one ping, so that
+    /// a pause is noticed.
     pub fn next_timeout(&self) -> Option<Millis> {
         let mut next = self.next_ping;
         if let Some(at) = self.flush_at {
@@ -252,7 +253,7 @@ impl Distro {
         Some(self.clock.real(next))
     }
 
-    /// What the lock-free beat path looks at.
+    /// What the code that takes heartbeats without a lock has to look at.
     pub fn gate(&self) -> Arc<Gate> {
         self.gate.clone()
     }
@@ -265,7 +266,7 @@ impl Distro {
         self.me
     }
 
-    /// This member's present origin.
+    /// The present origin of this member.
     pub fn origin(&self) -> Origin {
         Origin { member: self.me, incarnation: self.incarnation }
     }

@@ -1,4 +1,4 @@
-//! What the lock-free beat path of the front end must see before it trusts a [`dyad_types::BeatSlot`].
+//! What a front end must check before it leaves a heartbeat in a [`dyad_types::BeatSlot`] without a lock.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -6,10 +6,10 @@ use dyad_types::Millis;
 
 use crate::config::PAUSE_MS;
 
-/// Shared by the core and the front end.
+/// A gate that the core opens and closes, and that each heartbeat passes. The core and the front ends share it.
 ///
-/// Safety: the core stores the time of each of its entries. A process that was stopped finds that time too old, so its
-/// backlog of beats goes through the core, which handles the pause first (rule 23).
+/// Safety: the core stores the time of each call. After a pause of the process that time is too old, so the heartbeats
+/// that have piled up go through the core, which handles the pause first (rule 23).
 #[derive(Debug, Default)]
 pub struct Gate {
     serving: AtomicBool,
@@ -17,7 +17,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// True when a beat may be noted without the core: the member serves and has not been paused.
+    /// Whether a heartbeat may be noted without the core, because the member serves and was not paused.
     pub fn is_open(&self, now: Millis) -> bool {
         self.serving.load(Ordering::Acquire)
             && now.0.saturating_sub(self.last_entry.load(Ordering::Acquire)) <= PAUSE_MS

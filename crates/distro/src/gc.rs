@@ -1,5 +1,5 @@
-//! Dropping tombstones and covers. Tombstones go when every reader has them; covers when nobody can hold a record of
-//! their dots any more (two rounds).
+//! Dropping tombstones and covers. Tombstones are dropped when every reader has them. Covers are dropped when nobody
+//! can hold a record of the covered dots any more, which two rounds make sure of.
 
 use dyad_types::{Dot, MemberId, Origin};
 

@@ -1,4 +1,4 @@
-//! Leaving in order (rule 19): peers claim the leaver's records before it goes.
+//! Leaving in order (rule 19): the peers claim the records of a leaving member before it goes.
 
 use dyad_types::{MemberId, Millis, Origin};
 

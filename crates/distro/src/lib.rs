@@ -1,10 +1,12 @@
-//! The AP core: how ephemeral instances are replicated (Nacos's Distro, made convergent). Pure: no I/O, no clock, no
-//! randomness; time is an argument, effects are returned as [`Action`]s.
+//! The AP core: how ephemeral instances are replicated. It is like Nacos's Distro, but its copies always converge. The
+//! crate is pure: it has no I/O, no clock and no randomness; time is an argument, and effects are returned as
+//! [`Action`]s.
 //!
-//! Each member writes one log per incarnation (an *origin*) and copies the logs of the others. A copy is a prefix of its
-//! owner's log; what a query sees is a function of all logs. Rule numbers in comments are those of docs/distro.md.
+//! Each member writes one log per incarnation (an *origin*) and copies the logs of the others. A copy is a prefix of
+//! its owner's log. What a query sees depends on all logs together. The numbers of rules in comments are those of
+//! docs/distro.md.
 //!
-//! The caller's clock should start at [`CLOCK_START`] or later, and every input goes through one [`Distro`] in order.
+//! The clock of the caller should start at [`CLOCK_START`] or later. Every input goes through one [`Distro`], in order.
 
 mod api;
 mod clock;

@@ -1,4 +1,4 @@
-//! Member life (rules 20 to 25): loading, pauses, refutation, retirement.
+//! The life of a member (rules 20 to 25): loading, pauses, refutation and retirement.
 
 use dyad_types::instance::BEAT_TIMEOUT_MS;
 use dyad_types::{Dot, MemberId, Millis, Origin};

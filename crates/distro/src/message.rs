@@ -1,4 +1,4 @@
-//! Messages between members. Their bytes are in [`crate::codec`].
+//! The messages between members. [`crate::codec`] makes and reads their bytes.
 
 use std::sync::Arc;
 
@@ -10,31 +10,32 @@ use crate::api::MemberState;
 pub enum Message {
     Ping(Ping),
     Delta(Delta),
-    /// The receiver's copy of `origin` reaches to `seq`; `reset`: of the reset that is under way.
+    /// Says that the copy of `origin` at the sender of this message reaches to `seq`. With `reset`, this is the
+    /// position in the reset that is under way.
     DeltaAck {
         origin: Origin,
         seq: u64,
         reset: bool,
     },
-    /// Asks for records of `origin` after `since`; `reset`: all of them.
+    /// Asks for the records of `origin` after `since`. With `reset`, it asks for all of them.
     Pull {
         origin: Origin,
         since: u64,
         reset: bool,
     },
     Forward(Forward),
-    /// Answer to a forward: the position that the receiver's copy must reach; `None`: not accepted.
+    /// The answer to a forward: the position that the copy of the receiver must reach. `None` if the write was not accepted.
     ForwardAck {
         req: u64,
         at: Option<Dot>,
     },
     Relay(Relay),
-    /// Per entry of the batch: the position of the holder's record, or unknown.
+    /// The answer to a relay: for each entry of the batch the position of the holder's record, or that it is unknown.
     RelayAck {
         batch: u64,
         held: Vec<Option<Dot>>,
     },
-    /// Asks for the receiver's vector (rule 20).
+    /// Asks for the positions of all logs at the receiver (rule 20).
     Join {
         nonce: u64,
     },
@@ -43,7 +44,7 @@ pub enum Message {
         state: MemberState,
         vector: Vec<Dot>,
     },
-    /// The sender leaves; its log ends at `seq`.
+    /// Says that the sender leaves, and that its log ends at `seq`.
     Leaving {
         incarnation: u64,
         seq: u64,
@@ -53,7 +54,7 @@ pub enum Message {
     },
 }
 
-/// A sign of life, with what the sender has heard of others.
+/// A sign of life, together with what the sender has heard of others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ping {
     pub me: Heartbeat,
@@ -61,7 +62,7 @@ pub struct Ping {
     pub digest: Option<Digest>,
 }
 
-/// The newest known heartbeat of a member.
+/// The newest heartbeat of a member that the sender knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
     pub origin: Origin,
@@ -69,11 +70,11 @@ pub struct Heartbeat {
     pub state: MemberState,
 }
 
-/// Positions and hashes of all logs, and the retirements known.
+/// The positions and hashes of all logs, and the retirements that the sender knows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Digest {
     pub logs: Vec<LogDigest>,
-    /// Per member the highest retired incarnation.
+    /// The highest retired incarnation of each member.
     pub retired: Vec<Origin>,
 }
 
@@ -81,7 +82,7 @@ pub struct Digest {
 pub struct LogDigest {
     pub origin: Origin,
     pub seq: u64,
-    /// Live records and their hash; not comparable while the copy is incomplete.
+    /// The number of live records. It and the hash cannot be compared while the copy is not complete.
     pub live: u64,
     pub hash: u128,
     pub complete: bool,
@@ -89,31 +90,31 @@ pub struct LogDigest {
     pub cover_floor: u64,
 }
 
-/// A piece of one origin's log: all current records with since < seq <= to.
+/// A piece of the log of one origin: all present records with since < seq <= to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delta {
     pub origin: Origin,
     pub since: u64,
     pub to: u64,
-    /// The sender's position; the copy is complete when it gets there.
+    /// The position of the sender. The copy is complete when it reaches it.
     pub head: u64,
-    /// Part of a whole replacement.
+    /// Whether the piece is part of a reset.
     pub reset: bool,
     pub floor: u64,
     pub cover_floor: u64,
-    /// Milliseconds since the sender heard of the origin (rule 6).
+    /// Milliseconds since the sender last heard of the origin (rule 6).
     pub silence: u64,
     pub data: Vec<Datum>,
 }
 
-/// One record on the wire.
+/// One record, as it is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Datum {
     pub key: PublicationKey,
     pub seq: u64,
     pub lamport: u64,
     pub state: DatumState,
-    /// Per origin: registrations up to that one are deregistered.
+    /// For each origin, the registration up to which all are deregistered.
     pub covers: Vec<Dot>,
 }
 
@@ -124,14 +125,14 @@ pub enum DatumState {
         healthy: bool,
     },
     Gone,
-    /// Handed over to the holder of that position.
+    /// The record was handed over to the member whose record has that position.
     Yield {
         value: Value,
         to: Dot,
     },
 }
 
-/// A registration: what was published, which registration it is, and how old it is in milliseconds.
+/// A registration: what was published, which registration it is, and its age in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value {
     pub publication: Arc<Publication>,
@@ -139,20 +140,20 @@ pub struct Value {
     pub age: u64,
 }
 
-/// A client's write, one hop to the responsible member (rule 8).
+/// A write of a client, which goes one hop to the responsible member (rule 8).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     pub req: u64,
-    /// The sender's ping counter: a frame overtaken by two pings is stale and dropped.
+    /// The ping counter of the sender. The receiver drops a message that two later pings have overtaken.
     pub counter: u64,
     pub key: PublicationKey,
-    /// `None`: a deregistration.
+    /// What is registered. `None` for a deregistration.
     pub publication: Option<Arc<Publication>>,
-    /// Registrations of the key that the sender knows; a deregistration ends them too.
+    /// The registrations of the key that the sender knows. A deregistration ends them too.
     pub known: Vec<Dot>,
 }
 
-/// Beats for the responsible member (rule 11).
+/// Heartbeats for the responsible member (rule 11).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Relay {
     pub batch: u64,
@@ -163,14 +164,14 @@ pub struct Relay {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RelayedBeat {
     pub key: PublicationKey,
-    /// Milliseconds since the beat.
+    /// Milliseconds since the heartbeat.
     pub age: u64,
-    /// The sender's own record, when it has one to give.
+    /// The own record of the sender, if it has one to give.
     pub value: Option<Value>,
 }
 
 impl Message {
-    /// For traces and counters.
+    /// A short name of the message, for traces and counters.
     pub fn name(&self) -> &'static str {
         match self {
             Message::Ping(_) => "ping",

@@ -1,4 +1,4 @@
-//! The member table: who is configured, who was heard when, and how far each peer's copy of the own log is.
+//! The table of members: which are configured, when each was heard, and how far its copy of the own log is.
 
 use std::collections::BTreeMap;
 

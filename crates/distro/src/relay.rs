@@ -1,5 +1,5 @@
-//! Beats (rules 10 to 12) and the relay that hand-over and stash use (rules 13 and 16). An answered beat is held by
-//! somebody this member can show within 2 s, or this member holds it.
+//! Heartbeats (rules 10 to 12), and the relay that hand-over and stash use (rules 13 and 16). Within 2 s after a
+//! heartbeat was answered, a member whose record this member sees holds the key, or this member holds it itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,32 +1,32 @@
-//! What `cluster status` and the metrics read.
+//! What `dyad cluster status` and the metrics show of the core.
 
 use dyad_types::{Dot, MemberId, Origin, PublicationKey};
 
 use crate::api::MemberState;
 use crate::core::Distro;
 
-/// The core's state for operators.
+/// The state of the core, for operators.
 #[derive(Clone, Debug)]
 pub struct Status {
     pub me: MemberId,
     pub incarnation: u64,
     pub state: MemberState,
-    /// Live records that this member times.
+    /// The number of live records that this member times.
     pub held: usize,
-    /// Keys with any record.
+    /// The number of keys that have a record.
     pub keys: usize,
-    /// Records whose removal the cap delays (rule 26).
+    /// The number of records whose removal the cap delays (rule 26).
     pub delayed_removals: usize,
     pub logs: Vec<LogStatus>,
     pub peers: Vec<PeerStatus>,
     pub retired: Vec<Origin>,
-    /// Forwarded writes that were answered before the own copy showed them.
+    /// The number of forwarded writes that were accepted but did not reach the own copy in time (rule 8).
     pub late_copies: u64,
     pub relays_waiting: usize,
     pub stashed: usize,
 }
 
-/// One origin's log as this member has it.
+/// The log of one origin, as this member has it.
 #[derive(Clone, Debug)]
 pub struct LogStatus {
     pub origin: Origin,
@@ -38,22 +38,22 @@ pub struct LogStatus {
     pub superseded: bool,
 }
 
-/// One peer as this member sees it.
+/// One peer, as this member sees it.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
     pub member: MemberId,
     pub configured: bool,
     pub state: MemberState,
     pub incarnation: u64,
-    /// Milliseconds since its heartbeat last grew, by any way; `None` = never heard.
+    /// Milliseconds since its heartbeat counter last grew, directly or as told by others. `None` if it was never heard.
     pub heard_ago: Option<u64>,
-    /// Milliseconds since its last own frame.
+    /// Milliseconds since its last message to this member.
     pub answered_ago: Option<u64>,
-    /// Not heard for 10 s.
+    /// Whether it was not heard for 10 s.
     pub down: bool,
-    /// Records of the own log that its copy lacks.
+    /// The number of positions by which its copy of the own log is behind.
     pub behind: u64,
-    /// Its last digest has all that this member had one digest earlier, and the same records at equal positions.
+    /// Whether its last digest has everything that this member had one digest earlier, and the same records at equal positions.
     pub digest_equal: bool,
 }
 
@@ -102,41 +102,42 @@ impl Distro {
         self.peers.iter().map(status).collect()
     }
 
-    /// True when this member times the key.
+    /// Whether this member times the key.
     pub fn holds(&self, key: &PublicationKey) -> bool {
         self.store.find(key).and_then(|id| self.store.entry(id)).is_some_and(|e| e.slot.is_some())
     }
 
-    /// Registrations of a key that any log here vouches for and that are not deregistered.
+    /// The registrations of a key that any log here has and that are not deregistered.
     pub fn vouched(&self, key: &PublicationKey) -> Vec<Dot> {
         let entry = self.store.find(key).and_then(|id| self.store.entry(id));
         entry.map_or(Vec::new(), |e| e.visible().map(|r| r.dot).collect())
     }
 
-    /// Registrations of a key that this member could still give to others: vouched for, or stashed (rule 16).
+    /// The registrations of a key that this member could still give to others: those that any log here has, and the
+    /// stashed one (rule 16).
     pub fn remembered(&self, key: &PublicationKey) -> Vec<Dot> {
         let stashed = self.stash.get(key).map(|s| s.dot);
         self.vouched(key).into_iter().chain(stashed).collect()
     }
 
-    /// What the deregistrations known here end: the newest dot per origin and log.
+    /// What the deregistrations that are known here end: the newest dot for each origin and log.
     pub fn deregistered(&self, key: &PublicationKey) -> Vec<Dot> {
         let entry = self.store.find(key).and_then(|id| self.store.entry(id));
         entry.map_or(Vec::new(), |e| e.records.iter().flat_map(|r| r.covers().iter().copied()).collect())
     }
 
-    /// True when any log here has a deregistration of the dot.
+    /// Whether any log here has a deregistration of the dot.
     pub fn is_deregistered(&self, key: &PublicationKey, dot: Dot) -> bool {
         self.store.find(key).and_then(|id| self.store.entry(id)).is_some_and(|e| e.is_covered(dot))
     }
 
-    /// Keys known to this member, visible or not.
+    /// The keys that this member knows, whether they are visible or not.
     pub fn keys(&self) -> impl Iterator<Item = &PublicationKey> {
         self.store.entries().map(|e| &e.key)
     }
 
-    /// Loses the newest copied record of a member that is heard, as a fault of memory or of a program would: the hash
-    /// check must find it. Gives the owner of the log. For the simulator.
+    /// Loses the newest copied record of a member that is heard, as a fault of the memory or of the program might. The
+    /// comparison of hashes must find it. Gives the owner of the log. For the simulator only.
     #[doc(hidden)]
     pub fn lose_a_copy(&mut self) -> Option<MemberId> {
         let copies = self.store.logs().filter(|(id, log)| {

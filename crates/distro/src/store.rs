@@ -1,5 +1,5 @@
-//! The store of datums (Nacos's `DataStore`): per key the records of all origins, per origin its log. No rule of the
-//! protocol is decided here; visibility (rules 2 to 4) is.
+//! The store of datums (Nacos's `DataStore`): for each key the records of all origins, and for each origin its log.
+//! Only visibility (rules 2 to 4) is decided here; the other rules are in other modules.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};

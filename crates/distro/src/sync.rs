@@ -1,5 +1,5 @@
-//! Replication, the sending side (Nacos's `TaskDispatcher`, `DataSyncer` and checksum verify): the owner pushes its news,
-//! digests find what is missing.
+//! Replication, the sending side (Nacos's `TaskDispatcher`, `DataSyncer` and checksum verification). The owner of a log
+//! pushes what is new; digests find what is missing.
 
 use dyad_types::{Dot, MemberId, Origin};
 

@@ -1,5 +1,5 @@
-//! Timers of held records (rules 14 and 26). A beat moves no timer: when a deadline fires, the slot tells when the last
-//! beat was, and the timer is set again.
+//! The timers of held records (rules 14 and 26). A heartbeat moves no timer: when a timer fires, the slot says when the
+//! last heartbeat was, and the timer is set again.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};

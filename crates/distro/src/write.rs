@@ -1,4 +1,4 @@
-//! Registrations and deregistrations (rules 8 and 9): accepted here or one hop away at the responsible member.
+//! Registrations and deregistrations (rules 8 and 9), which are accepted here or, one hop away, at the responsible member.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Reads and prints numbers and booleans as Java does, because the clients and the error messages of Nacos show them in this form.
+//! Reads and prints numbers and booleans as Java does, because the clients and the error messages of Nacos show them in
+//! this form.
 
 use std::fmt::{Debug, LowerExp, Write};
 
@@ -16,8 +17,8 @@ pub fn push_float(out: &mut String, value: f32) {
     push_real(out, value, f64::from(value.abs()));
 }
 
-/// Java prints plain decimals from 10^-3 to below 10^7, and `d.dEn` elsewhere. A value that JSON cannot express as a number is put in
-/// quotes, as Jackson does.
+/// Java prints plain decimals from 10^-3 to below 10^7, and `d.dEn` elsewhere. A value that JSON cannot express as a
+/// number is put in quotes, as Jackson does.
 fn push_real(out: &mut String, value: impl Debug + LowerExp, magnitude: f64) {
     if magnitude.is_nan() {
         out.push_str("\"NaN\"");
@@ -68,8 +69,8 @@ pub fn parse_float(text: &str) -> Result<f32, String> {
     }
 }
 
-/// Reads a boolean as `ConvertUtils.toBoolean` does: y, yes, on, true and t, in upper or lower case, are true; everything else is
-/// false.
+/// Reads a boolean as `ConvertUtils.toBoolean` does: y, yes, on, true and t, in upper or lower case, are true;
+/// everything else is false.
 pub fn parse_boolean(text: &str) -> bool {
     ["y", "yes", "on", "true", "t"].iter().any(|word| word.eq_ignore_ascii_case(text))
 }

@@ -1,4 +1,5 @@
-//! The ports between the front ends and the two consistency cores. The shells implement them, and each port has one suite of tests.
+//! The ports between the front ends and the two consistency cores. The shells implement them, and each port has one
+//! suite of tests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,8 +15,8 @@ pub use dyad_types::limits::COMMAND_MAX;
 
 /// The CP half. It proposes a command and answers after the command was applied on this member.
 pub trait Propose: Send + Sync + 'static {
-    /// Proposes the command. The answer comes within 5 s. It comes within 1 s if no leader was heard for an election time-out, because
-    /// SDKs give up after 3 s.
+    /// Proposes the command. The answer comes within 5 s. It comes within 1 s if no leader was heard for an election
+    /// time-out, because SDKs give up after 3 s.
     fn propose(&self, command: CpCommand) -> BoxFuture<'_, Result<CpReply, ProposeError>>;
     /// The leader that this member knows. `None` during an election, or without a majority.
     fn leader(&self) -> Option<Leader>;
@@ -23,13 +24,13 @@ pub trait Propose: Send + Sync + 'static {
 
 /// Reads that miss no acknowledged write: they first wait until this member has applied as much as the leader has committed.
 pub trait Linearize: Send + Sync + 'static {
-    /// After this call, a read of the state that this member has applied sees every write that any member acknowledged before the call.
-    /// It costs one round to a majority; calls at the same time share a round.
+    /// After this call, a read of the state that this member has applied sees every write that any member acknowledged
+    /// before the call. It costs one round to a majority; calls at the same time share a round.
     ///
     /// # Errors
-    /// `NoLeader` if within 5 s no leader could confirm that it still leads, or this member did not catch up with that leader. It comes
-    /// within 1 s if no leader was heard for an election time-out. `Storage` if the store of this member has failed. The read can be
-    /// tried again.
+    /// `NoLeader` if within 5 s no leader could confirm that it still leads, or this member did not catch up with that
+    /// leader. It comes within 1 s if no leader was heard for an election time-out. `Storage` if the store of this
+    /// member has failed. The read can be tried again.
     fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
 }
 
@@ -85,11 +86,11 @@ pub trait Ephemeral: Send + Sync + 'static {
     /// # Errors
     /// The member is JOINING or RESUMING, or it is ALONE and the service is unknown.
     fn admit(&self, known: bool) -> Result<(), EphemeralError>;
-    /// Says that a connection of this member has ended. Its publications end by rule 18, and it cannot register any more. This never
-    /// waits. It may be called twice, and for a connection that published nothing.
+    /// Says that a connection of this member has ended. Its publications end by rule 18, and it cannot register any
+    /// more. This never waits. It may be called twice, and for a connection that published nothing.
     fn ended(&self, client: &ClientId, ending: Ending);
-    /// Takes the answer to [`Connections::probe`]. If `alive` is false, the connection ends as with [`Ending::Abnormal`]. This never
-    /// waits.
+    /// Takes the answer to [`Connections::probe`]. If `alive` is false, the connection ends as with
+    /// [`Ending::Abnormal`]. This never waits.
     fn probed(&self, client: &ClientId, alive: bool);
 }
 
@@ -103,10 +104,11 @@ pub enum Ending {
     Abnormal,
 }
 
-/// The connections of this member, as the AP core sees them (rule 17). The id of a connection is the [`ClientId`] of its client.
+/// The connections of this member, as the AP core sees them (rule 17). The id of a connection is the [`ClientId`] of
+/// its client.
 pub trait Connections: Send + Sync + std::fmt::Debug + 'static {
-    /// Asks the client whether it is alive, and tells the result to [`Ephemeral::probed`] within a few seconds. It is called while the
-    /// core is locked, so it must return at once and must not call back before it has returned.
+    /// Asks the client whether it is alive, and tells the result to [`Ephemeral::probed`] within a few seconds. It is
+    /// called while the core is locked, so it must return at once and must not call back before it has returned.
     fn probe(&self, client: &ClientId);
 }
 

@@ -17,7 +17,8 @@ const SERVER_SYNC_MS_MIN: i64 = 1_000;
 /// Most bytes of the value of a switch, because every GET shows it and every snapshot has it.
 pub const SWITCH_VALUE_MAX: usize = 16 * 1024;
 
-/// The largest and the smallest interval of health checks, in milliseconds, and the factor by which it grows (`SwitchDomain.HealthParams`).
+/// The largest and the smallest interval of health checks, in milliseconds, and the factor by which it grows
+/// (`SwitchDomain.HealthParams`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HealthParams {
     pub max: i32,
@@ -25,8 +26,8 @@ pub struct HealthParams {
     pub factor: f32,
 }
 
-/// All switches, in the order in which Nacos 2.5 shows them. The serialized form is the body of `GET /operator/switches` and also the form
-/// in snapshots. A field that a snapshot does not have gets its default.
+/// All switches, in the order in which Nacos 2.5 shows them. The serialized form is the body of `GET
+/// /operator/switches` and also the form in snapshots. A field that a snapshot does not have gets its default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Switches {

@@ -8,8 +8,8 @@ use md5::{Digest, Md5 as Hasher};
 
 use crate::key::DEFAULT_NAMESPACE;
 
-/// Brings the id of a namespace into one form (`NamespaceUtil.processNamespaceParameter`): a blank id, `public` and `null`, in upper
-/// or lower case, all become `public`; any other id is trimmed.
+/// Brings the id of a namespace into one form (`NamespaceUtil.processNamespaceParameter`): a blank id, `public` and
+/// `null`, in upper or lower case, all become `public`; any other id is trimmed.
 pub fn config_namespace(id: &str) -> &str {
     let id = id.trim();
     let default =
@@ -64,7 +64,8 @@ impl ConfigKey {
         text
     }
 
-    /// The inverse of [`ConfigKey::group_key`]. `None` if the text has fewer than two or more than three parts, or an empty part.
+    /// The inverse of [`ConfigKey::group_key`]. `None` if the text has fewer than two or more than three parts, or an
+    /// empty part.
     pub fn parse_group_key(text: &str) -> Option<ConfigKey> {
         let parts: Vec<String> = text.split('+').map(unescape).collect();
         let (data_id, group, namespace) = match parts.as_slice() {

@@ -1,7 +1,7 @@
 //! The rules of the configuration parameters (`ParamUtils`): lengths and characters, with Nacos's messages.
 //!
-//! Handlers check these rules after the parameter check of [`crate::check`]. The rules are less strict in places: letters of any
-//! script are accepted here. As in Java, lengths are counted in UTF-16 units.
+//! Handlers check these rules after the parameter check of [`crate::check`]. The rules are less strict in places:
+//! letters of any script are accepted here. As in Java, lengths are counted in UTF-16 units.
 
 use std::fmt;
 

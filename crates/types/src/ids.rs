@@ -52,8 +52,8 @@ impl fmt::Display for Dot {
     }
 }
 
-/// How long an instance lives (the flag `ephemeral` of Nacos): as long as its client sends heartbeats or is connected (AP, Distro), or
-/// until it is deregistered (CP, raft).
+/// How long an instance lives (the flag `ephemeral` of Nacos): as long as its client sends heartbeats or is connected
+/// (AP, Distro), or until it is deregistered (CP, raft).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lifetime {
     Ephemeral,

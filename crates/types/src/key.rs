@@ -14,7 +14,8 @@ pub const DEFAULT_NAMESPACE: &str = "public";
 /// The cluster of an instance for which no cluster was given (`UtilsAndCommons.DEFAULT_CLUSTER_NAME`).
 pub const DEFAULT_CLUSTER: &str = "DEFAULT";
 
-/// The name of a cluster, to be stored. Nearly all instances are in the default cluster, so they share one allocation of its name.
+/// The name of a cluster, to be stored. Nearly all instances are in the default cluster, so they share one allocation
+/// of its name.
 pub fn cluster_name(name: &str) -> Arc<str> {
     static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(DEFAULT_CLUSTER));
     if name == DEFAULT_CLUSTER { DEFAULT.clone() } else { Arc::from(name) }
@@ -40,8 +41,8 @@ impl fmt::Display for NamespaceId {
     }
 }
 
-/// Identity of a service: namespace, group and name. Clones are cheap: the log, the registry and the views share one allocation. Keys
-/// are ordered by namespace, then group, then name.
+/// Identity of a service: namespace, group and name. Clones are cheap: the log, the registry and the views share one
+/// allocation. Keys are ordered by namespace, then group, then name.
 #[derive(Clone)]
 pub struct ServiceKey(Arc<Parts>);
 

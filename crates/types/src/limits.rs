@@ -8,6 +8,7 @@ pub const SERVICES_MAX: usize = 100_000;
 pub const INSTANCES_PER_SERVICE_MAX: usize = 10_000;
 /// Most entries on one page of a listing.
 pub const PAGE_MAX: usize = 10_000;
-/// Most bytes of one encoded command of the replicated log: Nacos's largest content, 10 MiB, with all its texts. A proposer of many
-/// items makes commands that are far smaller. No setting changes this limit, since all members must have the same.
+/// Most bytes of one encoded command of the replicated log: Nacos's largest content, 10 MiB, with all its texts. A
+/// proposer of many items makes commands that are far smaller. No setting changes this limit, since all members must
+/// have the same.
 pub const COMMAND_MAX: usize = 12 * 1024 * 1024;

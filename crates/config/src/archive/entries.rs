@@ -1,5 +1,5 @@
-//! Reads and writes the entries of an archive. An archive comes from outside, so its entries and bytes are counted before they are
-//! used.
+//! Reads and writes the entries of an archive. An archive comes from outside, so its entries and bytes are counted
+//! before they are used.
 
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Write};
@@ -28,8 +28,8 @@ pub(super) type Entry = (String, String);
 /// Uncompresses all entries that are files.
 ///
 /// # Errors
-/// The bytes are not an archive, a name leads out of it, it has too many entries or bytes, it is encrypted or damaged, or a text is
-/// not UTF-8.
+/// The bytes are not an archive, a name leads out of it, it has too many entries or bytes, it is encrypted or damaged,
+/// or a text is not UTF-8.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
     // The library reads the whole directory at once: bound it by the number of its signatures. Contents may hold one too.
     if count(bytes, DIRECTORY_SIGNATURE) > 2 * ENTRIES_MAX {

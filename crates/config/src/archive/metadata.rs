@@ -96,8 +96,8 @@ pub(super) fn read_new(text: &str) -> Result<Vec<ItemMeta>, String> {
     items.iter().enumerate().map(item).collect()
 }
 
-/// The line of the old format for one item. `None` if the item has no application, or one that a line cannot hold. The last dot of
-/// a data id becomes a tilde in it.
+/// The line of the old format for one item. `None` if the item has no application, or one that a line cannot hold. The
+/// last dot of a data id becomes a tilde in it.
 pub fn old_line(group: &str, data_id: &str, app_name: &str) -> Option<String> {
     (!app_name.is_empty() && !app_name.contains(['=', '\r', '\n']))
         .then(|| format!("{}={app_name}\r\n", old_key(group, data_id)))

@@ -1,9 +1,9 @@
-//! Archives of configurations: the reader for imports, which the server and `dyad config import --dry-run` share, and the writer for
-//! exports.
+//! Archives of configurations: the reader for imports, which the server and `dyad config import --dry-run` share, and
+//! the writer for exports.
 //!
-//! The name of an entry is `group/dataId`. In the new format the file `.metadata.yml` lists the items. In the old format every such
-//! entry is an item, whose type follows from its extension, and the file `.meta.yml` gives the applications. Everything in an
-//! archive is checked as in a publish before any of it is used.
+//! The name of an entry is `group/dataId`. In the new format the file `.metadata.yml` lists the items. In the old
+//! format every such entry is an item, whose type follows from its extension, and the file `.meta.yml` gives the
+//! applications. Everything in an archive is checked as in a publish before any of it is used.
 
 mod entries;
 mod metadata;
@@ -47,8 +47,8 @@ pub enum Unreadable {
 /// Reads an archive of either format that is to be imported into this namespace.
 ///
 /// # Errors
-/// The first thing that is wrong with it: a name that leads out of it, more entries or bytes than an import accepts, text that is not
-/// UTF-8, metadata that does not parse, an item that a publish would refuse, or no item at all.
+/// The first thing that is wrong with it: a name that leads out of it, more entries or bytes than an import accepts,
+/// text that is not UTF-8, metadata that does not parse, an item that a publish would refuse, or no item at all.
 pub fn read(bytes: &[u8], namespace: &str) -> Result<Archive, Unreadable> {
     let mut entries = entries::read(bytes)?;
     let mut take = |name: &str| {

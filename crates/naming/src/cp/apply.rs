@@ -15,8 +15,8 @@ use super::{CpState, Stamp};
 type Applied = (CpReply, CpChanges);
 
 impl CpState {
-    /// Applies one command. Only this function changes the state. Every committed entry gets a reply, even one that is rejected. The
-    /// result depends on nothing but the state, the command and the stamp.
+    /// Applies one command. Only this function changes the state. Every committed entry gets a reply, even one that is
+    /// rejected. The result depends on nothing but the state, the command and the stamp.
     pub fn apply(&mut self, command: &CpCommand, stamp: Stamp) -> (CpReply, CpChanges) {
         self.now_ms = self.now_ms.max(stamp.now_ms);
         match command {
@@ -211,8 +211,8 @@ impl CpState {
         (CpReply::Done, CpChanges { switches: changed, ..CpChanges::default() })
     }
 
-    /// Applies a command of the configurations. They get the time of the state, which never goes back, instead of the time of the
-    /// stamp.
+    /// Applies a command of the configurations. They get the time of the state, which never goes back, instead of the
+    /// time of the stamp.
     fn configure(&mut self, command: &ConfigCommand, stamp: Stamp) -> Applied {
         let stamp = Stamp { now_ms: self.now_ms, ..stamp };
         let (reply, config) = self.config.apply(command, stamp);

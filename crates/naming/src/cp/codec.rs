@@ -1,5 +1,5 @@
-//! The bytes of commands and replies: one version byte and then a prost message. Field numbers are never reused; golden bytes in
-//! tests/ fix them.
+//! The bytes of commands and replies: one version byte and then a prost message. Field numbers are never reused; golden
+//! bytes in tests/ fix them.
 
 use std::sync::Arc;
 

@@ -19,8 +19,8 @@ pub enum CpCommand {
     /// Sets the identity of the cluster. The member that founded the cluster proposes this once. Reply: Done, or Exists if the
     /// cluster has another id already.
     Found { cluster_id: u128 },
-    /// Registers the persistent instance with this ip and port, or replaces it, even if it was in another cluster of the service. An
-    /// instance that registers again keeps its probed health. Reply: Done or Limit.
+    /// Registers the persistent instance with this ip and port, or replaces it, even if it was in another cluster of
+    /// the service. An instance that registers again keeps its probed health. Reply: Done or Limit.
     Register { service: ServiceKey, instance: Instance },
     /// Removes a persistent instance. Reply: Done, or NotFound, which callers answer with ok, as Nacos does.
     Deregister { service: ServiceKey, address: Address },
@@ -38,13 +38,13 @@ pub enum CpCommand {
         /// ephemeral instances of the service.
         create: bool,
     },
-    /// Removes the service record and the overrides. Reply: Done, NotFound (the CP state does not know the service) or NotEmpty (there are
-    /// persistent instances; the proposer checks for ephemeral ones itself).
+    /// Removes the service record and the overrides. Reply: Done, NotFound (the CP state does not know the service) or
+    /// NotEmpty (there are persistent instances; the proposer checks for ephemeral ones itself).
     DeleteService { service: ServiceKey },
     /// Writes an override. Reply: Done or Limit.
     SetOverride { service: ServiceKey, target: OverrideKey, change: OverrideChange },
-    /// Removes overrides and records that had no instance for 60 s, as the leader saw it; at most [`EXPIRE_BATCH_MAX`]. Those that were
-    /// written since (their revision differs) or have a persistent instance stay. Reply: Done.
+    /// Removes overrides and records that had no instance for 60 s, as the leader saw it; at most [`EXPIRE_BATCH_MAX`].
+    /// Those that were written since (their revision differs) or have a persistent instance stay. Reply: Done.
     Expire { overrides: Vec<ExpiredOverride>, services: Vec<ExpiredService> },
     /// Sets a switch (`SwitchManager.update`). Reply: Done or BadSwitch.
     SetSwitch { entry: String, value: String },

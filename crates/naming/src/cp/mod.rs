@@ -1,5 +1,5 @@
-//! The CP state: persistent instances, service records, overrides, switches, retired origins and the configurations. The raft log
-//! replicates it: the same commands and stamps give the same state on every member, byte for byte.
+//! The CP state: persistent instances, service records, overrides, switches, retired origins and the configurations.
+//! The raft log replicates it: the same commands and stamps give the same state on every member, byte for byte.
 
 mod apply;
 mod codec;
@@ -29,7 +29,8 @@ pub use service::{CpService, Override, OverrideKey, Selector, ServiceRecord, Sto
 #[error("{0}")]
 pub struct BadRecord(pub String);
 
-/// Limits that `apply` keeps. They are part of the state machine and therefore not settings: all members must have the same limits.
+/// Limits that `apply` keeps. They are part of the state machine and therefore not settings: all members must have the
+/// same limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limits {
     /// Most persistent instances in all.

@@ -86,8 +86,8 @@ impl OverrideKey {
     }
 }
 
-/// Values that an operator set for an instance (Nacos's `InstanceMetadata`). They are shown instead of what the client registered, and
-/// stay when the client registers again. A value that is `None` leaves the registered one.
+/// Values that an operator set for an instance (Nacos's `InstanceMetadata`). They are shown instead of what the client
+/// registered, and stay when the client registers again. A value that is `None` leaves the registered one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Override {
     pub enabled: Option<bool>,

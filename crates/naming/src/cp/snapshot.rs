@@ -1,5 +1,5 @@
-//! The CP state as a sequence of records with a version: a header, the retirements, each service in the order of the keys, and the
-//! configurations.
+//! The CP state as a sequence of records with a version: a header, the retirements, each service in the order of the
+//! keys, and the configurations.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::service::{CpService, StoredOverride, StoredRecord};
 use super::{BadRecord, CpState};
 use crate::switches::Switches;
 
-/// A record takes items until its body has this many bytes. An item is at most as large as the form of a request (64 KiB) and a key, so
-/// no record comes near 256 KiB.
+/// A record takes items until its body has this many bytes. An item is at most as large as the form of a request (64
+/// KiB) and a key, so no record comes near 256 KiB.
 const RECORD_BYTES: usize = 64 * 1024;
 
 impl CpState {

@@ -1,13 +1,13 @@
-//! Which addresses may be dialed. A registration is input from strangers. It must not make a member connect to something that only the
-//! member can reach.
+//! Which addresses may be dialed. A registration is input from strangers. It must not make a member connect to
+//! something that only the member can reach.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use dyad_types::Address;
 
-/// The socket to dial for an instance. `None` for an address that is never dialed: a host name, the port 0, an unspecified, multicast,
-/// broadcast or link-local address, and a cluster port of a member. `cluster` has the sockets of these ports; on loopback the port
-/// alone decides.
+/// The socket to dial for an instance. `None` for an address that is never dialed: a host name, the port 0, an
+/// unspecified, multicast, broadcast or link-local address, and a cluster port of a member. `cluster` has the sockets
+/// of these ports; on loopback the port alone decides.
 pub fn dialable(address: &Address, cluster: &[SocketAddr]) -> Option<SocketAddr> {
     let ip = address.ip.parse::<IpAddr>().ok()?.to_canonical();
     let port = address.port;
@@ -29,8 +29,8 @@ fn forbidden_v6(ip: Ipv6Addr) -> bool {
     ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local() || embedded_v4(ip)
 }
 
-/// Whether a gateway or the system turns this address into an IPv4 address (`64:ff9b::/96`, and `::/96` except the loopback). In IPv4 form
-/// the address would be checked; in this form it is not dialed.
+/// Whether a gateway or the system turns this address into an IPv4 address (`64:ff9b::/96`, and `::/96` except the
+/// loopback). In IPv4 form the address would be checked; in this form it is not dialed.
 fn embedded_v4(ip: Ipv6Addr) -> bool {
     let prefix = &ip.segments()[..6];
     prefix == [0x64, 0xff9b, 0, 0, 0, 0] || (prefix == [0; 6] && !ip.is_loopback())

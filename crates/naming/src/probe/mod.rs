@@ -1,9 +1,9 @@
-//! The schedule of TCP probes of persistent instances (`HealthCheckTaskV2`, `TcpHealthCheckProcessor`). It does not dial by itself: it
-//! gives out addresses to dial, takes the outcomes, and gives out changes of health.
+//! The schedule of TCP probes of persistent instances (`HealthCheckTaskV2`, `TcpHealthCheckProcessor`). It does not
+//! dial by itself: it gives out addresses to dial, takes the outcomes, and gives out changes of health.
 //!
 //! Exactly one member probes an address: the placement hash chooses it among the live members. Its findings become
-//! [`CpCommand::SetHealth`]. As long as the CP state still has the former health, each further probe reports the finding again, so a
-//! finding that was made without a leader is not lost.
+//! [`CpCommand::SetHealth`]. As long as the CP state still has the former health, each further probe reports the
+//! finding again, so a finding that was made without a leader is not lost.
 
 mod address;
 
@@ -22,13 +22,13 @@ pub use address::dialable;
 
 /// A dial times out after this many milliseconds (`TcpHealthCheckProcessor.CONNECT_TIMEOUT_MS`).
 pub const DIAL_TIMEOUT_MS: u64 = 500;
-/// The least time from the appearance of an instance to its first probe, in milliseconds. Up to the largest interval is added, so that
-/// many instances are not due together.
+/// The least time from the appearance of an instance to its first probe, in milliseconds. Up to the largest interval is
+/// added, so that many instances are not due together.
 const FIRST_PROBE_MS: u64 = 2_000;
 /// Milliseconds between two dials, on average.
 const DIAL_SPACING_MS: u64 = 6;
-/// A caller that is late may catch up with the dials of this many milliseconds. Together with the spacing, there are at most (1000 + 100)
-/// / 6 + 1 = 184 dials in any second.
+/// A caller that is late may catch up with the dials of this many milliseconds. Together with the spacing, there are at
+/// most (1000 + 100) / 6 + 1 = 184 dials in any second.
 const DIAL_CATCH_UP_MS: u64 = 100;
 /// A dial whose outcome was never told is repeated after this many milliseconds.
 const DIAL_LOST_MS: u64 = 10_000;
@@ -102,8 +102,8 @@ impl ProbePlan {
         }
     }
 
-    /// Takes the members that this one sees as live (it always counts itself), and the cluster addresses of all members, including those
-    /// of the interfaces of this host.
+    /// Takes the members that this one sees as live (it always counts itself), and the cluster addresses of all
+    /// members, including those of the interfaces of this host.
     pub fn set_members(&mut self, live: &[MemberId], cluster: &[SocketAddr], now: Millis) {
         let mut live = live.to_vec();
         live.push(self.me);
@@ -168,8 +168,8 @@ impl ProbePlan {
         probes
     }
 
-    /// Takes the outcome of a dial, and gives the instances whose health has to change in the CP state (`HealthCheckCommonV2`). The outcome
-    /// of an address that this member no longer probes is ignored.
+    /// Takes the outcome of a dial, and gives the instances whose health has to change in the CP state
+    /// (`HealthCheckCommonV2`). The outcome of an address that this member no longer probes is ignored.
     pub fn finish(&mut self, address: &Address, outcome: Outcome, now: Millis) -> Vec<HealthChange> {
         let params = self.switches.tcp_health_params;
         let times = self.switches.check_times;
@@ -269,8 +269,8 @@ pub fn commands(changes: Vec<HealthChange>) -> Vec<CpCommand> {
     changes.chunks(HEALTH_BATCH_MAX).map(|chunk| CpCommand::SetHealth { changes: chunk.to_vec() }).collect()
 }
 
-/// The delay of the first probe: 2 s plus a spread that is derived from the key. As in Nacos, the spread is a number below another
-/// number, which is below the largest interval.
+/// The delay of the first probe: 2 s plus a spread that is derived from the key. As in Nacos, the spread is a number
+/// below another number, which is below the largest interval.
 fn first_delay(id: &str, max_ms: i32) -> u64 {
     let [first, second] = SPREAD_SEEDS.map(|seed| xxh3_64_with_seed(id.as_bytes(), seed));
     let bound = first % (u64::try_from(max_ms).unwrap_or(0) + 1);

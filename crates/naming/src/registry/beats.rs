@@ -17,8 +17,8 @@ use crate::cp::{CpService, OverrideKey};
 /// What is needed to answer a heartbeat of a known client.
 #[derive(Clone, Debug)]
 pub struct Beat {
-    /// Where the heartbeat leaves its time. `None` while another member times the client: the Distro core takes the heartbeat then and
-    /// relays it.
+    /// Where the heartbeat leaves its time. `None` while another member times the client: the Distro core takes the
+    /// heartbeat then and relays it.
     pub slot: Option<Arc<BeatSlot>>,
     /// `preserved.heart.beat.interval` of the override or the instance, in milliseconds. `None` if the switch decides.
     pub interval_ms: Option<NonZeroU64>,
@@ -39,8 +39,8 @@ impl Beats {
         self.0.pin().get(&BeatRef { service, ip, port }).cloned()
     }
 
-    /// Sets what belongs to one publication. Like all writes of the index, this is called under the lock of the service, so the index
-    /// and the publications change together.
+    /// Sets what belongs to one publication. Like all writes of the index, this is called under the lock of the
+    /// service, so the index and the publications change together.
     pub(super) fn set(&self, key: &PublicationKey, visible: &VisiblePublication, cp: Option<&CpService>) {
         let (true, [instance]) = (key.client.is_beat(), visible.publication.instances()) else {
             return self.remove(key);

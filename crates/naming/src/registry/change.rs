@@ -7,8 +7,8 @@ use dyad_types::{Instance, Lifetime, ServiceKey};
 
 use crate::view::place;
 
-/// One change of a service, as this member shows it. The `healthy` of an instance is its present health. The caller knows why an
-/// instance is gone, because it knows which input led to the write.
+/// One change of a service, as this member shows it. The `healthy` of an instance is its present health. The caller
+/// knows why an instance is gone, because it knows which input led to the write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InstanceChange {
     ServiceCreated { service: ServiceKey },

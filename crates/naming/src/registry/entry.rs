@@ -99,8 +99,8 @@ impl ServiceEntry {
         self.lock().build(&self.key, cache_millis).map(Arc::new)
     }
 
-    /// Drops the view after a change of the contents, so that no reader finds the old view after this call. It is called under the lock,
-    /// so that a view of older contents cannot be stored later.
+    /// Drops the view after a change of the contents, so that no reader finds the old view after this call. It is
+    /// called under the lock, so that a view of older contents cannot be stored later.
     pub(super) fn changed(&self, contents: &mut Contents) {
         contents.revision += 1;
         if self.view.load().is_some() {
@@ -279,8 +279,8 @@ impl Contents {
         Some(ServiceView::new(key.clone(), self.revision, instances, record, cache_millis))
     }
 
-    /// The ephemeral instances. If several clients have the same instance, the one with the highest rank gives the attributes, and the
-    /// instance is healthy if it is healthy at one of them.
+    /// The ephemeral instances. If several clients have the same instance, the one with the highest rank gives the
+    /// attributes, and the instance is healthy if it is healthy at one of them.
     fn ephemeral_instances(&self) -> Vec<ViewInstance> {
         let mut ranked: Vec<(Instance, (u64, Origin), &ClientId)> = Vec::with_capacity(self.ephemeral);
         for (client, held) in &self.publications {

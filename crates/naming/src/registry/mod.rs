@@ -1,8 +1,8 @@
 //! The registry of one member: what the Distro core and the CP state know, merged into a view for each service.
 //!
-//! All threads of the front ends share the registry. A read is a look-up in a lock-free map and a load of the present view. A write takes
-//! the short lock of its service and drops the view, and the next read builds a new one. The lock orders the writers of one service,
-//! and a writer drops the view before it returns, so a member reads its own writes.
+//! All threads of the front ends share the registry. A read is a look-up in a lock-free map and a load of the present
+//! view. A write takes the short lock of its service and drops the view, and the next read builds a new one. The lock
+//! orders the writers of one service, and a writer drops the view before it returns, so a member reads its own writes.
 
 mod beats;
 mod change;
@@ -39,8 +39,8 @@ pub const LINGER_MS: u64 = 60_000;
 #[derive(Clone, Debug)]
 pub struct VisiblePublication {
     pub publication: Arc<Publication>,
-    /// The present health. For a client that sends heartbeats over HTTP, it replaces the health that the instance was registered with.
-    /// For other clients, an instance is healthy only if both say so.
+    /// The present health. For a client that sends heartbeats over HTTP, it replaces the health that the instance was
+    /// registered with. For other clients, an instance is healthy only if both say so.
     pub healthy: bool,
     /// If several clients have the same instance, the one with the highest rank gives the attributes.
     pub rank: (u64, Origin),
@@ -48,8 +48,8 @@ pub struct VisiblePublication {
     pub slot: Option<Arc<BeatSlot>>,
 }
 
-/// Hears of every change that a query could see. It is called under the lock of the service, so it must be quick and must not read the
-/// registry. It hears the changes of one service in their order.
+/// Hears of every change that a query could see. It is called under the lock of the service, so it must be quick and
+/// must not read the registry. It hears the changes of one service in their order.
 pub trait Watcher: Send + Sync + std::fmt::Debug + 'static {
     /// From now on queries of the service may get another answer.
     fn changed(&self, service: &ServiceKey);
@@ -115,7 +115,8 @@ impl Registry {
         (taken, found.next().is_some())
     }
 
-    /// What queries see of the service. `None` for a service that nobody knows. This takes a lock only if the view must be built.
+    /// What queries see of the service. `None` for a service that nobody knows. This takes a lock only if the view must
+    /// be built.
     pub fn view(&self, key: &ServiceKey) -> Option<Arc<ServiceView>> {
         let services = self.services.pin();
         services.get(key)?.view(self.cache_millis())
@@ -131,8 +132,9 @@ impl Registry {
         self.services.pin().get(key).is_some_and(|entry| entry.lock().listed)
     }
 
-    /// The lifetime of the service, as this member sees it. It is Persistent if the CP state has a persistent instance; otherwise
-    /// Ephemeral if there is an ephemeral instance, or was one in the last 60 s; otherwise `None`, so that either may register.
+    /// The lifetime of the service, as this member sees it. It is Persistent if the CP state has a persistent instance;
+    /// otherwise Ephemeral if there is an ephemeral instance, or was one in the last 60 s; otherwise `None`, so that
+    /// either may register.
     pub fn lifetime(&self, key: &ServiceKey, now: Millis) -> Option<Lifetime> {
         self.services.pin().get(key)?.lock().lifetime(now)
     }
@@ -148,8 +150,8 @@ impl Registry {
         self.beat(&key.service, ip, port)?.slot
     }
 
-    /// Checks whether there is room for a publication of `wanted` instances by this client. There always is room for one that is not
-    /// larger than what the client publishes already.
+    /// Checks whether there is room for a publication of `wanted` instances by this client. There always is room for
+    /// one that is not larger than what the client publishes already.
     ///
     /// # Errors
     /// The limit that the publication would exceed.
@@ -184,8 +186,8 @@ impl Registry {
         }
     }
 
-    /// Shows or replaces the publication of one client, or removes it (`None`). The Distro core calls this for each change of what is
-    /// visible.
+    /// Shows or replaces the publication of one client, or removes it (`None`). The Distro core calls this for each
+    /// change of what is visible.
     pub fn set_publication(
         &self,
         key: &PublicationKey,

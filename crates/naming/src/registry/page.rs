@@ -29,7 +29,8 @@ pub struct ClientCounts {
 }
 
 impl Registry {
-    /// Counts the clients that publish something. This walks through the whole registry, so it is for operators and not for each request.
+    /// Counts the clients that publish something. This walks through the whole registry, so it is for operators and not
+    /// for each request.
     pub fn client_counts(&self) -> ClientCounts {
         let (mut clients, mut addresses) = (BTreeSet::new(), BTreeSet::new());
         for entry in self.services.pin().values() {
@@ -41,8 +42,8 @@ impl Registry {
         ClientCounts { connections: clients.len() - beats, beats, persistent: addresses.len() }
     }
 
-    /// A page of the services of a group, sorted by name (`ServiceUtil.pageServiceName`). A page before the first one is the first one,
-    /// and a page after the last one is empty.
+    /// A page of the services of a group, sorted by name (`ServiceUtil.pageServiceName`). A page before the first one
+    /// is the first one, and a page after the last one is empty.
     ///
     /// # Errors
     /// The page would end before it begins, or it has over [`PAGE_MAX`] entries. The error is the message of the answer 400.
@@ -76,14 +77,15 @@ impl Registry {
         Ok(ServicePage { count, services })
     }
 
-    /// How many services a namespace has in all its groups. This walks through the names of all services, so it is for operators.
+    /// How many services a namespace has in all its groups. This walks through the names of all services, so it is for
+    /// operators.
     pub fn services_in(&self, namespace: &str) -> usize {
         let first = ServiceKey::new(namespace, "", "");
         self.listed.read().iter().filter(|key| key.namespace() == first.namespace()).count()
     }
 
-    /// Up to `limit` services of all namespaces, in the order of their keys, after the first `skip`. Views that do not exist yet are made
-    /// for this look and not kept.
+    /// Up to `limit` services of all namespaces, in the order of their keys, after the first `skip`. Views that do not
+    /// exist yet are made for this look and not kept.
     pub fn views(&self, skip: usize, limit: usize) -> Vec<Arc<ServiceView>> {
         let keys: Vec<ServiceKey> = self.listed.read().iter().skip(skip).take(limit).cloned().collect();
         let services = self.services.pin();

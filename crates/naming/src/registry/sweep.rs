@@ -28,8 +28,9 @@ impl Sweep {
 }
 
 impl Registry {
-    /// Drops the services that have had neither an instance nor a record for 60 s, and the views that nobody asked for since the last
-    /// sweep. Says what nobody needs in the CP state any more. Every member sweeps every 5 s (`ExpiredMetadataCleaner`).
+    /// Drops the services that have had neither an instance nor a record for 60 s, and the views that nobody asked for
+    /// since the last sweep. Says what nobody needs in the CP state any more. Every member sweeps every 5 s
+    /// (`ExpiredMetadataCleaner`).
     pub fn sweep(&self, now: Millis) -> Sweep {
         let mut sweep = Sweep::default();
         let services = self.services.pin();

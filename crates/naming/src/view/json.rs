@@ -156,7 +156,8 @@ fn push_selector(out: &mut String, selector: &Selector) {
     out.push('}');
 }
 
-/// The instance id that is shown. It is made as in `DefaultInstanceIdGenerator`, unless an id was generated at the registration.
+/// The instance id that is shown. It is made as in `DefaultInstanceIdGenerator`, unless an id was generated at the
+/// registration.
 fn instance_id(key: &ServiceKey, host: &ViewInstance) -> Option<String> {
     let instance = &host.instance;
     match &instance.id {
@@ -174,8 +175,8 @@ fn instance_id(key: &ServiceKey, host: &ViewInstance) -> Option<String> {
     }
 }
 
-/// The generator that is shown (`Instance.getInstanceIdGenerator`): `simple` if the shown metadata is empty, otherwise what the metadata
-/// says, or nothing.
+/// The generator that is shown (`Instance.getInstanceIdGenerator`): `simple` if the shown metadata is empty, otherwise
+/// what the metadata says, or nothing.
 fn id_generator(host: &ViewInstance) -> Option<&str> {
     let metadata = &host.instance.metadata;
     if !metadata.is_empty() {

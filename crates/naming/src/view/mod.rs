@@ -29,16 +29,16 @@ pub struct ViewInstance {
     pub lifetime: Lifetime,
 }
 
-/// An answer to `/instance/list` without its time stamp. The body is `head`, then the milliseconds since the epoch as a decimal number, and
-/// then `tail`.
+/// An answer to `/instance/list` without its time stamp. The body is `head`, then the milliseconds since the epoch as a
+/// decimal number, and then `tail`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Halves {
     pub head: Bytes,
     pub tail: Bytes,
 }
 
-/// The same answer as the `serviceInfo` of gRPC. It is `{"name":`, `name`, `rest`, the milliseconds, and `tail`. Only the name differs from
-/// the HTTP form, so both share their bytes.
+/// The same answer as the `serviceInfo` of gRPC. It is `{"name":`, `name`, `rest`, the milliseconds, and `tail`. Only
+/// the name differs from the HTTP form, so both share their bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceInfoParts {
     /// The name without its group, as a JSON string.
@@ -133,8 +133,8 @@ impl ServiceView {
     }
 
     /// Selects the enabled instances for a query, and decides whether the protect threshold is reached
-    /// (`ServiceUtil.selectInstancesWithHealthyProtection`). A service without a record has no threshold. The selector `label` selects
-    /// all instances, as in Nacos without a CMDB.
+    /// (`ServiceUtil.selectInstancesWithHealthyProtection`). A service without a record has no threshold. The selector
+    /// `label` selects all instances, as in Nacos without a CMDB.
     pub fn select(&self, query: &ListQuery<'_>) -> Selection<'_> {
         let takes = |i: &&ViewInstance| {
             i.instance.enabled
