@@ -1,8 +1,9 @@
 //! The shell around the Distro core: one mutex, one timer task, and the registry that the core's changes go into.
 //!
-//! A request locks the core, hands it the input and the time, carries out the returned actions and unlocks. Changes go
-//! into the registry under the same lock, so that the registry sees them in the order in which the core decided them.
-//! Nothing waits while the lock is held: a send is a `try_send` into a peer's bounded queue, an answer a oneshot.
+//! A request locks the core, hands it the input and the time, carries out the returned actions, and unlocks it. Changes
+//! go into the registry under the same lock, so the registry sees them in the order in which the core decided them.
+//! Nothing waits while the lock is held: a message to a peer is a `try_send` into a bounded queue, and an answer goes
+//! through a oneshot channel.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,19 +30,20 @@ const PENDING_MAX: usize = 65_536;
 /// The core answers every request by its own timers within about a second; this is the last resort.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(3);
 
-/// What the shell needs from the outside. Called with the core locked: nothing here may block for long.
+/// What the shell needs from the server. It is called while the core is locked, so nothing here may block for long.
 pub trait Host: Send + Sync + fmt::Debug + 'static {
-    /// Monotonic time; its zero is at [`dyad_distro::CLOCK_START`] before the start of the process.
+    /// Monotonic time. At the start of the process it is [`dyad_distro::CLOCK_START`].
     fn now(&self) -> Millis;
-    /// Writes a new incarnation to disk before it is used. False when the disk refuses: the member must stop.
+    /// Writes a new incarnation to the disk before it is used. False if the disk refuses; the member must stop then.
     fn persist_incarnation(&self, incarnation: u64) -> bool;
-    /// Asks the CP half to retire an origin. Must not wait for it.
+    /// Asks the CP half to retire an origin. It must not wait for the result.
     fn propose_retire(&self, origin: Origin);
-    /// Instances that appeared, changed or went.
+    /// Hears of instances that appeared, changed or were removed.
     fn changed(&self, changes: &[InstanceChange]);
-    /// Ask the client of this connection for a sign of life; the answer goes to [`Ephemeral::probed`], not from within.
+    /// Asks the client of this connection whether it is alive. The answer goes to [`Ephemeral::probed`] later, not
+    /// during this call.
     fn probe(&self, client: &ClientId);
-    /// Protocol events, for the log and the metrics.
+    /// Hears of events of the protocol, for the log and the metrics.
     fn event(&self, event: &Event);
 }
 
@@ -55,13 +57,13 @@ pub struct Ap {
     host: Arc<dyn Host>,
     requests: AtomicU64,
     dropped: AtomicU64,
-    /// The moment for which the timer task is armed; an earlier one wakes it.
+    /// The moment at which the timer task will run. An earlier deadline wakes it.
     armed: AtomicU64,
     wake: Notify,
-    /// The state as `admit` reads it: without the lock inside the watch.
+    /// The state in the form in which `admit` reads it, without the lock inside the watch channel.
     admits: AtomicU8,
-    /// False until the CP half has caught up, or was given up on: a restarted member must not answer without the
-    /// persistent instances that it acknowledged.
+    /// False until the CP half has caught up, or the wait for it has ended. A restarted member must not answer without
+    /// the persistent instances that it acknowledged.
     open: AtomicBool,
     state: watch::Sender<MemberState>,
     left: watch::Sender<bool>,
@@ -108,12 +110,12 @@ impl Ap {
         *self.state.borrow()
     }
 
-    /// Naming requests may be answered from now on, as far as the CP half goes.
+    /// Says that the CP half is ready, so that naming requests may be answered from now on.
     pub fn open(&self) {
         self.open.store(true, Ordering::Release);
     }
 
-    /// Does this member answer all naming requests? Readiness.
+    /// Whether this member answers all naming requests. The readiness check answers this.
     pub fn is_ready(&self) -> bool {
         self.open.load(Ordering::Acquire) && self.admits.load(Ordering::Acquire) == ADMITS_ALL
     }
@@ -122,22 +124,22 @@ impl Ap {
         self.state.subscribe()
     }
 
-    /// Messages dropped because a peer's queue was full.
+    /// The number of messages that were dropped because the queue of a peer was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Requests waiting for an answer, and the limit.
+    /// The number of requests that wait for an answer, and its limit.
     pub fn pending(&self) -> (usize, usize) {
         (self.core.lock().pending.len(), PENDING_MAX)
     }
 
-    /// Reads the core, for status and metrics.
+    /// Reads the core, for the status and the metrics.
     pub fn inspect<T>(&self, read: impl FnOnce(&Distro, Millis) -> T) -> T {
         read(&self.core.lock().distro, self.host.now())
     }
 
-    /// Gives the core an input that nobody waits for.
+    /// Gives the core an input to which nobody waits for an answer.
     pub fn input(&self, input: Input) {
         let mut core = self.core.lock();
         self.step(&mut core, input, None);
@@ -162,7 +164,7 @@ impl Ap {
         self.step(&mut core, Input::StreamDown(peer), None);
     }
 
-    /// Runs the core's timers until `stop`.
+    /// Runs the timers of the core until `stop`.
     pub async fn run_timers(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let now = self.host.now();
@@ -183,7 +185,7 @@ impl Ap {
         }
     }
 
-    /// Leaves the cluster in order: peers claim this member's records first. Returns true when all of them did within
+    /// Leaves the cluster in order: first the peers claim the records of this member. True if all of them did so within
     /// `deadline`.
     pub async fn leave(&self, deadline: Duration) -> bool {
         let mut left = self.left.subscribe();

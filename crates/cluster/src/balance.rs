@@ -1,5 +1,6 @@
-//! When a member has more than its share of the clients, and who should have those that are too many: a pure state machine.
-//! The members decide each for itself, from what each says that it has (`Directory::loads`).
+//! Decides when a member has more than its share of the clients, and which members get the surplus. It is a pure state
+//! machine. Each member decides for itself, from the numbers of clients that all members tell each other
+//! (`Directory::loads`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,38 +23,39 @@ const CLIENTS_MAX: u64 = u32::MAX as u64;
 /// See the module's description.
 #[derive(Debug)]
 pub struct Balance {
-    /// In ms.
+    /// For so long a member has too many clients before it sends some away, in milliseconds.
     after: u64,
-    /// Too many since then.
+    /// The time since when this member has too many clients.
     over: Option<Millis>,
-    /// Clients are being sent away, until the mean is reached.
+    /// Whether clients are being sent away, until the mean is reached.
     moving: bool,
-    /// The next clients go at this time at the earliest.
+    /// The next clients are sent away at this time at the earliest.
     next: Millis,
-    /// Who got how many when, of the last 3 s: an entry for each member and second.
+    /// How many clients were sent to which member in the last 3 s. There is an entry for each member and second.
     sent: VecDeque<(Millis, MemberId, u64)>,
 }
 
 impl Balance {
-    /// `after`: so long does a member have too many before it does something.
+    /// Makes a balance for a member that sends clients away after it had too many for the time `after`.
     pub fn new(after: Duration) -> Balance {
         let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         Balance { after, over: None, moving: false, next: Millis(0), sent: VecDeque::new() }
     }
 
-    /// Are clients being sent away?
+    /// Whether clients are being sent away.
     pub fn is_moving(&self) -> bool {
         self.moving
     }
 
-    /// Forgets everything but who was sent where: this member does not take part for now.
+    /// Says that this member does not take part for now. Everything is forgotten, except how many clients were sent where.
     pub fn pause(&mut self) {
         self.over = None;
         self.moving = false;
     }
 
-    /// Where clients should go now, a member for each; to be called about once a second. `own`: the clients here; `peers`: those
-    /// of every other member that is alive, serves and takes in clients.
+    /// The members to which clients have to go now, one for each client. Call it about once per second. `own` is the
+    /// number of clients here, and `peers` has the number of every other member that is alive, serves and takes in
+    /// clients.
     pub fn step(&mut self, now: Millis, own: u64, peers: &[(MemberId, u64)]) -> Vec<MemberId> {
         while self.sent.front().is_some_and(|(at, ..)| now.since(*at) >= SETTLE) {
             self.sent.pop_front();
@@ -100,7 +102,7 @@ impl Balance {
         self.choose(now, count, mean, &mut counts)
     }
 
-    /// Each client goes to the member that has the fewest then, and nobody gets more than the mean.
+    /// Chooses a member for each client: the one that has the fewest clients then. No member gets more than the mean.
     fn choose(
         &mut self,
         now: Millis,

@@ -1,4 +1,4 @@
-//! Channels to other members: lazily connected, TLS, host names resolved anew on every connect.
+//! Channels to other members. They use TLS, connect at the first call, and resolve the host name again on every connect.
 
 use std::collections::HashMap;
 use std::io;
@@ -39,11 +39,11 @@ impl Dialer {
         Dialer { tls, names: Arc::default() }
     }
 
-    /// A channel to `host:cluster_port`. Nothing is connected until the first call; a broken connection is made anew,
-    /// with a fresh name look-up, by the next call.
+    /// A channel to `host:cluster_port`. The first call connects it. If the connection breaks, the next call connects
+    /// again, after a new look-up of the name.
     ///
     /// # Errors
-    /// When the address is not one.
+    /// The text is not an address.
     pub fn channel(&self, cluster_address: &str) -> Result<Channel, tonic::transport::Error> {
         let names = self.names.clone();
         let address: Arc<str> = Arc::from(cluster_address);

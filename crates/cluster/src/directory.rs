@@ -1,8 +1,8 @@
-//! Who answers at which configured address.
+//! Which member answers at which configured address.
 //!
-//! The member list holds addresses; identities are drawn by the members themselves. The directory asks each address
-//! with Hello and keeps the last answer. It is also where a member finds out which entry of the list it is itself: the
-//! one that answers with the nonce of this start.
+//! The list of members has addresses, and each member draws its own identity. The directory sends the request Hello to
+//! each address and keeps the last answer. By the same request a member finds out which entry of the list it is itself:
+//! the one that answers with the random number (*nonce*) of this start.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,7 +16,8 @@ use tonic::transport::Channel;
 
 use crate::dial::Dialer;
 
-/// A member that is alive answers Hello at once; a call that hangs must not hold up the others.
+/// The longest time for an answer to Hello. A member that is alive answers at once, and a call that hangs must not
+/// delay the others.
 pub const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
 /// A member is asked every 2 s; what it said about itself three Hellos ago is not true any more.
 const LOAD_MAX_AGE: Duration = Duration::from_secs(6);
@@ -24,30 +25,31 @@ const LOAD_MAX_AGE: Duration = Duration::from_secs(6);
 /// One entry of the configured member list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    /// `host:http_port`, the name of the member in lists and answers.
+    /// `host:http_port`. This is the name of the member in lists and answers.
     pub address: String,
     /// `host:cluster_port`.
     pub cluster_address: String,
 }
 
-/// What an address last answered.
+/// The last answer of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub member: MemberId,
     pub incarnation: u64,
-    /// The raft cluster that the member belongs to, if any; 0 = one whose identity it does not know yet.
+    /// The raft cluster to which the member belongs, if any. 0 means that the member does not know the identity of its
+    /// cluster yet.
     pub cluster_id: Option<u128>,
-    /// The member list of that member, sorted.
+    /// The list of members at that member, sorted.
     pub members: Vec<String>,
     pub me: bool,
 }
 
-/// What a member carries, as it says itself.
+/// The load of a member, as it says itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Registered clients of its SDK port.
+    /// The number of registered clients of its gRPC port.
     pub clients: u64,
-    /// It sends its clients away and takes in no new ones.
+    /// Whether it sends its clients away and takes in no new ones.
     pub draining: bool,
 }
 
@@ -67,19 +69,21 @@ pub struct Directory {
     entries: Vec<Entry>,
     channels: Vec<Channel>,
     found: RwLock<BTreeMap<String, Found>>,
-    /// Per entry: its member asked who we are, so it is there now.
+    /// For each entry: notified when the member there asked who we are, which shows that it runs now.
     greeted: Vec<Notify>,
-    /// Bumped whenever an answer changed.
+    /// Raised whenever an answer changed.
     changed: watch::Sender<u64>,
-    /// By entry. Beside `found`, whose changes are told to many: these numbers change all the time.
+    /// The loads, by entry. They are not in `found`, because they change all the time and many hear of the changes of `found`.
     said: RwLock<BTreeMap<usize, Said>>,
-    /// `None` until this member knows.
+    /// The load of this member. `None` until it is known.
     load: RwLock<Option<Load>>,
 }
 
 impl Directory {
+    /// Makes a directory of `entries` for this member. `nonce` is the random number of this start.
+    ///
     /// # Errors
-    /// When an entry is not an address.
+    /// An entry is not an address.
     pub fn new(
         me: MemberId,
         nonce: u64,
@@ -119,24 +123,24 @@ impl Directory {
         self.channels[at].clone()
     }
 
-    /// The addresses of the list, sorted: what Hello compares.
+    /// The addresses of the list, sorted. Members compare them when they found a cluster.
     pub fn sorted_addresses(&self) -> Vec<String> {
         let mut list: Vec<String> = self.entries.iter().map(|e| e.address.clone()).collect();
         list.sort();
         list
     }
 
-    /// Notified when an identity or a cluster id changed.
+    /// A channel that changes when an identity or a cluster id changed.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// The last answer of each address that ever answered.
+    /// The last answers of all addresses that ever answered.
     pub fn found(&self) -> BTreeMap<String, Found> {
         self.found.read().clone()
     }
 
-    /// The members known by id, this one included, without duplicates.
+    /// The ids of all members that are known, including this one, without duplicates.
     pub fn known(&self) -> Vec<MemberId> {
         let mut known: Vec<MemberId> =
             self.found.read().values().map(|f| f.member).chain([self.me]).collect();
@@ -149,19 +153,19 @@ impl Directory {
         self.found.read().iter().find(|(_, f)| f.member == member).map(|(address, _)| address.clone())
     }
 
-    /// The entry that is this member: found by nonce.
+    /// The entry that is this member. `None` until it was found by the nonce, or the settings named it.
     pub fn own_entry(&self) -> Option<Entry> {
         let found = self.found.read();
         self.entries.iter().find(|e| found.get(&e.address).is_some_and(|f| f.me)).cloned()
     }
 
-    /// Says which entry this member is, when the settings do.
+    /// Sets which entry this member is, if the settings name it.
     pub fn set_own(&self, address: &str, incarnation: u64) {
         let members = self.sorted_addresses();
         self.note(address, Found { member: self.me, incarnation, cluster_id: None, members, me: true });
     }
 
-    /// What this member answers from now on when it is asked what it carries.
+    /// Sets the load that this member tells the others from now on.
     pub fn set_load(&self, load: Load) {
         *self.load.write() = Some(load);
     }
@@ -170,7 +174,7 @@ impl Directory {
         *self.load.read()
     }
 
-    /// What each other member last said that it carries; without those that have not answered for 6 s.
+    /// The last load of each other member. Members that have not answered for 6 s are left out.
     pub fn loads(&self) -> BTreeMap<MemberId, Load> {
         let said = self.said.read();
         let fresh = said.values().filter(|said| said.member != self.me && said.at.elapsed() <= LOAD_MAX_AGE);
@@ -189,10 +193,10 @@ impl Directory {
         self.greeted[at].notified().await;
     }
 
-    /// Asks entry `at` who it is.
+    /// Asks the member at entry `at` who it is.
     ///
     /// # Errors
-    /// When it does not answer in time, or refuses (another token, for one).
+    /// It does not answer in time, or it refuses, for example because its token is another one.
     pub async fn hello(&self, at: usize) -> Result<Found, tonic::Status> {
         let entry = &self.entries[at];
         let own = self.own_entry().map(|e| e.address).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Outgoing gossip: for each configured address a task that finds out who answers there and keeps one stream to it.
+//! Outgoing gossip. For each configured address one task finds out which member answers there, and keeps one stream to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How often a stream's peer is asked again who it is, to notice a changed cluster id.
 const HELLO_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Keeps a stream to entry `at` of the directory until `stop`.
+/// Keeps a stream to the member at entry `at` of the directory until `stop`.
 pub async fn run_peer(directory: Arc<Directory>, ap: Arc<Ap>, at: usize, stop: CancellationToken) {
     let mut retry = RETRY_MIN;
     let mut refusal = None;

@@ -1,5 +1,5 @@
-//! The member-to-member shell: TLS from the token, who answers at which address, gossip streams, and the driver of the
-//! Distro core. It knows no raft and no HTTP.
+//! How members talk to each other: TLS from the token, the directory of who answers at which address, the gossip
+//! streams, and the driver of the Distro core. This crate knows neither raft nor HTTP.
 
 pub mod ap;
 pub mod balance;

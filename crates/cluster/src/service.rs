@@ -1,4 +1,4 @@
-//! The cluster port: Hello, incoming gossip and, beside them, the raft service, all behind the members' TLS.
+//! The cluster port: the request Hello, incoming gossip, and the raft service, all inside the TLS between members.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub struct ClusterService {
     streams: Arc<AtomicU64>,
 }
 
-/// The raft cluster that this member belongs to, for Hello. `Some(0)`: one whose identity it does not know yet. That is
-/// not the same as none: a member without a cluster may found one.
+/// The raft cluster to which this member belongs, for Hello. `Some(0)` means that the member does not know the identity
+/// of its cluster yet. This is not the same as `None`: a member without a cluster may found one.
 pub trait ClusterIdentity: Send + Sync + std::fmt::Debug + 'static {
     fn cluster_id(&self) -> BoxFuture<'_, Option<u128>>;
 }
@@ -53,11 +53,11 @@ impl ClusterService {
         ClusterService { directory, ap, cluster_id, streams: Arc::default() }
     }
 
-    /// Serves the cluster port until `shutdown` ends, then at once no longer: peers keep their streams open for as long
-    /// as they can, and by then they have been told that this member leaves. `raft` holds the raft service.
+    /// Serves the cluster port until `shutdown` ends. Then it stops at once: peers keep their streams open as long as
+    /// they can, and they have been told before that this member leaves. `raft` has the raft service.
     ///
     /// # Errors
-    /// When the TLS configuration is refused or accepting fails for good.
+    /// The TLS configuration is refused, or accepting connections fails for good.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -82,8 +82,8 @@ impl ClusterService {
     }
 }
 
-/// Connections whose answers are sent at once: else one behind another waits for the other side's delayed acknowledgement, 40 ms.
-/// The switch of tonic's builder is for listeners that it opens itself.
+/// Connections whose answers are sent at once: else one behind another waits for the other side's delayed
+/// acknowledgement, 40 ms. The switch of tonic's builder is for listeners that it opens itself.
 fn incoming(listener: TcpListener) -> TcpIncoming {
     TcpIncoming::from(listener).with_nodelay(Some(true))
 }

@@ -1,8 +1,8 @@
-//! TLS between members, derived from the cluster token alone.
+//! TLS between members, which needs nothing but the cluster token.
 //!
-//! Both sides derive the same Ed25519 certificate authority from the token and trust nothing else; each start makes a
-//! fresh leaf key signed by it. So whoever completes the handshake, in either direction, knows the token, and no
-//! certificate is ever distributed or renewed.
+//! Both sides derive the same Ed25519 certificate authority from the token and trust nothing else. Each start makes a
+//! fresh key with a certificate that the authority has signed. So a side that completes the handshake knows the token,
+//! in either direction, and no certificate is ever distributed or renewed.
 
 use hkdf::Hkdf;
 use rcgen::{
@@ -19,7 +19,7 @@ const CA_SALT: &[u8] = b"dyad cluster ca v1";
 const ED25519_PKCS8: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// What a member presents and trusts on the cluster port.
+/// The certificate that a member shows on the cluster port, and the authority that it trusts.
 #[derive(Clone)]
 pub struct ClusterTls {
     ca: Certificate,
@@ -32,20 +32,21 @@ impl std::fmt::Debug for ClusterTls {
     }
 }
 
-/// The certificates could not be made. Does not happen with a token that passed the settings' check.
+/// The certificates could not be made. This does not happen with a token that the settings accept.
 #[derive(Debug, thiserror::Error)]
 #[error("the members' certificates cannot be derived from the cluster token: {0}")]
 pub struct TlsError(String);
 
 impl ClusterTls {
-    /// Derives the authority from `token` and makes a fresh leaf.
+    /// Derives the authority from `token` and makes a fresh certificate.
     ///
     /// # Errors
-    /// When a certificate cannot be signed.
+    /// A certificate cannot be signed.
     pub fn from_token(token: &[u8]) -> Result<ClusterTls, TlsError> {
         make(token).map_err(|error| TlsError(error.to_string()))
     }
 
+    /// The configuration of the side that connects.
     pub fn client(&self) -> ClientTlsConfig {
         ClientTlsConfig::new()
             .ca_certificate(self.ca.clone())
@@ -53,7 +54,7 @@ impl ClusterTls {
             .domain_name(LEAF_NAME)
     }
 
-    /// A server that refuses a client without a leaf of the same authority.
+    /// The configuration of the side that accepts. It refuses a client without a certificate of the same authority.
     pub fn server(&self) -> ServerTlsConfig {
         ServerTlsConfig::new().identity(self.identity.clone()).client_ca_root(self.ca.clone())
     }

@@ -1,41 +1,41 @@
-//! What a member does at its start, decided from what the others said: a pure function, so that every case is a test.
+//! Decides what a member does at its start, from the answers of the others. It is a pure function, so every case can be a test.
 
 use dyad_types::MemberId;
 
-/// What one configured member answered.
+/// The answer of one configured member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     pub member: MemberId,
-    /// The cluster it belongs to; `Some(0)` = one whose identity it does not know yet.
+    /// The cluster to which it belongs. `Some(0)` means that it does not know the identity of its cluster yet.
     pub cluster_id: Option<u128>,
-    /// Its own `--members`, any order.
+    /// Its own setting `members`, in any order.
     pub members: Vec<String>,
 }
 
-/// Everything the decision looks at.
+/// Everything on which the decision depends.
 #[derive(Clone, Debug)]
 pub struct Situation<'a> {
     pub me: MemberId,
-    /// This member's advertised address.
+    /// The advertised address of this member.
     pub address: &'a str,
-    /// Does this member's own store belong to a cluster?
+    /// Whether the store of this member belongs to a cluster.
     pub initialized: bool,
-    /// `--members`: advertised addresses, this one among them. Empty = standalone.
+    /// The setting `members`: the advertised addresses of all members, including this one. Empty if the server is standalone.
     pub members: &'a [String],
-    /// What each *other* address of `members` answered; `None` = nothing.
+    /// The answer of each *other* address of `members`. `None` if there was no answer.
     pub answers: &'a [(String, Option<Hello>)],
 }
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The store has a cluster: just go on.
+    /// The store belongs to a cluster, so the member just goes on.
     Restart,
-    /// Ask again later. Ephemeral traffic is served meanwhile.
+    /// Ask again later. Ephemeral instances are served meanwhile.
     Wait(Wait),
-    /// Found the cluster with these voters, all of them, once.
+    /// Found the cluster, once, with all of these voters.
     Initialize(Vec<(MemberId, String)>),
-    /// Ask any of these addresses to be admitted.
+    /// Ask any of these addresses to admit this member.
     Join(Vec<String>),
 }
 
@@ -54,9 +54,10 @@ pub enum Wait {
     Founder(String),
 }
 
-/// Decides what to do. Whoever has a cluster wins over everything else; a new one is founded by the lowest address,
-/// and only when every configured member answered, empty, with its own id and the same list. Fewer would make one disk
-/// "the majority" for a while, and acknowledged writes could be lost with it.
+/// Decides what to do. If any member belongs to a cluster, the others join that cluster. Otherwise the member with the
+/// lowest address founds a new one, but only after every configured member has answered that it is empty, has an id of
+/// its own and has the same list. With fewer members one disk would be "the majority" for a while, and acknowledged
+/// writes could be lost with it.
 pub fn decide(situation: &Situation<'_>) -> Decision {
     if situation.initialized {
         return Decision::Restart;

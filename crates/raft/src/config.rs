@@ -1,4 +1,4 @@
-//! What raft needs to know of its member, and its timing.
+//! What raft needs to know of its member, and the times of raft.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,40 +9,42 @@ use openraft::{Config, SnapshotPolicy};
 
 use crate::error::StartError;
 
-/// Below this much free space writes are refused: a store that hits the end of the disk may not open again.
+/// Writes are refused while there is less free space than this, in bytes. A store that reaches the end of its disk may
+/// not open again.
 pub const MIN_FREE_BYTES: u64 = 512 * 1024 * 1024;
-/// How long a write may take, while a leader is there, before its client is told that the outcome is unknown.
+/// The longest time of a write while a leader is known. Then its client learns that the outcome is unknown.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a linearizable read may take, while a leader is there, until it is refused.
+/// The longest time of a linearizable read while a leader is known. Then it is refused.
 pub const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// Followers slower than this are sent a snapshot; so many entries stay in the log for them after one is built.
 const KEEP_ENTRIES: u64 = 10_000;
 /// Entries from one snapshot to the next.
 const SNAPSHOT_EVERY: u64 = 50_000;
 
-/// Settings of [`crate::RaftHandle`].
+/// The settings of [`crate::RaftHandle`].
 #[derive(Clone, Debug)]
 pub struct RaftConfig {
-    /// This member's id: the raft node id.
+    /// The id of this member, which is also its node id in raft.
     pub member: MemberId,
-    /// The store is in `raft/`, snapshots are in `snapshots/`.
+    /// The data directory. The store is in its directory `raft/`, and the snapshots are in `snapshots/`.
     pub data_dir: PathBuf,
-    /// Default [`MIN_FREE_BYTES`].
+    /// The least free space of the disk for writes, in bytes. Default [`MIN_FREE_BYTES`].
     pub min_free_bytes: u64,
-    /// Milliseconds since the epoch; the leader writes it into each entry.
+    /// The wall clock, in milliseconds since the epoch. The leader writes its time into each entry.
     pub wall_clock: fn() -> u64,
-    /// Milliseconds, default 100.
+    /// The time between two heartbeats of a leader, in milliseconds. Default 100.
     pub heartbeat_ms: u64,
-    /// Milliseconds, default 300 to 600: a dead leader is replaced within about a second.
+    /// The range of the election time-out, in milliseconds. Default 300 to 600, so that a dead leader is replaced
+    /// within about a second.
     pub election_ms: (u64, u64),
-    /// Entries, default 50,000.
+    /// A snapshot is made after this many entries. Default 50,000.
     pub snapshot_every: u64,
-    /// Entries that stay in the log below a snapshot, default 10,000.
+    /// This many entries stay in the log below a snapshot. Default 10,000.
     pub keep_entries: u64,
 }
 
 impl RaftConfig {
-    /// The defaults.
+    /// The default settings for this member.
     pub fn new(member: MemberId, data_dir: PathBuf) -> RaftConfig {
         RaftConfig {
             member,

@@ -1,8 +1,9 @@
 //! How long a request waits while no leader is known that could carry it out.
 //!
-//! A member is in contact while it hears a leader or, leading itself, while a majority answers it. When contact has been
-//! lost for an election timeout, an election is due: a request then waits for its outcome, but no longer than
-//! [`PATIENCE`], and is refused. Clients that are refused go to another member; clients that hear nothing for 3 s give up.
+//! A member is in contact while it hears a leader, or while it leads and a majority answers it. When it has had no
+//! contact for an election time-out, an election is due. A request then waits for the outcome of the election, but no
+//! longer than [`PATIENCE`], and is refused. A client that is refused goes to another member; a client that hears
+//! nothing for 3 s gives up.
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,11 +1,12 @@
-//! What keeps a member from starting, and what stops it while running. Each error names the file and the remedy.
+//! The errors that keep a member from starting, and the errors that stop it while it runs. Each error names the file
+//! and the remedy.
 
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Why raft did not start.
+/// Why raft could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("{file} is in use by another process")]
@@ -22,7 +23,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The process's exit code (3 in use, 4 corrupt, 5 disk error).
+    /// The exit code of the process: 3 for a store in use, 4 for a corrupt one, 5 for an error of the disk.
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Locked { .. } => 3,
@@ -32,7 +33,7 @@ impl StartError {
     }
 }
 
-/// Why raft stopped while running. The process must exit: a failed fsync is never retried.
+/// Why raft stopped while it ran. The process must end, because a failed fsync must never be tried again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
     #[error("disk error on {file}: {cause}")]

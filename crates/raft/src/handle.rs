@@ -1,4 +1,5 @@
-//! The member's raft as the server holds it: start, initialize, watch, hand over, stop.
+//! The raft of a member, in the form in which the server uses it: to start it, initialize it, watch it, hand over its
+//! leadership and stop it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -128,11 +129,11 @@ impl std::fmt::Debug for RaftHandle {
 }
 
 impl RaftHandle {
-    /// Opens the store in the data directory, rebuilds the state from snapshot and log, and starts raft. A sole voter
-    /// elects itself at once. The sink is told of the rebuilt state before this returns.
+    /// Opens the store in the data directory, rebuilds the state from the snapshot and the log, and starts raft. A
+    /// member that is the only voter elects itself at once. The sink hears of the rebuilt state before this returns.
     ///
     /// # Errors
-    /// When the store is in use, corrupt or unreadable; [`StartError::exit_code`] says how to exit.
+    /// The store is in use, corrupt or unreadable. [`StartError::exit_code`] gives the exit code of the process.
     pub async fn start(
         config: RaftConfig,
         dial: Arc<dyn Dial>,
@@ -147,10 +148,10 @@ impl RaftHandle {
         RaftHandle::start_on((Arc::new(log), Arc::new(contents)), config, dial, sink).await
     }
 
-    /// As [`RaftHandle::start`], on the given log and store of contents.
+    /// The same as [`RaftHandle::start`], on the given log and store of contents.
     ///
     /// # Errors
-    /// As there.
+    /// The same as those of [`RaftHandle::start`].
     pub async fn start_on(
         (log, contents): (Arc<dyn LogBackend>, Arc<dyn ContentBackend>),
         config: RaftConfig,
@@ -199,18 +200,18 @@ impl RaftHandle {
         Ok(Arc::new(RaftHandle { inner, tasks: Mutex::new(tasks) }))
     }
 
-    /// The service to mount on the cluster port.
+    /// The service that the cluster port has to serve.
     pub fn service(&self) -> RaftServer<Service> {
         RaftServer::new(Service::new(Arc::clone(&self.inner)))
             .max_decoding_message_size(MESSAGE_MAX)
             .max_encoding_message_size(MESSAGE_MAX)
     }
 
-    /// Founds the cluster with these voters. Called once, by one member, after all of them answered that they are
-    /// empty ([`crate::bootstrap`]); on a member that already has a cluster it changes nothing.
+    /// Founds the cluster with these voters. One member calls this once, after all of them answered that they are empty
+    /// ([`crate::bootstrap`]). On a member that belongs to a cluster already it changes nothing.
     ///
     /// # Errors
-    /// When the store fails, or this member is not among the voters.
+    /// The store fails, or this member is not among the voters.
     pub async fn initialize(&self, voters: BTreeMap<MemberId, Node>) -> Result<(), Fatal> {
         let voters: BTreeMap<u64, Node> = voters.into_iter().map(|(id, node)| (id.0, node)).collect();
         match self.inner.raft.initialize(voters).await {
@@ -219,13 +220,13 @@ impl RaftHandle {
         }
     }
 
-    /// Does this member belong to a cluster, or did it ever vote in one?
+    /// Whether this member belongs to a cluster, or has ever voted in one.
     pub async fn is_initialized(&self) -> bool {
         self.inner.raft.is_initialized().await.unwrap_or(false)
     }
 
-    /// What Hello answers: the cluster's identity; 0 while the member has a cluster whose identity it does not know
-    /// yet. `None` is an empty member, one that may be initialized.
+    /// The identity of the cluster, as Hello answers it. 0 while the member does not know the identity of its cluster
+    /// yet. `None` for an empty member, which may be initialized.
     pub async fn cluster_id(&self) -> Option<u128> {
         let known = *self.inner.me.applied.cluster_id.read();
         match known {
@@ -234,17 +235,17 @@ impl RaftHandle {
         }
     }
 
-    /// The applied state; a clone, O(1).
+    /// The applied state. This makes a clone, which is O(1).
     pub fn state(&self) -> CpState {
         self.inner.me.applied.state.read().clone()
     }
 
-    /// The contents that the applied state relies on.
+    /// The store of the contents on which the applied state relies.
     pub fn contents(&self) -> Arc<dyn Contents> {
         Arc::new(Reader::new(self.inner.contents.clone(), Arc::clone(&self.inner.me.applied)))
     }
 
-    /// Counters and sizes of the store of contents.
+    /// The counters and sizes of the store of contents.
     pub fn content_stats(&self) -> ContentStats {
         self.inner.contents.stats()
     }
@@ -253,17 +254,18 @@ impl RaftHandle {
         self.inner.status()
     }
 
-    /// May reads be answered without missing an acknowledged write? See [`Recovery`].
+    /// Whether reads can be answered without missing an acknowledged write. See [`Recovery`].
     pub fn recovery(&self) -> Recovery {
         self.inner.recovery()
     }
 
-    /// Waits until [`Recovery::Done`]. False when the time is up: no leader was heard, or it has not committed yet.
+    /// Waits until [`Recovery::Done`]. False if this does not happen within `limit`, because no leader was heard or the
+    /// leader has not committed anything yet.
     pub async fn wait_recovered(&self, limit: Duration) -> bool {
         self.wait(limit, |inner| inner.recovery() == Recovery::Done).await
     }
 
-    /// Waits until a leader is known. False when the time is up.
+    /// Waits until a leader is known. False if this does not happen within `limit`.
     pub async fn wait_leader(&self, limit: Duration) -> bool {
         self.wait(limit, |inner| inner.known_leader().is_some()).await
     }
@@ -283,21 +285,21 @@ impl RaftHandle {
         }
     }
 
-    /// Tells of the error after which the process must exit ([`Fatal::exit_code`]).
+    /// A channel that gets the error after which the process must end ([`Fatal::exit_code`]).
     pub fn on_fatal(&self) -> watch::Receiver<Option<Fatal>> {
         self.inner.fatal.subscribe()
     }
 
-    /// Builds a snapshot now. Answers at once; [`RaftStatus::snapshot`] tells when it is there.
+    /// Makes a snapshot now. This returns at once; [`RaftStatus::snapshot`] shows when the snapshot exists.
     ///
     /// # Errors
-    /// When raft has stopped.
+    /// Raft has stopped.
     pub async fn snapshot(&self) -> Result<(), Fatal> {
         self.inner.raft.trigger().snapshot().await.map_err(|e| Fatal::Raft(e.to_string()))
     }
 
-    /// If this member leads, hands the leadership to the follower that is furthest, within a second. True when another
-    /// member leads, or this one never did.
+    /// If this member leads, hands the leadership within a second to the follower that has the most of the log. True if
+    /// another member leads then, or if this one did not lead.
     pub async fn transfer_leader(&self) -> bool {
         let inner = &self.inner;
         let best = inner.metrics(|m| {
@@ -316,8 +318,8 @@ impl RaftHandle {
             && self.wait(TRANSFER_LIMIT, |i| i.known_leader().is_some_and(|(leader, _)| leader != me)).await
     }
 
-    /// Stops: hands over the leadership, waits for the writes under way, stops openraft, makes the log durable. The
-    /// front ends and the cluster port should have stopped taking requests. A second call does nothing.
+    /// Stops raft: hands over the leadership, waits for the writes under way, stops openraft, and makes the log
+    /// durable. The front ends and the cluster port should accept no more requests by then. A second call does nothing.
     pub async fn shutdown(&self) {
         let inner = &self.inner;
         if inner.stopping.swap(true, Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! Membership: a member with an empty disk, or a new address, becomes a voter; the one it replaces goes.
+//! Membership: a member with an empty disk, or with a new address, becomes a voter, and the voter that it replaces is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +18,7 @@ const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// Longest address a member may have: a host name of 253 and a port.
 const ADDRESS_MAX: usize = 260;
 
-/// Why a member is not a voter yet. All are worth another try.
+/// Why a member is not a voter yet. After each of these errors it can try again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     #[error("{0} does not answer: {1}")]
@@ -32,14 +32,13 @@ fn refused(why: impl Into<String>) -> JoinError {
 }
 
 impl RaftHandle {
-    /// Asks the member behind a cluster address to make this member, reached at `node`, a voter; it passes the request
-    /// on to the leader.
-    /// An old voter of the same advertised address that does not answer is removed in the same change. Its Distro log is
-    /// retired later, by the members' cores, when its clients have had the time to be taken over (distro rule 25).
-    /// Asking again when already a voter changes nothing.
+    /// Asks the member at the cluster address `via` to make this member, which is reached at `node`, a voter. That
+    /// member passes the request on to the leader. An old voter with the same advertised address that does not answer
+    /// is removed in the same change. The members retire its Distro log later, when its clients have had the time to be
+    /// taken over (rule 25 of docs/distro.md). Asking again changes nothing if this member is a voter already.
     ///
     /// # Errors
-    /// When nobody answers there, there is no leader, or the address is held by another member that answers.
+    /// Nobody answers at `via`, there is no leader, or another member that answers has the same advertised address.
     pub async fn join(&self, via: &str, node: Node) -> Result<(), JoinError> {
         let inner = &self.inner;
         let request = pb::JoinRequest {

@@ -1,5 +1,5 @@
-//! The CP half's consensus: openraft over a log in sled, member-to-member calls over tonic, the CP state machine with
-//! snapshot files. The only crate that names openraft and sled.
+//! The consensus of the CP half: openraft over a log in sled, calls between members over tonic, and the CP state
+//! machine with its snapshot files. Only this crate names openraft and sled.
 
 mod backend;
 pub mod bootstrap;

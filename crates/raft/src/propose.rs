@@ -1,4 +1,5 @@
-//! Writes: admitted by number and bytes, put into the log by the leader, answered after they are applied here.
+//! Writes. Their number and bytes are limited, the leader puts them into the log, and they are answered after they were
+//! applied here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::contact::Wait;
 use crate::handle::{Inner, RaftHandle};
 use crate::types::{Node, Proposal};
 
-/// Writes under way at once: with the log's queue of 1,024 they cannot fill it.
+/// Most writes under way at a time. The queue of the log has 1,024 places, so writes alone cannot fill it.
 pub const PROPOSALS_MAX: usize = 512;
 /// Bytes of commands under way at once: five of the largest.
 const PROPOSAL_BYTES_MAX: usize = 64 * 1024 * 1024;

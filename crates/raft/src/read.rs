@@ -1,5 +1,5 @@
-//! Linearizable reads: the leader confirms with a majority that it still leads and says how far it has committed; this
-//! member waits until it has applied as much.
+//! Linearizable reads. The leader confirms with a majority that it still leads, and says how far it has committed. This
+//! member then waits until it has applied as much.
 
 use dyad_naming::ports::{BoxFuture, Linearize, ProposeError};
 use dyad_proto::raft as pb;

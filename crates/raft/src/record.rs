@@ -1,5 +1,5 @@
-//! The store's record format: `[version][kind][crc32c, big-endian][prost message]`. Golden bytes in tests pin it; field
-//! numbers are never reused.
+//! The format of records in the store: `[version][kind][crc32c, big-endian][prost message]`. Golden bytes in tests fix
+//! it; field numbers are never reused.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Refuses writes before the disk is full: a store that met the end of its disk may not open again.
+//! Refuses writes before the disk is full, because a store that reached the end of its disk may not open again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

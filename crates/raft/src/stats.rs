@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of a histogram's buckets in microseconds; one more bucket holds the rest.
+/// The upper bounds of the buckets of a histogram, in microseconds. One more bucket has the rest.
 pub const BOUNDS_US: [u64; 12] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
 const BUCKETS: usize = BOUNDS_US.len() + 1;
@@ -30,10 +30,10 @@ impl Histogram {
     }
 }
 
-/// How long something took, each time since the start.
+/// How long something took, for each time since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timings {
-    /// How often, per bucket of [`BOUNDS_US`], not cumulative; the last counts those above all bounds.
+    /// The number of times for each bucket of [`BOUNDS_US`], not cumulative. The last bucket has those above all bounds.
     pub counts: [u64; BUCKETS],
     pub sum_seconds: f64,
 }
@@ -63,11 +63,11 @@ impl IoStats {
     }
 }
 
-/// How long making writes durable took, since the start.
+/// How long it took to make writes durable, since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FsyncStats {
     pub timings: Timings,
-    /// Log entries that these syncs made durable.
+    /// The number of log entries that these syncs made durable.
     pub entries: u64,
 }
 
@@ -78,15 +78,15 @@ pub(crate) struct ReadStats {
     pub(crate) errors: AtomicU64,
 }
 
-/// A moment of the store of contents.
+/// The store of contents at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContentStats {
-    /// Reads of a row from the disk or sled's cache; rows that wait for the writer are not among them.
+    /// Reads of rows from the disk or from sled's cache. Reads of rows that wait for the writer are not counted.
     pub reads: Timings,
-    /// Reads that failed, or found a damaged row.
+    /// The number of reads that failed or found a damaged row.
     pub errors: u64,
-    /// Bytes of rows that wait for the writer.
+    /// The bytes of the rows that wait for the writer.
     pub staged_bytes: usize,
-    /// Bytes on the disk; `None` when it cannot be asked.
+    /// The bytes on the disk. `None` if the disk cannot be asked.
     pub disk_bytes: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! What `cluster status` and metrics show of raft.
+//! What `dyad cluster status` and the metrics show of raft.
 
 use dyad_types::MemberId;
 use openraft::ServerState;
@@ -8,16 +8,16 @@ use crate::handle::Inner;
 use crate::stats::FsyncStats;
 use crate::types::{Node, index_of};
 
-/// A moment of this member's raft.
+/// The raft of this member at one moment.
 #[derive(Clone, Debug)]
 pub struct RaftStatus {
     pub member: MemberId,
     pub role: Role,
     pub term: u64,
     pub leader: Option<MemberId>,
-    /// `None` until the founding command was applied.
+    /// The identity of the cluster. `None` until the founding command was applied.
     pub cluster_id: Option<u128>,
-    /// Log indexes; `None` = nothing yet.
+    /// The index of the last entry of the log. `None` if there is none yet; the same holds for the next fields.
     pub last_log: Option<u64>,
     pub committed: Option<u64>,
     pub applied: Option<u64>,
@@ -25,15 +25,15 @@ pub struct RaftStatus {
     pub purged: Option<u64>,
     pub voters: Vec<Peer>,
     pub learners: Vec<Peer>,
-    /// A membership change is half done.
+    /// Whether a change of the membership is half done.
     pub joint: bool,
     pub recovery: Recovery,
     pub fatal: Option<Fatal>,
-    /// Writes of this member's clients, and forwarded to it, that are under way; the limit is 512.
+    /// The number of writes under way, from clients of this member or forwarded to it. The limit is 512.
     pub proposals: usize,
-    /// Operations waiting for the log's writer; the limit is 1,024.
+    /// The number of operations that wait for the log's writer. The limit is 1,024.
     pub queue: usize,
-    /// Bytes of log entries held in memory.
+    /// The bytes of the log entries in memory.
     pub tail_bytes: usize,
     pub fsync: FsyncStats,
 }
@@ -43,11 +43,11 @@ pub struct RaftStatus {
 pub struct Peer {
     pub member: MemberId,
     pub node: Node,
-    /// On the leader: the last index known to be on that member.
+    /// On the leader, the last index that is known to be on that member.
     pub matched: Option<u64>,
 }
 
-/// What this member is at present.
+/// The role of this member at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Learner,
@@ -58,7 +58,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word for people.
+    /// The word that people see.
     pub fn word(self) -> &'static str {
         match self {
             Role::Learner => "learner",
@@ -82,12 +82,12 @@ impl From<ServerState> for Role {
     }
 }
 
-/// Has this member everything that was acknowledged before it started?
+/// Whether this member has everything that was acknowledged before it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// It belongs to no cluster yet: there is nothing to recover.
+    /// It belongs to no cluster yet, so there is nothing to recover.
     NoCluster,
-    /// Its log or its leader may know of more: a read could miss an acknowledged write.
+    /// Its log or its leader may have more entries, so a read could miss an acknowledged write.
     CatchingUp,
     Done,
 }

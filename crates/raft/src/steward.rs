@@ -1,5 +1,5 @@
-//! What a leader does of itself: found the cluster's identity, finish half-done membership changes. And the watch over
-//! openraft's end.
+//! What a leader does by itself: it founds the identity of the cluster and finishes changes of the membership that are
+//! half done. This file also watches for the end of openraft.
 
 use std::sync::Arc;
 use std::time::Duration;

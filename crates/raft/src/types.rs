@@ -1,4 +1,4 @@
-//! openraft's types as this crate uses them: the one place that spells out the type configuration.
+//! The types of openraft in the form in which this crate uses them. Only this file spells out their type configuration.
 
 use std::fmt;
 
@@ -28,12 +28,12 @@ pub(crate) type Snapshot = alias::SnapshotOf<TypeConfig, crate::machine::Snapsho
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::machine::StateMachine>;
 pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
 
-/// Where a member is reached; part of the replicated membership.
+/// The addresses of a member. They are part of the replicated membership.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Advertised `host:http_port`: the member's name towards operators and clients.
+    /// The advertised `host:http_port`, which is the name of the member for operators and clients.
     pub address: String,
-    /// `host:cluster_port`, dialled by the other members.
+    /// `host:cluster_port`, which the other members dial.
     pub cluster_address: String,
 }
 

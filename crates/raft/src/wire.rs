@@ -1,4 +1,5 @@
-//! openraft's messages to protobuf and back. What arrives is checked here, so that nothing behind it can panic.
+//! Converts the messages of openraft to protobuf and back. Everything that arrives is checked here, so that no code
+//! behind it can panic.
 
 use bytes::Bytes;
 use dyad_proto::raft as pb;

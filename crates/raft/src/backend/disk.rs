@@ -1,6 +1,7 @@
-//! A sled database with durable syncs: sled's flush only pushes pages to the device (`sync_file_range`), which neither
-//! flushes the device's cache nor file metadata, so our own fdatasync follows it. That reaches the one data file only:
-//! values are cut into parts, so that sled never makes another one ([`super::parts`]).
+//! A sled database with durable syncs. sled's flush only hands pages to the device (`sync_file_range`). It flushes
+//! neither the cache of the device nor the metadata of the file, so our own fdatasync follows it. This fdatasync
+//! reaches only the one data file; values are therefore cut into parts, so that sled never makes another file
+//! ([`super::parts`]).
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! Log and contents in memory that can lose what was not synced: for tests and simulators.
+//! A log and contents in memory that can lose what was not synced, for tests and simulators.
 
 use std::io;
 
@@ -12,7 +12,7 @@ fn broken() -> io::Error {
     io::Error::other("the disk is broken (injected)")
 }
 
-/// A log in memory. Clones of the state are O(1), so that a crash is a copy.
+/// A log in memory. Clones of its state are O(1), so a crash is a copy.
 #[derive(Debug, Default)]
 pub struct MemBackend {
     inner: Mutex<Inner>,
@@ -36,7 +36,7 @@ impl MemBackend {
         MemBackend::default()
     }
 
-    /// A backend that holds only what was synced: what a crash leaves.
+    /// A backend that has only what was synced, which is what a crash leaves.
     pub fn crashed(&self) -> MemBackend {
         let durable = self.inner.lock().durable.clone();
         MemBackend { inner: Mutex::new(Inner { now: durable.clone(), durable, failing: false }) }
@@ -142,7 +142,7 @@ impl MemContents {
         MemContents::default()
     }
 
-    /// A store that holds only what was synced: what a crash leaves.
+    /// A store that has only what was synced, which is what a crash leaves.
     pub fn crashed(&self) -> MemContents {
         let durable = self.inner.lock().durable.clone();
         MemContents { inner: Mutex::new(Rows { now: durable.clone(), durable, failing: false }) }

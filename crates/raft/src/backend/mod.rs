@@ -1,4 +1,4 @@
-//! What the log and the store of contents need of a medium: ordered writes, then one call that makes them all durable.
+//! What the log and the store of contents need from a medium: ordered writes, and one call that makes all of them durable.
 
 mod disk;
 mod mem;
@@ -15,96 +15,101 @@ pub use mem::{MemBackend, MemContents};
 pub use rows::SledContents;
 pub use sled::SledBackend;
 
-/// A durable place for log records and a handful of named values. Called by one writer at a time; reads come from any
-/// thread. Writes become durable together, in their order, at the next [`sync`](LogBackend::sync): a crash before it may
-/// lose a suffix of them, never one in the middle.
+/// A durable place for the records of the log and for a few named values. One writer at a time calls it; reads come
+/// from any thread. Writes become durable together, in their order, at the next [`sync`](LogBackend::sync). A crash
+/// before it may lose the last writes, but never a write before one that stays.
 pub trait LogBackend: Send + Sync + 'static {
-    /// Writes records at their indexes, one after another, each whole.
+    /// Writes records at their indexes, one after another. Each record is written as a whole.
     ///
     /// # Errors
-    /// When the medium fails; the store is then poisoned and the member stops.
+    /// The medium fails. Nothing is written any more after this, and the member stops.
     fn append(&self, records: &[(u64, Bytes)]) -> io::Result<()>;
 
-    /// Removes all records at `index` and above. Atomic.
+    /// Removes all records at `index` and above. This happens as a whole or not at all.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// The medium fails.
     fn truncate_from(&self, index: u64) -> io::Result<()>;
 
-    /// Removes at most `limit` of the lowest records at or below `index`. Answers whether more are left.
+    /// Removes at most `limit` of the lowest records at or below `index`. True if more of them are left.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// The medium fails.
     fn purge_to(&self, index: u64, limit: usize) -> io::Result<bool>;
 
+    /// Writes a named value.
+    ///
     /// # Errors
-    /// When the medium fails.
+    /// The medium fails.
     fn put_meta(&self, key: MetaKey, value: &[u8]) -> io::Result<()>;
 
+    /// Reads a named value. `None` if it was never written.
+    ///
     /// # Errors
-    /// When the medium fails.
+    /// The medium fails.
     fn get_meta(&self, key: MetaKey) -> io::Result<Option<Bytes>>;
 
-    /// The records in `from..to`, ascending; stops after the record that reaches `max_bytes`.
+    /// The records in `from..to` in ascending order. The list ends after the record with which it has `max_bytes`.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// The medium fails.
     fn range(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<(u64, Bytes)>>;
 
-    /// Makes everything written so far durable. Never called again after it failed.
+    /// Makes everything durable that was written so far. It is never called again after it has failed.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// The medium fails.
     fn sync(&self) -> io::Result<()>;
 
-    /// The file that errors and log lines name.
+    /// The name of the file, for errors and lines of the log.
     fn file(&self) -> String;
 
-    /// Free space of the medium in bytes; `None` when it has no limit.
+    /// The free space of the medium in bytes. `None` if it has no limit.
     ///
     /// # Errors
-    /// When the medium cannot be asked.
+    /// The medium cannot be asked.
     fn free_bytes(&self) -> io::Result<Option<u64>>;
 }
 
-/// A place for the rows of contents, by revision. Written by one thread; reads come from any. Writes become durable at the
-/// next [`sync`](ContentBackend::sync); a crash before it may lose any of them, but never a part of a row.
+/// A place for the rows of contents, by revision. One thread writes it; reads come from any thread. Writes become
+/// durable at the next [`sync`](ContentBackend::sync). A crash before it may lose any of them, but never a part of a
+/// row.
 pub trait ContentBackend: Send + Sync + 'static {
-    /// Writes rows; one that is there already has the same bytes.
+    /// Writes rows. A row that exists already has the same bytes.
     ///
     /// # Errors
-    /// When the medium fails; the member then stops.
+    /// The medium fails. The member stops then.
     fn put(&self, rows: &[(u64, Bytes)]) -> io::Result<()>;
 
     /// # Errors
-    /// When the medium fails, or its own checks find damage.
+    /// The medium fails, or its own checks find damage.
     fn get(&self, revision: u64) -> io::Result<Option<Bytes>>;
 
-    /// Removes rows; unknown ones are no error.
+    /// Removes rows. An unknown row is not an error.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// The medium fails.
     fn remove(&self, revisions: &[u64]) -> io::Result<()>;
 
-    /// The revisions of the rows that are there, ascending from `from`, at most `limit`.
+    /// The revisions of the rows that exist, in ascending order from `from`, at most `limit`.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// The medium fails.
     fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>>;
 
-    /// Makes everything written so far durable. Never called again after it failed.
+    /// Makes everything durable that was written so far. It is never called again after it has failed.
     ///
     /// # Errors
-    /// When the medium fails.
+    /// The medium fails.
     fn sync(&self) -> io::Result<()>;
 
-    /// Bytes that the rows take on the medium, from its metadata: asked for by metrics.
+    /// The bytes that the rows take on the medium, according to its metadata. The metrics ask for it.
     ///
     /// # Errors
-    /// When the medium cannot be asked.
+    /// The medium cannot be asked.
     fn disk_bytes(&self) -> io::Result<u64>;
 
-    /// The file that errors and log lines name.
+    /// The name of the file, for errors and lines of the log.
     fn file(&self) -> String;
 }
 
@@ -121,7 +126,7 @@ pub enum MetaKey {
 }
 
 impl MetaKey {
-    /// The key as stored.
+    /// The key under which the value is stored.
     pub fn name(self) -> &'static str {
         match self {
             MetaKey::Format => "format",

@@ -1,8 +1,9 @@
-//! Large values in sled: cut into parts, each under a key of its own.
+//! Large values in sled. They are cut into parts, and each part has a key of its own.
 //!
-//! sled writes a leaf as one message, and a message of more than 128 KiB into a file of its own under `blobs/`, which it
-//! never syncs: after a power failure the page that points to it would be lost, and everything on it. A leaf holds up to
-//! 16 values before it is split, and a few more while leaves merge; with parts of 6 KiB it stays below that.
+//! sled writes a leaf of its tree as one message. It writes a message of more than 128 KiB into a file of its own under
+//! `blobs/` and never syncs this file: a power failure would lose the page that points to it, and everything on that
+//! page. A leaf has up to 16 values before it is split, and a few more while leaves merge. With parts of 6 KiB it stays
+//! below 128 KiB.
 
 use std::io;
 use std::iter::Peekable;

@@ -1,8 +1,8 @@
-//! The rows of contents in a sled of their own.
+//! The rows of contents, in a sled database of their own.
 //!
-//! Beside each row stands an empty value under its revision alone. Listing these tells which rows are there at a
-//! hundredth of the cost of walking over the rows. It is written after the row and removed in one batch with it, and sled
-//! recovers a prefix of its writes: what is listed is there.
+//! Each row has an empty value beside it, whose key is only the revision. A list of these keys shows which rows exist,
+//! at a hundredth of the cost of a walk over the rows. The empty value is written after the row and removed in one
+//! batch with it. After a crash sled has the first N of its writes, so every row that is listed exists.
 
 use std::io;
 use std::path::Path;
@@ -29,10 +29,10 @@ pub struct SledContents {
 }
 
 impl SledContents {
-    /// Opens or creates the store in directory `path`.
+    /// Opens the store in the directory `path`, or creates it.
     ///
     /// # Errors
-    /// As [`super::SledBackend::open`].
+    /// The same as those of [`super::SledBackend::open`].
     pub fn open(path: &Path) -> Result<SledContents, StartError> {
         let disk = Disk::open(path, CACHE_BYTES)?;
         Ok(SledContents { rows: disk.tree("rows")?, disk })

@@ -24,10 +24,10 @@ pub struct SledBackend {
 }
 
 impl SledBackend {
-    /// Opens or creates the store in directory `path`.
+    /// Opens the store in the directory `path`, or creates it.
     ///
     /// # Errors
-    /// `Locked` while another process has it, `Corrupt` when sled cannot read it, `Io` for the rest.
+    /// `Locked` if another process has it open, `Corrupt` if sled cannot read it, and `Io` for everything else.
     pub fn open(path: &Path) -> Result<SledBackend, StartError> {
         let disk = Disk::open(path, CACHE_BYTES)?;
         Ok(SledBackend { log: disk.tree("log")?, meta: disk.tree("meta")?, disk })

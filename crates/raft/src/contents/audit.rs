@@ -1,5 +1,5 @@
-//! Which rows must be looked at when a snapshot is made: those that came since the one before. Looking at all of a million
-//! takes a second.
+//! Which rows must be checked when a snapshot is made: only those that were added since the snapshot before. A check of
+//! a million rows would take a second.
 
 use std::mem;
 

@@ -1,10 +1,10 @@
-//! The contents of configurations: one row for each write, kept beside the log.
+//! The contents of configurations: one row for each write, in a store beside the log.
 //!
-//! Apply stages a row, which readers then see, and one thread writes what is staged; nothing is made durable on the way,
-//! since replaying the log stages the same bytes again. A snapshot ends that: before it is declared, and the log below it
-//! may go, all rows that its state relies on are made durable and known to be there ([`ContentStore::settle`]). Rows that
-//! nobody needs are removed after a snapshot without them was declared, so that no crash meets a snapshot whose rows are
-//! gone.
+//! When an entry is applied, its row is staged: readers see it, and one thread writes it later. This does not make the
+//! row durable, and need not, because a replay of the log stages the same bytes again. A snapshot ends that. Before a
+//! snapshot is declared, and the log below it may be deleted, all rows on which its state relies are made durable and
+//! are seen to exist ([`ContentStore::settle`]). Rows that nobody needs are removed only after a snapshot without them
+//! was declared, so that no crash leaves a snapshot whose rows are gone.
 
 mod audit;
 mod reader;

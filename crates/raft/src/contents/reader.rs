@@ -1,5 +1,5 @@
-//! What the front ends read contents through. A content has one copy in memory, however many read it at a time: when a
-//! change is announced, all who listen come for it at once.
+//! Through this the front ends read contents. A content has one copy in memory, however many clients read it at a time:
+//! when a change is announced, all listeners come for it at once.
 
 use std::fmt;
 use std::sync::Arc;

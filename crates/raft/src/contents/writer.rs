@@ -1,4 +1,5 @@
-//! The one thread that writes contents: staged rows in the order of their revisions, and the jobs between them.
+//! The one thread that writes contents. It writes staged rows in the order of their revisions, and does other jobs
+//! between them.
 
 use std::io;
 use std::sync::Arc;

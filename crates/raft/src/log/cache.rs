@@ -1,4 +1,5 @@
-//! The tail of the log, decoded, in memory: what replication and apply read, and what is not on the disk yet.
+//! The tail of the log, decoded and in memory. Replication and apply read it, and it has the entries that are not on
+//! the disk yet.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! openraft's log store over a [`LogBackend`]: a decoded tail in memory, one writer thread behind a queue.
+//! The log store for openraft, on top of a [`LogBackend`]: it has the decoded tail of the log in memory, and one writer
+//! thread behind a queue.
 
 mod cache;
 mod open;

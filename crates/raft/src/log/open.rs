@@ -1,4 +1,4 @@
-//! Opening the log: every record is read, checked and must follow the one before.
+//! Opening the log. Every record is read and checked, and must follow the record before it.
 
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;

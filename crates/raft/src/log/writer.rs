@@ -1,5 +1,6 @@
-//! The one thread that writes. Its queue is the order of all writes: an append can neither overtake a vote nor be
-//! overtaken by one. It takes what has gathered, writes it, makes it durable once, and only then answers, in order.
+//! The one thread that writes the log. Its queue gives the order of all writes, so an append can neither overtake a
+//! vote nor be overtaken by one. The thread takes everything that has gathered in the queue, writes it, makes it
+//! durable with one sync, and only then answers, in order.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::error::{Fatal, FatalSlot};
 use crate::stats::IoStats;
 use crate::types::TypeConfig;
 
-/// Operations that may wait. Proposals are admitted by a semaphore of 512, so that writes alone never fill it.
+/// Most operations that wait for the writer. A semaphore admits at most 512 proposals, so writes alone never fill the queue.
 pub const QUEUE_MAX: usize = 1024;
 /// Operations made durable by one sync: bounds how long the first of them waits for the others to be written.
 const BATCH_MAX: usize = 1024;

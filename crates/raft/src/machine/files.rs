@@ -1,4 +1,4 @@
-//! The snapshot directory: one current file, named in the store only after it is durable.
+//! The directory of snapshots. It has one current file, and the store names this file only after it is durable.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter};

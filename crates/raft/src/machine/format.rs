@@ -1,11 +1,12 @@
-//! The snapshot file: header, frames of records with a checksum each, trailer with count and sha256 of all before it.
+//! The snapshot file: a header, frames of records with a checksum each, and a trailer with the count and the sha256 of
+//! everything before it.
 //!
 //! ```text
 //! "DYADSNAP" format:u16 0:u16 len:u32 crc:u32 header[len]
 //! ( len:u32 crc:u32 ( len:u32 record )+ )*            a frame is at most 1 MiB
 //! 0:u32 count:u64 sha256[32]                          the digest covers everything before it
 //! ```
-//! Numbers are big-endian; the header's checksum covers the bytes before it and the header.
+//! Numbers are big-endian. The checksum of the header covers the bytes before it and the header.
 
 use std::io::{self, Read, Write};
 
@@ -27,7 +28,8 @@ const FRAME_MAX: usize = 1024 * 1024;
 const FRAME_FULL: usize = FRAME_MAX - 300 * 1024;
 /// The header holds the membership: 64 KiB are hundreds of members.
 const HEADER_MAX: usize = 64 * 1024;
-/// Largest snapshot that is received from another member; an own one is read whatever it has: ten times what a million instances take.
+/// Largest snapshot that is received from another member; an own one is read whatever it has: ten times what a million
+/// instances take.
 pub(crate) const SNAPSHOT_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Why a file is not a snapshot that this build can read.

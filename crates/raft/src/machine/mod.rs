@@ -1,4 +1,4 @@
-//! openraft's state machine: the CP state in memory, rebuilt at start from the snapshot and the committed log.
+//! The state machine for openraft: the CP state in memory, which a start rebuilds from the snapshot and the committed log.
 
 mod files;
 mod format;

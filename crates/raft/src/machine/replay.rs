@@ -1,7 +1,8 @@
-//! Replay of the committed log at a start.
+//! The replay of the committed log at a start.
 //!
-//! openraft would do it, 64 entries at a time, and an entry may have 12 MiB: 768 MiB at once. What is applied here it leaves
-//! alone, so the log is read as apply reads it: a megabyte at a time, or one larger entry.
+//! openraft could do this itself, but it takes 64 entries at a time, and an entry can have 12 MiB, so it would need 768
+//! MiB. It does not repeat what is applied here. Here the log is read as `apply` reads it: a megabyte at a time, or one
+//! larger entry.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The calling side: what openraft sends to one other member.
+//! The calling side: the messages that openraft sends to one other member.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Raft between members over tonic: who may speak to whom, and channels to the others.
+//! Raft between members over tonic: which member may speak to which, and the channels to the others.
 
 mod client;
 mod rows;
@@ -25,10 +25,11 @@ const LEVEL: u32 = 1;
 /// Channels kept; a cluster has few members, but addresses may change for years.
 const CHANNELS_MAX: usize = 64;
 
-/// Makes channels to cluster ports. TLS, name resolution and connect timeouts are the implementer's.
+/// Makes channels to cluster ports. The implementation takes care of TLS, the resolution of names, and time-outs of connects.
 pub trait Dial: Send + Sync + 'static {
-    /// A new channel to `host:cluster_port`, connected at its first use and, after a break, at the next one. Each call
-    /// makes a connection of its own: snapshots travel beside heartbeats, not before them.
+    /// A new channel to `host:cluster_port`. It connects at its first use, and again at the next use after a break.
+    /// Each call of this function makes a connection of its own, so snapshots travel beside heartbeats and not in front
+    /// of them.
     fn channel(&self, cluster_address: &str) -> Channel;
 }
 

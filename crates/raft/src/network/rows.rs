@@ -1,8 +1,9 @@
-//! Rows of contents from one member to another: those that a received snapshot relies on and the receiver lacks.
+//! Sends rows of contents from one member to another: the rows on which a received snapshot relies and which the
+//! receiver does not have.
 //!
-//! The receiver asks for them, rather than being sent all: a member that was away for an hour lacks few of many. What it
-//! has got is stored, so that a transfer that breaks goes on where it was. Rows never change, so any member's will do; the
-//! snapshot's sender is asked first.
+//! The receiver asks for these rows instead of getting all of them, because a member that was away for an hour lacks
+//! only a few of many. It stores what it gets, so a transfer that breaks goes on where it was. Rows never change, so
+//! any member can send them; the sender of the snapshot is asked first.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The answering side: the raft service that the cluster port mounts.
+//! The answering side: the raft service on the cluster port.
 
 use std::sync::Arc;
 use std::time::Duration;

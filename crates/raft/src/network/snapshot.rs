@@ -1,5 +1,5 @@
-//! A whole snapshot from the leader to one follower: sent in chunks, received into a file, checked before it is used. The
-//! receiver then asks for the rows of contents that it lacks ([`super::rows`]).
+//! Sends a whole snapshot from the leader to one follower. It is sent in chunks, received into a file, and checked
+//! before it is used. The receiver then asks for the rows of contents that it does not have ([`super::rows`]).
 
 use std::fs::File;
 use std::io;
