@@ -17,9 +17,11 @@ pub struct RaftStatus {
     pub leader: Option<MemberId>,
     /// The identity of the cluster. `None` until the founding command was applied.
     pub cluster_id: Option<u128>,
-    /// The index of the last entry of the log. `None` if there is none yet; the same holds for the next fields.
+    /// The index of the last entry of the log. `None` if there is none yet.
     pub last_log: Option<u64>,
+    /// The index of the last entry that is known to be committed. `None` if there is none yet.
     pub committed: Option<u64>,
+    /// The index of the last entry that was applied here. `None` if there is none yet.
     pub applied: Option<u64>,
     pub snapshot: Option<u64>,
     pub purged: Option<u64>,
