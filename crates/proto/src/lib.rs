@@ -1,5 +1,5 @@
-//! Generated wire types: of members among themselves and of Nacos's SDKs. Wire only: nothing below the front ends and
-//! shells names this crate.
+//! Generated types of messages: those between members, and those of Nacos's SDKs. Only front ends and shells use this
+//! crate; the pure crates do not.
 #![allow(missing_debug_implementations, unreachable_pub, clippy::all)]
 
 pub mod cluster {
@@ -11,6 +11,6 @@ pub mod raft {
     tonic::include_proto!("dyad.raft.v1");
 }
 pub mod sdk {
-    //! What Nacos's SDKs speak; no package.
+    //! The messages of Nacos's SDKs. Their proto file has no package.
     tonic::include_proto!("_");
 }

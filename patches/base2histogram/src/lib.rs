@@ -1,9 +1,9 @@
-//! Stands in for the crate of this name, of which openraft needs this much.
+//! This crate replaces the crate of the same name. It has the part of it that openraft needs.
 //!
-//! openraft always counts its batch sizes, even when nobody can ask for them (feature `runtime-stats` off). The original
-//! builds tables for 16 precisions with the first histogram and keeps them: 25 MB resident, more than all the rest of an
-//! idle member. Here a histogram has the default precision only, computes what the tables hold, and allocates its 2 KB
-//! with the first value. A percentile is the lower bound of its bucket, not interpolated within it.
+//! openraft always counts the sizes of its batches, even if nobody can ask for them (without its feature `runtime-stats`).
+//! With the first histogram, the original crate builds tables for 16 precisions and keeps them: 25 MB of memory, more than
+//! all the rest of an idle member. Here a histogram has only the default precision, computes what would be in the tables,
+//! and allocates its 2 KB with the first value. A percentile is the lower bound of its bucket; it is not interpolated.
 
 use std::fmt;
 use std::marker::PhantomData;
