@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use dyad_naming::ports::{Leader, MemberView};
+use dyad_naming::ports::MemberView;
+use dyad_state::ports::Leader;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;

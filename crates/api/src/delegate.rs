@@ -1,7 +1,8 @@
 //! The delegate: where a write of an instance goes, by its lifetime alone (Nacos's `DelegateConsistencyServiceImpl`).
 
-use dyad_naming::cp::{CpCommand, CpReply, Limit};
+use dyad_naming::cp::{Limit, NamingCommand, NamingReply};
 use dyad_naming::view::ViewInstance;
+use dyad_state::CpReply;
 use dyad_types::limits::INSTANCES_PER_SERVICE_MAX;
 use dyad_types::{Address, ClientId, Instance, Lifetime, Publication, PublicationKey, ServiceKey};
 
@@ -140,29 +141,30 @@ async fn ephemeral(
 }
 
 async fn persistent(app: &AppState, service: ServiceKey, write: Write) -> Result<(), ApiError> {
-    let register = |instance| CpCommand::Register { service: service.clone(), instance };
+    let register = |instance| NamingCommand::Register { service: service.clone(), instance };
     let commands = match write {
         Write::Register(instance) => vec![register(instance)],
         Write::Batch(instances) => instances.into_iter().map(register).collect(),
-        Write::Deregister(address) => vec![CpCommand::Deregister { service: service.clone(), address }],
+        Write::Deregister(address) => vec![NamingCommand::Deregister { service: service.clone(), address }],
     };
     for command in commands {
         match propose(app, command).await? {
-            CpReply::Done | CpReply::NotFound => {}
+            NamingReply::Done | NamingReply::NotFound => {}
             _ => return Err(ApiError::UnknownReply),
         }
     }
     Ok(())
 }
 
-/// Proposes a command. Limits and bad switches are errors; all other replies are the caller's.
+/// Proposes a naming command. Limits and bad switches are errors; all other replies are the caller's.
 ///
 /// # Errors
 /// When the CP core does not acknowledge the command, or refuses it by a rule that every route answers alike.
-pub(crate) async fn propose(app: &AppState, command: CpCommand) -> Result<CpReply, ApiError> {
-    match app.propose.propose(command).await? {
-        CpReply::Limit(limit) => Err(ApiError::Full(limit)),
-        CpReply::BadSwitch(message) => Err(ApiError::BadValue(message)),
-        reply => Ok(reply),
+pub(crate) async fn propose(app: &AppState, command: NamingCommand) -> Result<NamingReply, ApiError> {
+    match app.propose.propose(command.into()).await? {
+        CpReply::Naming(NamingReply::Limit(limit)) => Err(ApiError::Full(limit)),
+        CpReply::Naming(NamingReply::BadSwitch(message)) => Err(ApiError::BadValue(message)),
+        CpReply::Naming(reply) => Ok(reply),
+        _ => Err(ApiError::UnknownReply),
     }
 }

@@ -4,7 +4,8 @@
 //! a content type, and Spring's JSON. Where Nacos answers a client's mistake with 500 or 101, the status here is 400.
 
 use dyad_naming::cp::Limit;
-use dyad_naming::ports::{EphemeralError, ProposeError};
+use dyad_naming::ports::EphemeralError;
+use dyad_state::ports::ProposeError;
 use dyad_types::check::Illegal;
 use dyad_types::{Lifetime, ServiceKey};
 use http::StatusCode;

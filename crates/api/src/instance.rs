@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dyad_naming::cp::{CpCommand, OverrideChange, OverrideKey};
+use dyad_naming::cp::{NamingCommand, OverrideChange, OverrideKey};
 use dyad_naming::java::parse_boolean;
 use dyad_naming::view::{ServiceView, ViewInstance};
 use dyad_types::instance::KEY_ID_GENERATOR;
@@ -71,7 +71,7 @@ fn prepare_update(app: &Arc<AppState>, params: &Params) -> Result<Step, ApiError
     }
     let app = app.clone();
     Ok(Step::wait(async move {
-        propose(&app, CpCommand::put_override(service, &instance)).await?;
+        propose(&app, NamingCommand::put_override(service, &instance)).await?;
         Ok(Reply::ok())
     }))
 }
@@ -95,7 +95,7 @@ fn prepare_patch(app: &Arc<AppState>, params: &Params) -> Result<Step, ApiError>
     let target = OverrideKey { address: Address::new(ip, port), cluster: cluster.into() };
     let app = app.clone();
     Ok(Step::wait(async move {
-        propose(&app, CpCommand::SetOverride { service, target, change }).await?;
+        propose(&app, NamingCommand::SetOverride { service, target, change }).await?;
         Ok(Reply::ok())
     }))
 }

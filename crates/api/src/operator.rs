@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dyad_naming::cp::CpCommand;
+use dyad_naming::cp::NamingCommand;
 use dyad_naming::java::parse_boolean;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ pub(crate) fn set_switch(app: &Arc<AppState>, params: &Params) -> Step {
         let value = params.raw(Key::Value).ok_or(ApiError::Missing("value"))?.trim().to_owned();
         let app = app.clone();
         Ok(Step::wait(async move {
-            propose(&app, CpCommand::SetSwitch { entry, value }).await?;
+            propose(&app, NamingCommand::SetSwitch { entry, value }).await?;
             Ok(Reply::ok())
         }))
     };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use dyad_naming::cp::{CpCommand, CpReply, Selector, ServiceRecord};
+use dyad_naming::cp::{NamingCommand, NamingReply, Selector, ServiceRecord};
 use dyad_naming::java::parse_float;
 use dyad_types::{Metadata, ServiceKey};
 use percent_encoding::percent_decode_str;
@@ -32,10 +32,10 @@ fn prepare_create(app: &Arc<AppState>, params: &Params) -> Result<Step, ApiError
     }
     let app = app.clone();
     Ok(Step::wait(async move {
-        let command = CpCommand::CreateService { service: service.clone(), record };
+        let command = NamingCommand::CreateService { service: service.clone(), record };
         match propose(&app, command).await? {
-            CpReply::Done => Ok(Reply::ok()),
-            CpReply::Exists => Err(ApiError::ServiceExists(service)),
+            NamingReply::Done => Ok(Reply::ok()),
+            NamingReply::Exists => Err(ApiError::ServiceExists(service)),
             _ => Err(ApiError::UnknownReply),
         }
     }))
@@ -55,10 +55,10 @@ fn prepare_update(app: &Arc<AppState>, params: &Params) -> Result<Step, ApiError
     app.ephemeral.admit(known)?;
     let app = app.clone();
     Ok(Step::wait(async move {
-        let command = CpCommand::UpdateService { service: service.clone(), record, create: known };
+        let command = NamingCommand::UpdateService { service: service.clone(), record, create: known };
         match propose(&app, command).await? {
-            CpReply::Done => Ok(Reply::ok()),
-            CpReply::NotFound => Err(ApiError::ServiceNotFound(service)),
+            NamingReply::Done => Ok(Reply::ok()),
+            NamingReply::NotFound => Err(ApiError::ServiceNotFound(service)),
             _ => Err(ApiError::UnknownReply),
         }
     }))
@@ -79,12 +79,12 @@ fn prepare_delete(app: &Arc<AppState>, params: &Params) -> Result<Step, ApiError
     }
     let app = app.clone();
     Ok(Step::wait(async move {
-        match propose(&app, CpCommand::DeleteService { service: service.clone() }).await? {
-            CpReply::Done => Ok(Reply::ok()),
+        match propose(&app, NamingCommand::DeleteService { service: service.clone() }).await? {
+            NamingReply::Done => Ok(Reply::ok()),
             // The AP side knew it: it still lingered after its last ephemeral instance.
-            CpReply::NotFound if known => Ok(Reply::ok()),
-            CpReply::NotFound => Err(ApiError::ServiceNotFound(service)),
-            CpReply::NotEmpty => Err(ApiError::ServiceNotEmpty(service)),
+            NamingReply::NotFound if known => Ok(Reply::ok()),
+            NamingReply::NotFound => Err(ApiError::ServiceNotFound(service)),
+            NamingReply::NotEmpty => Err(ApiError::ServiceNotEmpty(service)),
             _ => Err(ApiError::UnknownReply),
         }
     }))

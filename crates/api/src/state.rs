@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use dyad_config::{Catalog, Contents};
 use dyad_naming::Registry;
 use dyad_naming::Switches;
-use dyad_naming::ports::{Ephemeral, Linearize, Members, Propose};
+use dyad_naming::ports::{Ephemeral, Members};
+use dyad_state::ports::{Linearize, Propose};
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SERVICES_MAX};
 use prometheus_client::registry::Registry as MetricsRegistry;
 

@@ -7,7 +7,7 @@ mod support;
 use std::io::{Cursor, Write};
 
 use dyad_api::Limits;
-use dyad_naming::ports::ProposeError;
+use dyad_state::ports::ProposeError;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use support::{Answer, Server};

@@ -6,8 +6,10 @@ mod support;
 
 use dyad_api::routes::ROUTES;
 use dyad_api::{Bounds, Limits};
-use dyad_naming::cp::{CpReply, Limit};
-use dyad_naming::ports::{EphemeralError, ProposeError};
+use dyad_naming::cp::Limit;
+use dyad_naming::cp::NamingReply;
+use dyad_naming::ports::EphemeralError;
+use dyad_state::ports::ProposeError;
 use serde_json::json;
 use support::{Server, WALL_MS};
 
@@ -230,7 +232,7 @@ fn reached_limits_are_429_and_name_the_limit() {
         (Limit::Services(7), "the registry is full: the limit is 7 services"),
         (Limit::InstancesPerService(7), "the service is full: the limit is 7 instances"),
     ] {
-        *server.propose.reply.lock() = Some(CpReply::Limit(limit));
+        *server.propose.reply.lock() = Some(NamingReply::Limit(limit).into());
         for target in [register, "/service?serviceName=b"] {
             assert_eq!(server.ns("POST", target).brief(), (429, text));
         }

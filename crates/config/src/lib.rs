@@ -25,6 +25,8 @@ mod row;
 mod snapshot;
 mod state;
 
+pub use dyad_types::BadRecord;
+
 pub use capacity::{Capacity, CapacityChange, Scope, Usage};
 pub use catalog::Catalog;
 pub use command::{
@@ -40,8 +42,3 @@ pub use ports::{ConfigWatcher, ContentError, Contents};
 pub use query::{Filter, Found, PageRequest, Pattern};
 pub use row::{Cause, ContentRow, ShownVersion};
 pub use state::ConfigState;
-
-/// A stored record that cannot be decoded, or has a version that this build does not know.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadRecord(pub String);

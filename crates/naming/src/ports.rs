@@ -1,5 +1,4 @@
-//! The ports between the front ends and the two consistency cores. The shells implement them, and each port has one
-//! suite of tests.
+//! The ports between the front ends and the AP core. Implemented by the shells, tested by one suite each.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,66 +6,9 @@ use std::sync::Arc;
 
 use dyad_types::{ClientId, MemberId, Publication, PublicationKey};
 
-use crate::cp::{CpChanges, CpCommand, CpReply, CpState};
-
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-pub use dyad_types::limits::COMMAND_MAX;
-
-/// The CP half. It proposes a command and answers after the command was applied on this member.
-pub trait Propose: Send + Sync + 'static {
-    /// Proposes the command. The answer comes within 5 s. It comes within 1 s if no leader was heard for an election
-    /// time-out, because SDKs give up after 3 s.
-    fn propose(&self, command: CpCommand) -> BoxFuture<'_, Result<CpReply, ProposeError>>;
-    /// The leader that this member knows. `None` during an election, or without a majority.
-    fn leader(&self) -> Option<Leader>;
-}
-
-/// Reads that miss no acknowledged write: they first wait until this member has applied as much as the leader has committed.
-pub trait Linearize: Send + Sync + 'static {
-    /// After this call, a read of the state that this member has applied sees every write that any member acknowledged
-    /// before the call. It costs one round to a majority; calls at the same time share a round.
-    ///
-    /// # Errors
-    /// `NoLeader` if within 5 s no leader could confirm that it still leads, or this member did not catch up with that
-    /// leader. It comes within 1 s if no leader was heard for an election time-out. `Storage` if the store of this
-    /// member has failed. The read can be tried again.
-    fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leader {
-    pub member: MemberId,
-    pub term: u64,
-    /// Its advertised address, `host:http_port`.
-    pub address: String,
-}
-
-/// Why a command was not acknowledged. After `Timeout` and `Lost` its outcome is unknown; commands are idempotent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    #[error("no raft leader is known; {0}")]
-    NoLeader(String),
-    #[error("the write was not acknowledged by a majority within {0} ms")]
-    Timeout(u64),
-    #[error("too many writes are waiting (limit {0}); try again")]
-    Busy(usize),
-    #[error("the leader changed while the write was under way: {0}")]
-    Lost(String),
-    #[error("the command of {len} bytes is over the limit of {max}")]
-    TooLarge { len: usize, max: usize },
-    #[error("the store refuses writes: {0}")]
-    Storage(String),
-}
-
-/// Hears of every applied entry. It is called while the entry is applied, so it must be quick.
-pub trait CpSink: Send + Sync + 'static {
-    fn applied(&self, state: &CpState, changes: &CpChanges);
-    /// The whole state was replaced, at a start or because a snapshot was installed.
-    fn installed(&self, state: &CpState);
-}
-
-/// The AP half, as the front ends see it. It works without a leader of raft.
+/// The AP half as the front ends see it. Works without a raft leader.
 pub trait Ephemeral: Send + Sync + 'static {
     /// Registers or replaces the publication of a client. Rule 8 of docs/distro.md says when the answer comes.
     fn register(

@@ -4,15 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "a measurement may panic")]
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
+use dyad_naming::cp::NamingCommand;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dyad_config::{Catalog, Change, ConfigCommand, ConfigReply, Draft, Publish, Source};
-use dyad_naming::cp::{CpChanges, CpCommand, CpReply, CpState};
-use dyad_naming::ports::{CpSink, Propose};
 use dyad_raft::{Dial, Node, RaftConfig, RaftHandle};
+use dyad_state::ports::{CpSink, Propose};
+use dyad_state::{CpChanges, CpCommand, CpReply, CpState};
 use dyad_types::{ConfigKey, Instance, MemberId, ServiceKey};
 use tonic::transport::{Channel, Endpoint};
 
@@ -85,7 +86,8 @@ async fn latency(handle: &Arc<RaftHandle>, bytes: usize) -> [[u128; 2]; 2] {
     let mut took = [Vec::new(), Vec::new()];
     for n in 0..SAMPLES {
         let instance = Instance::new("10.0.0.1", u16::try_from(n % 60_000).unwrap() + 1);
-        let commands = [publish(0, n, bytes), CpCommand::Register { service: service.clone(), instance }];
+        let commands =
+            [publish(0, n, bytes), NamingCommand::Register { service: service.clone(), instance }.into()];
         for (took, command) in took.iter_mut().zip(commands) {
             let begun = Instant::now();
             handle.propose(command).await.unwrap();

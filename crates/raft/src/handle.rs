@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dyad_config::Contents;
-use dyad_naming::cp::CpState;
-use dyad_naming::ports::CpSink;
 use dyad_proto::raft::raft_server::RaftServer;
+use dyad_state::CpState;
+use dyad_state::ports::CpSink;
 use dyad_types::MemberId;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;

@@ -1,13 +1,15 @@
 //! Writes. Their number and bytes are limited, the leader puts them into the log, and they are answered after they were
 //! applied here.
 
+use dyad_naming::cp::NamingCommand;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dyad_naming::cp::{CpCommand, CpReply};
-use dyad_naming::ports::{BoxFuture, COMMAND_MAX, Leader, Propose, ProposeError};
+use dyad_naming::ports::BoxFuture;
 use dyad_proto::raft as pb;
+use dyad_state::ports::{COMMAND_MAX, Leader, Propose, ProposeError};
+use dyad_state::{CpCommand, CpReply, Part};
 use dyad_types::MemberId;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -111,7 +113,8 @@ impl Refused {
 
 /// A second try may find the first one's work and call it somebody else's.
 fn retry_is_safe(command: &CpCommand) -> bool {
-    !matches!(command, CpCommand::CreateService { .. } | CpCommand::DeleteService { .. })
+    let CpCommand::Naming(command) = command else { return true };
+    !matches!(command, NamingCommand::CreateService { .. } | NamingCommand::DeleteService { .. })
 }
 
 /// Why the write is to be tried again.
@@ -148,14 +151,14 @@ impl Inner {
         }
         let _permit = self.admission.enter(bytes.len()).ok_or(ProposeError::Busy(PROPOSALS_MAX))?;
         let wait = Wait::new(PROPOSE_DEADLINE);
-        let safe = retry_is_safe(&command);
+        let (part, safe) = (command.part(), retry_is_safe(&command));
         let mut why = "no member has been elected yet".to_string();
         let mut in_doubt = false;
         loop {
             if let Some(fatal) = self.fatal.get() {
                 return Err(ProposeError::Storage(fatal.to_string()));
             }
-            let refused = match self.attempt(&bytes, &wait, &why).await {
+            let refused = match self.attempt(part, &bytes, &wait, &why).await {
                 Ok(written) => return self.until_applied(written, &wait).await,
                 Err(refused) => refused,
             };
@@ -168,12 +171,12 @@ impl Inner {
         }
     }
 
-    async fn attempt(&self, bytes: &Bytes, wait: &Wait, why: &str) -> Result<Written, Refused> {
+    async fn attempt(&self, part: Part, bytes: &Bytes, wait: &Wait, why: &str) -> Result<Written, Refused> {
         match self.known_leader() {
             Some((id, _)) if id == self.me.id => self.write(bytes.clone(), wait).await,
             // Sent to it now, the write might take effect after it was refused.
             Some(_) if self.out_of_contact() => Err(Refused::NotLeader(self.unheard())),
-            Some((id, node)) => self.forward(id, &node, bytes, wait).await,
+            Some((id, node)) => self.forward((id, &node), part, bytes, wait).await,
             None => Err(Refused::NotLeader(why.to_owned())),
         }
     }
@@ -213,8 +216,8 @@ impl Inner {
     /// One hop. Given up when another leader is elected meanwhile: the asked one may be paused, not dead.
     async fn forward(
         &self,
-        leader: u64,
-        node: &Node,
+        (leader, node): (u64, &Node),
+        part: Part,
         bytes: &Bytes,
         wait: &Wait,
     ) -> Result<Written, Refused> {
@@ -236,10 +239,12 @@ impl Inner {
             _ => Refused::Lost(format!("{name}: {status}")),
         })?;
         match reply.into_inner().result {
-            Some(pb::propose_reply::Result::Applied(applied)) => match CpReply::decode(&applied.reply) {
-                Ok(reply) => Ok(Written { index: applied.index, reply }),
-                Err(e) => Err(Refused::Error(ProposeError::Lost(format!("{name}: {e}")))),
-            },
+            Some(pb::propose_reply::Result::Applied(applied)) => {
+                match CpReply::decode(part, &applied.reply) {
+                    Ok(reply) => Ok(Written { index: applied.index, reply }),
+                    Err(e) => Err(Refused::Error(ProposeError::Lost(format!("{name}: {e}")))),
+                }
+            }
             Some(pb::propose_reply::Result::Refused(refusal)) => {
                 Err(Refused::from_wire(refusal, bytes.len()))
             }

@@ -1,8 +1,9 @@
 //! Linearizable reads. The leader confirms with a majority that it still leads, and says how far it has committed. This
 //! member then waits until it has applied as much.
 
-use dyad_naming::ports::{BoxFuture, Linearize, ProposeError};
+use dyad_naming::ports::BoxFuture;
 use dyad_proto::raft as pb;
+use dyad_state::ports::{Linearize, ProposeError};
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
 use tonic::Code;

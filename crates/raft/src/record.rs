@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dyad_naming::ports::COMMAND_MAX;
+use dyad_state::ports::COMMAND_MAX;
 use prost::Message;
 
 use crate::types::{Entry, LogId, Membership, Node, Payload, Proposal, StoredMembership, Vote, log_id};

@@ -1,10 +1,10 @@
 //! What a leader does by itself: it founds the identity of the cluster and finishes changes of the membership that are
 //! half done. This file also watches for the end of openraft.
 
+use dyad_state::ClusterCommand;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_naming::cp::CpCommand;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 
@@ -35,7 +35,7 @@ async fn found(inner: &Inner) {
         return;
     }
     let cluster_id = rand::random::<u128>().max(1);
-    if let Err(error) = inner.propose(CpCommand::Found { cluster_id }).await {
+    if let Err(error) = inner.propose(ClusterCommand::Found { cluster_id }.into()).await {
         tracing::debug!("the cluster has no identity yet: {error}");
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use dyad_naming::cp::CpReply;
+use dyad_state::CpReply;
 use openraft::type_config::alias;
 
 openraft::declare_raft_types!(

@@ -3,6 +3,7 @@
 
 mod common;
 
+use dyad_naming::cp::NamingReply;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -10,11 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Cluster, LIMIT, Member, eventually, register};
-use dyad_naming::cp::CpReply;
-use dyad_naming::ports::{Propose, ProposeError};
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
 use dyad_raft::{Dial, MemBackend, MemContents, Node, RaftConfig, RaftHandle, Recovery, Role};
+use dyad_state::ports::{Propose, ProposeError};
 use dyad_types::MemberId;
 
 #[test]
@@ -103,7 +103,9 @@ fn nothing_acknowledged_is_lost_when_all_crash() {
                     let member = &cluster.members[usize::from(n)];
                     scope.spawn(move || {
                         let ports = (0..40).map(|k| 1 + round * 1000 + n * 100 + k);
-                        ports.filter(|port| member.propose(register(*port)) == Ok(CpReply::Done)).collect()
+                        ports
+                            .filter(|port| member.propose(register(*port)) == Ok(NamingReply::Done.into()))
+                            .collect()
                     })
                 })
                 .collect();
@@ -154,7 +156,11 @@ fn an_emptied_disk_joins_under_a_new_id() {
             let voters = member.voters();
             (voters.len() == 3 && voters.contains(&MemberId(0xabcd)) && !voters.contains(&old)).then_some(())
         });
-        assert_eq!(member.handle().state().retired().count(), 0, "that is the Distro cores' to decide");
+        assert_eq!(
+            member.handle().state().cluster().retired().count(),
+            0,
+            "that is the Distro cores' to decide"
+        );
     }
     fresh.register(2);
     // Asking again changes nothing.
@@ -322,7 +328,7 @@ fn a_broken_disk_stops_the_member_and_says_where() {
             .await
             .unwrap();
         handle.initialize(BTreeMap::from([(MemberId(1), node)])).await.unwrap();
-        assert_eq!(handle.propose(register(1)).await, Ok(CpReply::Done));
+        assert_eq!(handle.propose(register(1)).await, Ok(NamingReply::Done.into()));
         let mut fatal = handle.on_fatal();
         disk.fail();
         assert!(handle.propose(register(2)).await.is_err());

@@ -6,9 +6,9 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Cluster, Member, eventually, register};
-use dyad_naming::cp::CpReply;
-use dyad_naming::ports::{Linearize, Propose, ProposeError};
+use dyad_naming::cp::NamingReply;
 use dyad_raft::Role;
+use dyad_state::ports::{Linearize, Propose, ProposeError};
 
 /// An election timeout and a second: when an answer must be there that was asked for at the moment of the cut.
 const FIRST: Duration = Duration::from_millis(1600);
@@ -117,7 +117,7 @@ fn writes_outlast_an_ordinary_election() {
             })
             .collect();
         let answers: Vec<_> = writes.into_iter().map(|write| survivor.block_on(write).unwrap()).collect();
-        outlasted += u32::from(answers.iter().all(|answer| *answer == Ok(CpReply::Done)));
+        outlasted += u32::from(answers.iter().all(|answer| *answer == Ok(NamingReply::Done.into())));
     }
     assert!(outlasted >= 2, "{outlasted} of 3");
 }

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 
 use common::{Cluster, LIMIT, Member, eventually};
 use dyad_config::{Change, ConfigCommand, ConfigReply, Draft, Prune, Publish, Source};
-use dyad_naming::cp::{CpCommand, CpReply};
-use dyad_naming::ports::{Linearize, ProposeError};
 use dyad_raft::{Fatal, StartError};
+use dyad_state::ports::{Linearize, ProposeError};
+use dyad_state::{CpCommand, CpReply};
 use dyad_types::ConfigKey;
 
 fn key(n: usize) -> ConfigKey {

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod metadata;
 pub mod placement;
 pub mod publication;
+pub mod record;
 pub mod time;
 
 pub use beat::BeatSlot;
@@ -25,4 +26,5 @@ pub use key::{Address, ClientId, NamespaceId, PublicationKey, ServiceKey};
 pub use metadata::Metadata;
 pub use placement::responsible;
 pub use publication::Publication;
+pub use record::BadRecord;
 pub use time::{Millis, Stamp};

@@ -5,7 +5,7 @@
 //! and v2.
 
 use dyad_config::{ConfigLimit, ContentError, GrayFault};
-use dyad_naming::ports::ProposeError;
+use dyad_state::ports::ProposeError;
 use dyad_types::check::Illegal;
 use dyad_types::config_check::ConfigFault;
 use http::StatusCode;

@@ -6,7 +6,7 @@ use dyad_config::{
     BETA, Change, ConfigCommand, ConfigReply, ConfigType, Content, Draft, GrayRule, Publish, PublishGray,
     Revision, Source, tag_gray_name,
 };
-use dyad_naming::cp::{CpCommand, CpReply};
+use dyad_state::CpReply;
 use dyad_types::config_check::{ConfigFault, ConfigInput, check_config};
 use dyad_types::{ConfigKey, Md5};
 
@@ -216,7 +216,7 @@ pub(crate) async fn remove(
 pub(crate) async fn propose(app: &AppState, change: Change, source: Source) -> Result<ConfigReply, Fault> {
     let kind = Kind::of(&change);
     let command = ConfigCommand { request: rand::random(), source, change };
-    match app.propose.propose(CpCommand::Config(command)).await? {
+    match app.propose.propose(command.into()).await? {
         CpReply::Config(ConfigReply::Limit(limit)) => Err(Fault::Limit(limit)),
         CpReply::Config(reply) => {
             app.config_metrics.observe(kind, &reply);

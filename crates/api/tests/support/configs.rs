@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use dyad_api::{Bounds, GrpcLimits, Limits};
 use dyad_config::{Change, ConfigCommand, Draft, GrayRule, Publish, PublishGray, Source};
-use dyad_naming::cp::CpCommand;
-use dyad_naming::ports::Propose;
+use dyad_state::CpCommand;
+use dyad_state::ports::Propose;
 use dyad_types::{ConfigKey, Md5};
 use serde_json::json;
 

@@ -25,12 +25,10 @@ use dyad_api::{
     IdSource, Limits, ListenLimits, ListenMetrics, Listeners, Push, PushMetrics,
 };
 use dyad_config::{Catalog, ConfigWatcher, ContentError, ContentRow, Contents, Revision};
-use dyad_naming::cp::{CpCommand, CpReply, CpState, Stamp};
-use dyad_naming::ports::{
-    BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError, Leader, Linearize, MemberView, Members,
-    Propose, ProposeError,
-};
+use dyad_naming::ports::{BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError, MemberView, Members};
 use dyad_naming::{Registry, Switches, VisiblePublication};
+use dyad_state::ports::{Leader, Linearize, Propose, ProposeError};
+use dyad_state::{CpCommand, CpReply, CpState, Stamp};
 use dyad_types::{BeatSlot, ClientId, MemberId, Millis, Origin, Publication, PublicationKey};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -171,12 +169,12 @@ impl Propose for LocalPropose {
             *index += 1;
             let (reply, changes) =
                 state.apply(&command, Stamp { now_ms: self.clock.wall_ms(), index: *index });
-            self.registry.apply_cp(state, &changes, self.clock.now());
+            self.registry.apply_cp(state.naming(), &changes.naming, self.clock.now());
             let put = changes.config.contents_put.iter().map(|(revision, row)| (*revision, row.encode()));
             self.contents.rows.lock().extend(put);
             self.configs.applied(state.config(), &changes.config);
             self.listeners.changed(&changes.config.changed);
-            self.switches.store(state.switches().clone());
+            self.switches.store(state.naming().switches().clone());
             Ok(reply)
         })
     }

@@ -1,48 +1,38 @@
-//! The one function that changes the CP state.
+//! The only mutator of the naming part of the CP state.
 
 use std::sync::Arc;
 
-use dyad_config::ConfigCommand;
 use dyad_types::instance::clamp_weight;
-use dyad_types::{Address, Instance, Origin, ServiceKey};
+use dyad_types::{Address, Instance, ServiceKey};
 
 use super::command::{
-    CpChanges, CpCommand, CpReply, ExpiredOverride, ExpiredService, HealthChange, Limit, OverrideChange,
+    ExpiredOverride, ExpiredService, HealthChange, Limit, NamingChanges, NamingCommand, NamingReply,
+    OverrideChange,
 };
 use super::service::{CpService, Override, OverrideKey, ServiceRecord, StoredOverride, StoredRecord};
-use super::{CpState, Stamp};
+use super::{NamingState, Stamp};
 
-type Applied = (CpReply, CpChanges);
+type Applied = (NamingReply, NamingChanges);
 
-impl CpState {
-    /// Applies one command. Only this function changes the state. Every committed entry gets a reply, even one that is
-    /// rejected. The result depends on nothing but the state, the command and the stamp.
-    pub fn apply(&mut self, command: &CpCommand, stamp: Stamp) -> (CpReply, CpChanges) {
-        self.now_ms = self.now_ms.max(stamp.now_ms);
+impl NamingState {
+    /// The only mutator. Total: every committed entry yields a reply, a rejected one too, and it looks at nothing but
+    /// the state, the command and the stamp.
+    pub fn apply(&mut self, command: &NamingCommand, stamp: Stamp) -> (NamingReply, NamingChanges) {
         match command {
-            CpCommand::Found { cluster_id } => self.found(*cluster_id),
-            CpCommand::Register { service, instance } => self.register(service, instance),
-            CpCommand::Deregister { service, address } => self.deregister(service, address),
-            CpCommand::Retire { origin } => self.retire(*origin),
-            CpCommand::SetHealth { changes } => self.set_health(changes),
-            CpCommand::CreateService { service, record } => self.create_service(service, record, stamp),
-            CpCommand::UpdateService { service, record, create } => {
+            NamingCommand::Register { service, instance } => self.register(service, instance),
+            NamingCommand::Deregister { service, address } => self.deregister(service, address),
+            NamingCommand::SetHealth { changes } => self.set_health(changes),
+            NamingCommand::CreateService { service, record } => self.create_service(service, record, stamp),
+            NamingCommand::UpdateService { service, record, create } => {
                 self.update_service(service, record, *create, stamp)
             }
-            CpCommand::DeleteService { service } => self.delete_service(service),
-            CpCommand::SetOverride { service, target, change } => {
+            NamingCommand::DeleteService { service } => self.delete_service(service),
+            NamingCommand::SetOverride { service, target, change } => {
                 self.set_override(service, target, change, stamp)
             }
-            CpCommand::Expire { overrides, services } => self.expire(overrides, services),
-            CpCommand::SetSwitch { entry, value } => self.set_switch(entry, value),
-            CpCommand::Config(command) => self.configure(command, stamp),
+            NamingCommand::Expire { overrides, services } => self.expire(overrides, services),
+            NamingCommand::SetSwitch { entry, value } => self.set_switch(entry, value),
         }
-    }
-
-    fn found(&mut self, cluster_id: u128) -> Applied {
-        let present = *self.cluster_id.get_or_insert(cluster_id);
-        let reply = if present == cluster_id { CpReply::Done } else { CpReply::Exists };
-        (reply, CpChanges::default())
     }
 
     fn register(&mut self, key: &ServiceKey, instance: &Instance) -> Applied {
@@ -53,37 +43,28 @@ impl CpState {
         if let Some(present) = present {
             instance.healthy = present.healthy;
             if **present == instance {
-                return (CpReply::Done, CpChanges::default());
+                return (NamingReply::Done, NamingChanges::default());
             }
         } else if let Some(limit) = self.full(key) {
             return refused(limit);
         }
         let new = self.service_mut(key).instances.insert(address, Arc::new(instance)).is_none();
         self.instances += usize::from(new);
-        (CpReply::Done, CpChanges::service(key))
+        (NamingReply::Done, NamingChanges::service(key))
     }
 
     fn deregister(&mut self, key: &ServiceKey, address: &Address) -> Applied {
         if !self.services.get(key).is_some_and(|s| s.instances.contains_key(address)) {
-            return (CpReply::NotFound, CpChanges::default());
+            return (NamingReply::NotFound, NamingChanges::default());
         }
         self.service_mut(key).instances.remove(address);
         self.instances -= 1;
         self.drop_if_empty(key);
-        (CpReply::Done, CpChanges::service(key))
-    }
-
-    fn retire(&mut self, origin: Origin) -> Applied {
-        let known = self.retired.get(&origin.member).copied();
-        let higher = known.is_none_or(|incarnation| incarnation < origin.incarnation);
-        if higher {
-            self.retired.insert(origin.member, origin.incarnation);
-        }
-        (CpReply::Done, CpChanges { retired: higher, ..CpChanges::default() })
+        (NamingReply::Done, NamingChanges::service(key))
     }
 
     fn set_health(&mut self, changes: &[HealthChange]) -> Applied {
-        let mut touched = CpChanges::default();
+        let mut touched = NamingChanges::default();
         for change in changes {
             let present = self.services.get(&change.service).and_then(|s| s.instances.get(&change.address));
             let Some(present) = present.filter(|i| i.healthy != change.healthy) else { continue };
@@ -94,12 +75,12 @@ impl CpState {
         }
         touched.services.sort_unstable();
         touched.services.dedup();
-        (CpReply::Done, touched)
+        (NamingReply::Done, touched)
     }
 
     fn create_service(&mut self, key: &ServiceKey, record: &ServiceRecord, stamp: Stamp) -> Applied {
         if self.services.get(key).is_some_and(|s| s.record.is_some() || !s.instances.is_empty()) {
-            return (CpReply::Exists, CpChanges::default());
+            return (NamingReply::Exists, NamingChanges::default());
         }
         self.store_record(key, record, stamp)
     }
@@ -113,7 +94,7 @@ impl CpState {
     ) -> Applied {
         let known = self.services.get(key).is_some_and(|s| s.record.is_some() || !s.instances.is_empty());
         if !known && !create {
-            return (CpReply::NotFound, CpChanges::default());
+            return (NamingReply::NotFound, NamingChanges::default());
         }
         self.store_record(key, record, stamp)
     }
@@ -124,18 +105,20 @@ impl CpState {
         }
         let record = Arc::new(record.clone().clamped());
         self.service_mut(key).record = Some(StoredRecord { record, revision: stamp.index });
-        (CpReply::Done, CpChanges::service(key))
+        (NamingReply::Done, NamingChanges::service(key))
     }
 
     fn delete_service(&mut self, key: &ServiceKey) -> Applied {
-        let changes = CpChanges { deleted: vec![key.clone()], ..CpChanges::service(key) };
+        let changes = NamingChanges { deleted: vec![key.clone()], ..NamingChanges::service(key) };
         match self.services.get(key) {
             // The service may still linger in the registries after its last ephemeral instance.
-            None => (CpReply::NotFound, changes),
-            Some(service) if !service.instances.is_empty() => (CpReply::NotEmpty, CpChanges::default()),
+            None => (NamingReply::NotFound, changes),
+            Some(service) if !service.instances.is_empty() => {
+                (NamingReply::NotEmpty, NamingChanges::default())
+            }
             Some(_) => {
                 self.services.remove(key);
-                (CpReply::Done, changes)
+                (NamingReply::Done, changes)
             }
         }
     }
@@ -168,11 +151,11 @@ impl CpState {
         }
         let stored = StoredOverride { value: Arc::new(value.clamped()), revision: stamp.index };
         self.service_mut(key).overrides.insert(target.clone(), stored);
-        (CpReply::Done, CpChanges::service(key))
+        (NamingReply::Done, NamingChanges::service(key))
     }
 
     fn expire(&mut self, overrides: &[ExpiredOverride], services: &[ExpiredService]) -> Applied {
-        let mut touched = CpChanges::default();
+        let mut touched = NamingChanges::default();
         for expired in overrides {
             let Some(service) = self.services.get(&expired.service) else { continue };
             let same = service.overrides.get(&expired.target).is_some_and(|o| o.revision == expired.revision);
@@ -196,27 +179,19 @@ impl CpState {
         }
         touched.services.sort_unstable();
         touched.services.dedup();
-        (CpReply::Done, touched)
+        (NamingReply::Done, touched)
     }
 
     fn set_switch(&mut self, entry: &str, value: &str) -> Applied {
         let mut switches = self.switches.as_ref().clone();
         if let Err(message) = switches.set(entry, value) {
-            return (CpReply::BadSwitch(message), CpChanges::default());
+            return (NamingReply::BadSwitch(message), NamingChanges::default());
         }
         let changed = switches != *self.switches;
         if changed {
             self.switches = Arc::new(switches);
         }
-        (CpReply::Done, CpChanges { switches: changed, ..CpChanges::default() })
-    }
-
-    /// Applies a command of the configurations. They get the time of the state, which never goes back, instead of the
-    /// time of the stamp.
-    fn configure(&mut self, command: &ConfigCommand, stamp: Stamp) -> Applied {
-        let stamp = Stamp { now_ms: self.now_ms, ..stamp };
-        let (reply, config) = self.config.apply(command, stamp);
-        (CpReply::Config(reply), CpChanges { config, ..CpChanges::default() })
+        (NamingReply::Done, NamingChanges { switches: changed, ..NamingChanges::default() })
     }
 
     /// The limit that one more instance of this service would exceed, if any.
@@ -248,5 +223,5 @@ impl CpState {
 }
 
 fn refused(limit: Limit) -> Applied {
-    (CpReply::Limit(limit), CpChanges::default())
+    (NamingReply::Limit(limit), NamingChanges::default())
 }

@@ -1,180 +1,132 @@
-//! The bytes of commands and replies: one version byte and then a prost message. Field numbers are never reused; golden
-//! bytes in tests/ fix them.
+//! Between the naming commands, replies and values, and their stored messages.
 
 use std::sync::Arc;
 
-use dyad_config::ConfigReply;
 use dyad_types::publication::{InstanceRecord, metadata_from_records, metadata_records};
-use dyad_types::{Address, Instance, MemberId, Origin, ServiceKey};
-use prost::Message;
+use dyad_types::{Address, BadRecord, Instance, ServiceKey};
 
-use super::BadRecord;
 use super::command::{
-    CpCommand, CpReply, ExpiredOverride, ExpiredService, HealthChange, Limit, OverrideChange,
+    ExpiredOverride, ExpiredService, HealthChange, Limit, NamingCommand, NamingReply, OverrideChange,
 };
-use super::records::*;
+use super::record::*;
 use super::service::{Override, OverrideKey, Selector, ServiceRecord};
 
-/// The one format that this build writes and reads.
-pub(super) const FORMAT: u8 = 1;
-
-impl CpCommand {
-    /// The bytes of the command, with their version, as they are stored in the log and sent between members.
-    pub fn encode(&self) -> Vec<u8> {
-        frame(&CommandRecord { kind: Some(command_kind(self)) })
-    }
-
-    /// Reads what [`CpCommand::encode`] gave.
-    ///
-    /// # Errors
-    /// The bytes are not a command, or this build does not know the command. It must not be skipped: the member has to stop.
-    pub fn decode(bytes: &[u8]) -> Result<CpCommand, BadRecord> {
-        let record: CommandRecord = unframe("command", bytes)?;
-        let kind = record.kind.ok_or_else(|| {
-            BadRecord("a command that this build does not know; install the version that wrote it".into())
-        })?;
-        command_of(kind)
+impl From<&NamingReply> for ReplyRecord {
+    fn from(reply: &NamingReply) -> ReplyRecord {
+        let (kind, text, limit) = match reply {
+            NamingReply::Done => (1, String::new(), 0),
+            NamingReply::Exists => (2, String::new(), 0),
+            NamingReply::NotFound => (3, String::new(), 0),
+            NamingReply::NotEmpty => (4, String::new(), 0),
+            NamingReply::Limit(Limit::Instances(max)) => (5, String::new(), *max as u64),
+            NamingReply::Limit(Limit::Services(max)) => (6, String::new(), *max as u64),
+            NamingReply::Limit(Limit::InstancesPerService(max)) => (7, String::new(), *max as u64),
+            NamingReply::BadSwitch(message) => (8, message.clone(), 0),
+        };
+        ReplyRecord { kind, text, limit }
     }
 }
 
-impl CpReply {
-    /// The bytes of the reply, with their version, for a follower that forwarded the command.
-    pub fn encode(&self) -> Vec<u8> {
-        let (kind, text, limit) = match self {
-            CpReply::Done => (1, String::new(), 0),
-            CpReply::Exists => (2, String::new(), 0),
-            CpReply::NotFound => (3, String::new(), 0),
-            CpReply::NotEmpty => (4, String::new(), 0),
-            CpReply::Limit(Limit::Instances(max)) => (5, String::new(), *max as u64),
-            CpReply::Limit(Limit::Services(max)) => (6, String::new(), *max as u64),
-            CpReply::Limit(Limit::InstancesPerService(max)) => (7, String::new(), *max as u64),
-            CpReply::BadSwitch(message) => (8, message.clone(), 0),
-            CpReply::Config(_) => (9, String::new(), 0),
-        };
-        let config = match self {
-            CpReply::Config(reply) => Some(reply.into()),
-            _ => None,
-        };
-        frame(&ReplyRecord { kind, text, limit, config })
-    }
+impl TryFrom<ReplyRecord> for NamingReply {
+    type Error = BadRecord;
 
-    /// Reads what [`CpReply::encode`] gave.
-    ///
-    /// # Errors
-    /// The bytes are not a reply that this build knows.
-    pub fn decode(bytes: &[u8]) -> Result<CpReply, BadRecord> {
-        let record: ReplyRecord = unframe("reply", bytes)?;
+    fn try_from(record: ReplyRecord) -> Result<NamingReply, BadRecord> {
         let max = record.limit as usize;
         Ok(match record.kind {
-            1 => CpReply::Done,
-            2 => CpReply::Exists,
-            3 => CpReply::NotFound,
-            4 => CpReply::NotEmpty,
-            5 => CpReply::Limit(Limit::Instances(max)),
-            6 => CpReply::Limit(Limit::Services(max)),
-            7 => CpReply::Limit(Limit::InstancesPerService(max)),
-            8 => CpReply::BadSwitch(record.text),
-            9 => CpReply::Config(config_of(record.config)?),
+            1 => NamingReply::Done,
+            2 => NamingReply::Exists,
+            3 => NamingReply::NotFound,
+            4 => NamingReply::NotEmpty,
+            5 => NamingReply::Limit(Limit::Instances(max)),
+            6 => NamingReply::Limit(Limit::Services(max)),
+            7 => NamingReply::Limit(Limit::InstancesPerService(max)),
+            8 => NamingReply::BadSwitch(record.text),
             other => return Err(BadRecord(format!("reply kind {other} is unknown"))),
         })
     }
 }
 
-/// The version byte, and then the message.
-pub(super) fn frame(message: &impl Message) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 + message.encoded_len());
-    bytes.push(FORMAT);
-    message.encode(&mut bytes).expect("a Vec grows to any size");
-    bytes
-}
-
-pub(super) fn unframe<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<M, BadRecord> {
-    match bytes.split_first() {
-        Some((&FORMAT, rest)) => {
-            M::decode(rest).map_err(|e| BadRecord(format!("a {what} of {} bytes: {e}", bytes.len())))
-        }
-        Some((version, _)) => {
-            Err(BadRecord(format!("a {what} of format {version}; this build reads format {FORMAT}")))
-        }
-        None => Err(BadRecord(format!("an empty {what}"))),
+impl From<&NamingCommand> for CommandKind {
+    fn from(command: &NamingCommand) -> CommandKind {
+        command_kind(command)
     }
 }
 
-fn command_kind(command: &CpCommand) -> CommandKind {
+impl TryFrom<CommandKind> for NamingCommand {
+    type Error = BadRecord;
+
+    fn try_from(kind: CommandKind) -> Result<NamingCommand, BadRecord> {
+        command_of(kind)
+    }
+}
+
+fn command_kind(command: &NamingCommand) -> CommandKind {
     match command {
-        CpCommand::Found { cluster_id } => {
-            CommandKind::Found(FoundRecord { cluster_id: cluster_id.to_be_bytes().to_vec() })
-        }
-        CpCommand::Register { service, instance } => CommandKind::Register(RegisterRecord {
+        NamingCommand::Register { service, instance } => CommandKind::Register(RegisterRecord {
             service: Some(service.into()),
             instance: Some(InstanceRecord::from(instance)),
         }),
-        CpCommand::Deregister { service, address } => CommandKind::Deregister(DeregisterRecord {
+        NamingCommand::Deregister { service, address } => CommandKind::Deregister(DeregisterRecord {
             service: Some(service.into()),
             address: Some(address.into()),
         }),
-        CpCommand::Retire { origin } => {
-            CommandKind::Retire(RetireRecord { member: origin.member.0, incarnation: origin.incarnation })
-        }
-        CpCommand::SetHealth { changes } => {
+        NamingCommand::SetHealth { changes } => {
             CommandKind::SetHealth(SetHealthRecord { changes: changes.iter().map(Into::into).collect() })
         }
-        CpCommand::CreateService { service, record } => CommandKind::CreateService(ServiceWrite {
+        NamingCommand::CreateService { service, record } => CommandKind::CreateService(ServiceWrite {
             service: Some(service.into()),
             record: Some(record.into()),
             create: false,
         }),
-        CpCommand::UpdateService { service, record, create } => CommandKind::UpdateService(ServiceWrite {
-            service: Some(service.into()),
-            record: Some(record.into()),
-            create: *create,
-        }),
-        CpCommand::DeleteService { service } => {
+        NamingCommand::UpdateService { service, record, create } => {
+            CommandKind::UpdateService(ServiceWrite {
+                service: Some(service.into()),
+                record: Some(record.into()),
+                create: *create,
+            })
+        }
+        NamingCommand::DeleteService { service } => {
             CommandKind::DeleteService(DeleteServiceRecord { service: Some(service.into()) })
         }
-        CpCommand::SetOverride { service, target, change } => {
+        NamingCommand::SetOverride { service, target, change } => {
             CommandKind::SetOverride(override_write(service, target, change))
         }
-        CpCommand::Expire { overrides, services } => CommandKind::Expire(ExpireRecord {
+        NamingCommand::Expire { overrides, services } => CommandKind::Expire(ExpireRecord {
             overrides: overrides.iter().map(Into::into).collect(),
             services: services.iter().map(Into::into).collect(),
         }),
-        CpCommand::SetSwitch { entry, value } => {
+        NamingCommand::SetSwitch { entry, value } => {
             CommandKind::SetSwitch(SetSwitchRecord { entry: entry.clone(), value: value.clone() })
         }
-        CpCommand::Config(command) => CommandKind::Config(Box::new(command.into())),
     }
 }
 
-fn command_of(kind: CommandKind) -> Result<CpCommand, BadRecord> {
+fn command_of(kind: CommandKind) -> Result<NamingCommand, BadRecord> {
     Ok(match kind {
-        CommandKind::Found(r) => CpCommand::Found { cluster_id: cluster_id_of(&r.cluster_id)? },
         CommandKind::Register(r) => {
-            CpCommand::Register { service: service_of(r.service)?, instance: instance_of(r.instance)? }
+            NamingCommand::Register { service: service_of(r.service)?, instance: instance_of(r.instance)? }
         }
         CommandKind::Deregister(r) => {
-            CpCommand::Deregister { service: service_of(r.service)?, address: address_of(r.address)? }
+            NamingCommand::Deregister { service: service_of(r.service)?, address: address_of(r.address)? }
         }
-        CommandKind::Retire(r) => {
-            CpCommand::Retire { origin: Origin { member: MemberId(r.member), incarnation: r.incarnation } }
+        CommandKind::SetHealth(r) => {
+            NamingCommand::SetHealth { changes: all(r.changes, HealthRecord::value)? }
         }
-        CommandKind::SetHealth(r) => CpCommand::SetHealth { changes: all(r.changes, HealthRecord::value)? },
         CommandKind::CreateService(r) => {
-            CpCommand::CreateService { service: service_of(r.service)?, record: record_of(r.record)? }
+            NamingCommand::CreateService { service: service_of(r.service)?, record: record_of(r.record)? }
         }
-        CommandKind::UpdateService(r) => CpCommand::UpdateService {
+        CommandKind::UpdateService(r) => NamingCommand::UpdateService {
             service: service_of(r.service)?,
             record: record_of(r.record)?,
             create: r.create,
         },
-        CommandKind::DeleteService(r) => CpCommand::DeleteService { service: service_of(r.service)? },
+        CommandKind::DeleteService(r) => NamingCommand::DeleteService { service: service_of(r.service)? },
         CommandKind::SetOverride(r) => override_command(r)?,
-        CommandKind::Expire(r) => CpCommand::Expire {
+        CommandKind::Expire(r) => NamingCommand::Expire {
             overrides: all(r.overrides, ExpiredOverrideRecord::value)?,
             services: all(r.services, ExpiredServiceRecord::value)?,
         },
-        CommandKind::SetSwitch(r) => CpCommand::SetSwitch { entry: r.entry, value: r.value },
-        CommandKind::Config(r) => CpCommand::Config((*r).try_into().map_err(config_error)?),
+        CommandKind::SetSwitch(r) => NamingCommand::SetSwitch { entry: r.entry, value: r.value },
     })
 }
 
@@ -185,21 +137,8 @@ pub(super) fn all<R, T>(
     records.into_iter().map(value).collect()
 }
 
-fn config_of(record: Option<dyad_config::record::ReplyRecord>) -> Result<ConfigReply, BadRecord> {
-    record.ok_or_else(|| missing("configuration reply"))?.try_into().map_err(config_error)
-}
-
-pub(super) fn config_error(error: dyad_config::BadRecord) -> BadRecord {
-    BadRecord(error.0)
-}
-
 fn missing(field: &str) -> BadRecord {
     BadRecord(format!("the record lacks its {field}"))
-}
-
-pub(super) fn cluster_id_of(bytes: &[u8]) -> Result<u128, BadRecord> {
-    let bytes = bytes.try_into().map_err(|_| BadRecord("a cluster id must have 16 bytes".into()))?;
-    Ok(u128::from_be_bytes(bytes))
 }
 
 pub(super) fn service_of(record: Option<ServiceKeyRecord>) -> Result<ServiceKey, BadRecord> {
@@ -256,7 +195,7 @@ fn override_write(service: &ServiceKey, target: &OverrideKey, change: &OverrideC
     }
 }
 
-fn override_command(record: OverrideWrite) -> Result<CpCommand, BadRecord> {
+fn override_command(record: OverrideWrite) -> Result<NamingCommand, BadRecord> {
     let value = override_of(record.value)?;
     let change = if record.patch {
         OverrideChange::Patch {
@@ -267,7 +206,7 @@ fn override_command(record: OverrideWrite) -> Result<CpCommand, BadRecord> {
     } else {
         OverrideChange::Put(value)
     };
-    Ok(CpCommand::SetOverride {
+    Ok(NamingCommand::SetOverride {
         service: service_of(record.service)?,
         target: target_of(record.target)?,
         change,

@@ -1,32 +1,26 @@
-//! The commands of the CP log, their replies, and what became different when they were applied.
+//! The naming commands of the CP log, their replies, and what applying them touched.
 
 use std::fmt;
 use std::sync::Arc;
 
-use dyad_config::{ConfigChanges, ConfigCommand, ConfigReply};
-use dyad_types::{Address, Instance, Metadata, Origin, ServiceKey};
+use dyad_types::{Address, Instance, Metadata, ServiceKey};
 
 use super::service::{Override, OverrideKey, ServiceRecord};
 
-/// Most changes in one [`CpCommand::SetHealth`], so that its entry has at most about 100 KiB.
+/// Most changes in one [`NamingCommand::SetHealth`]: bounds the entry at about 100 KiB.
 pub const HEALTH_BATCH_MAX: usize = 500;
-/// Most removals in one [`CpCommand::Expire`], so that its entry has at most about 100 KiB.
+/// Most removals in one [`NamingCommand::Expire`]: bounds the entry at about 100 KiB.
 pub const EXPIRE_BATCH_MAX: usize = 500;
 
-/// One replicated change. All are idempotent: a proposal with an unknown outcome is simply repeated.
+/// One replicated change of the naming part.
 #[derive(Clone, Debug, PartialEq)]
-pub enum CpCommand {
-    /// Sets the identity of the cluster. The member that founded the cluster proposes this once. Reply: Done, or Exists if the
-    /// cluster has another id already.
-    Found { cluster_id: u128 },
-    /// Registers the persistent instance with this ip and port, or replaces it, even if it was in another cluster of
-    /// the service. An instance that registers again keeps its probed health. Reply: Done or Limit.
+pub enum NamingCommand {
+    /// Registers or replaces the persistent instance at this (ip, port), whatever its cluster; a re-registration keeps
+    /// the probed health. Reply: Done or Limit.
     Register { service: ServiceKey, instance: Instance },
     /// Removes a persistent instance. Reply: Done, or NotFound, which callers answer with ok, as Nacos does.
     Deregister { service: ServiceKey, address: Address },
-    /// Says, by decision of a majority, that this incarnation of the member and all earlier ones are gone. Reply: Done.
-    Retire { origin: Origin },
-    /// Sets the results of probes, at most [`HEALTH_BATCH_MAX`]. Unknown instances are skipped. Reply: Done.
+    /// Results of probes; at most [`HEALTH_BATCH_MAX`]. Unknown instances are skipped.
     SetHealth { changes: Vec<HealthChange> },
     /// Creates a service record. Reply: Done, Exists (there is a record or a persistent instance) or Limit.
     CreateService { service: ServiceKey, record: ServiceRecord },
@@ -48,8 +42,6 @@ pub enum CpCommand {
     Expire { overrides: Vec<ExpiredOverride>, services: Vec<ExpiredService> },
     /// Sets a switch (`SwitchManager.update`). Reply: Done or BadSwitch.
     SetSwitch { entry: String, value: String },
-    /// Changes the configuration center. Reply: Config.
-    Config(ConfigCommand),
 }
 
 /// The new probed health of one instance.
@@ -86,7 +78,7 @@ pub struct ExpiredService {
 
 /// The reply of `apply` to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CpReply {
+pub enum NamingReply {
     Done,
     Exists,
     NotFound,
@@ -94,7 +86,6 @@ pub enum CpReply {
     Limit(Limit),
     /// The switch cannot have this value. This is the message of the answer 400.
     BadSwitch(String),
-    Config(ConfigReply),
 }
 
 /// The limit that a command would exceed. The answer is 429.
@@ -115,54 +106,46 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What became different when a command was applied, for the registry and the Distro core.
+/// What apply touched, for the registry and the probe schedule.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct CpChanges {
-    /// The services that changed.
+pub struct NamingChanges {
     pub services: Vec<ServiceKey>,
     /// The services that an operator deleted. They vanish at once instead of 60 s later. They are in `services` too.
     pub deleted: Vec<ServiceKey>,
     /// Whether a switch changed.
     pub switches: bool,
-    /// Whether an origin was retired.
-    pub retired: bool,
-    /// The changes of the configuration center.
-    pub config: ConfigChanges,
 }
 
-impl CpChanges {
-    pub(super) fn service(key: &ServiceKey) -> CpChanges {
-        CpChanges { services: vec![key.clone()], ..CpChanges::default() }
+impl NamingChanges {
+    pub(super) fn service(key: &ServiceKey) -> NamingChanges {
+        NamingChanges { services: vec![key.clone()], ..NamingChanges::default() }
     }
 }
 
-impl CpCommand {
-    /// A short name of the command, for logs and metrics.
+impl NamingCommand {
+    /// Short name for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
-            CpCommand::Found { .. } => "found",
-            CpCommand::Register { .. } => "register",
-            CpCommand::Deregister { .. } => "deregister",
-            CpCommand::Retire { .. } => "retire",
-            CpCommand::SetHealth { .. } => "set-health",
-            CpCommand::CreateService { .. } => "create-service",
-            CpCommand::UpdateService { .. } => "update-service",
-            CpCommand::DeleteService { .. } => "delete-service",
-            CpCommand::SetOverride { .. } => "set-override",
-            CpCommand::Expire { .. } => "expire",
-            CpCommand::SetSwitch { .. } => "set-switch",
-            CpCommand::Config(command) => command.name(),
+            NamingCommand::Register { .. } => "register",
+            NamingCommand::Deregister { .. } => "deregister",
+            NamingCommand::SetHealth { .. } => "set-health",
+            NamingCommand::CreateService { .. } => "create-service",
+            NamingCommand::UpdateService { .. } => "update-service",
+            NamingCommand::DeleteService { .. } => "delete-service",
+            NamingCommand::SetOverride { .. } => "set-override",
+            NamingCommand::Expire { .. } => "expire",
+            NamingCommand::SetSwitch { .. } => "set-switch",
         }
     }
 
-    /// The command that makes an override of an instance that was PUT: with its `enabled`, weight and metadata.
-    pub fn put_override(service: ServiceKey, instance: &Instance) -> CpCommand {
+    /// A PUT of an instance as an override: enabled, weight and metadata as given.
+    pub fn put_override(service: ServiceKey, instance: &Instance) -> NamingCommand {
         let value = Override {
             enabled: Some(instance.enabled),
             weight: Some(instance.weight),
             metadata: instance.metadata.clone(),
         };
         let target = OverrideKey { address: instance.address(), cluster: Arc::clone(&instance.cluster) };
-        CpCommand::SetOverride { service, target, change: OverrideChange::Put(value) }
+        NamingCommand::SetOverride { service, target, change: OverrideChange::Put(value) }
     }
 }

@@ -1,36 +1,29 @@
-//! The CP state: persistent instances, service records, overrides, switches, retired origins and the configurations.
-//! The raft log replicates it: the same commands and stamps give the same state on every member, byte for byte.
+//! The naming part of the replicated state: persistent instances, service records, overrides and switches. The same
+//! commands and stamps give the same state, byte for byte, on every member.
 
 mod apply;
 mod codec;
 mod command;
-mod records;
+pub mod record;
 mod service;
 mod snapshot;
 
 use std::sync::Arc;
 
-use dyad_config::ConfigState;
+use dyad_types::ServiceKey;
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, SERVICES_MAX};
-use dyad_types::{MemberId, Origin, ServiceKey};
 use imbl::OrdMap;
 
 use crate::switches::Switches;
 
 pub use command::{
-    CpChanges, CpCommand, CpReply, EXPIRE_BATCH_MAX, ExpiredOverride, ExpiredService, HEALTH_BATCH_MAX,
-    HealthChange, Limit, OverrideChange,
+    EXPIRE_BATCH_MAX, ExpiredOverride, ExpiredService, HEALTH_BATCH_MAX, HealthChange, Limit, NamingChanges,
+    NamingCommand, NamingReply, OverrideChange,
 };
-pub use dyad_types::Stamp;
+pub use dyad_types::{BadRecord, Stamp};
 pub use service::{CpService, Override, OverrideKey, Selector, ServiceRecord, StoredOverride, StoredRecord};
 
-/// A record of the log or of a snapshot cannot be decoded, or has a version that this build does not know.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadRecord(pub String);
-
-/// Limits that `apply` keeps. They are part of the state machine and therefore not settings: all members must have the
-/// same limits.
+/// Bounds that `apply` keeps. Part of the state machine and so no setting: all members must hold the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limits {
     /// Most persistent instances in all.
@@ -47,37 +40,21 @@ impl Default for Limits {
     }
 }
 
-/// The whole replicated state. Clones are O(1), so a snapshot is made from a clone while further entries are applied.
+/// The naming part of the replicated state. Clones are O(1): a snapshot is built from a clone while apply goes on.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct CpState {
-    /// The highest time of all stamps that were applied, in milliseconds since the epoch.
-    now_ms: u64,
-    cluster_id: Option<u128>,
+pub struct NamingState {
     services: OrdMap<ServiceKey, Arc<CpService>>,
     /// The number of persistent instances in all services, which is compared with the limit.
     instances: usize,
     switches: Arc<Switches>,
-    /// The highest retired incarnation of each member.
-    retired: OrdMap<MemberId, u64>,
-    config: ConfigState,
     limits: Limits,
 }
 
-impl CpState {
+impl NamingState {
     /// An empty state with limits that a test can reach.
     #[cfg(test)]
-    fn with_limits(limits: Limits) -> CpState {
-        CpState { limits, ..CpState::default() }
-    }
-
-    /// The highest time of all stamps that were applied so far, in milliseconds since the epoch. It never goes back.
-    pub fn now_ms(&self) -> u64 {
-        self.now_ms
-    }
-
-    /// The identity of the cluster. `None` until [`CpCommand::Found`] was applied.
-    pub fn cluster_id(&self) -> Option<u128> {
-        self.cluster_id
+    fn with_limits(limits: Limits) -> NamingState {
+        NamingState { limits, ..NamingState::default() }
     }
 
     /// What the CP state knows of one service.
@@ -95,18 +72,8 @@ impl CpState {
         self.instances
     }
 
-    /// The configurations, namespaces and capacities.
-    pub fn config(&self) -> &ConfigState {
-        &self.config
-    }
-
     pub fn switches(&self) -> &Arc<Switches> {
         &self.switches
-    }
-
-    /// The highest retired incarnation of each member.
-    pub fn retired(&self) -> impl Iterator<Item = Origin> {
-        self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation })
     }
 }
 

@@ -1,9 +1,9 @@
 //! The schedule of TCP probes of persistent instances (`HealthCheckTaskV2`, `TcpHealthCheckProcessor`). It does not
 //! dial by itself: it gives out addresses to dial, takes the outcomes, and gives out changes of health.
 //!
-//! Exactly one member probes an address: the placement hash chooses it among the live members. Its findings become
-//! [`CpCommand::SetHealth`]. As long as the CP state still has the former health, each further probe reports the
-//! finding again, so a finding that was made without a leader is not lost.
+//! Exactly one member probes an address: the one that the placement hash names among the live members. Its findings
+//! become [`NamingCommand::SetHealth`]; while the CP state still says otherwise each further probe says it again, so that a
+//! finding made without a leader is not lost.
 
 mod address;
 
@@ -15,7 +15,7 @@ use dyad_types::{Address, MemberId, Millis, ServiceKey, responsible};
 use imbl::ordmap::DiffItem;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::cp::{CpChanges, CpCommand, CpService, CpState, HEALTH_BATCH_MAX, HealthChange};
+use crate::cp::{CpService, HEALTH_BATCH_MAX, HealthChange, NamingChanges, NamingCommand, NamingState};
 use crate::switches::Switches;
 
 pub use address::dialable;
@@ -119,16 +119,16 @@ impl ProbePlan {
         }
     }
 
-    /// Takes in what one applied entry changed.
-    pub fn apply(&mut self, state: &CpState, changes: &CpChanges, now: Millis) {
+    /// Takes over what one applied entry changed.
+    pub fn apply(&mut self, state: &NamingState, changes: &NamingChanges, now: Millis) {
         self.switches = state.switches().clone();
         for key in &changes.services {
             self.set_service(key, state.service(key).cloned(), now);
         }
     }
 
-    /// Takes in a whole CP state.
-    pub fn install(&mut self, state: &CpState, now: Millis) {
+    /// Takes over a whole CP state.
+    pub fn install(&mut self, state: &NamingState, now: Millis) {
         self.switches = state.switches().clone();
         let gone: Vec<ServiceKey> =
             self.services.keys().filter(|key| state.service(key).is_none()).cloned().collect();
@@ -264,9 +264,12 @@ impl ProbePlan {
     }
 }
 
-/// The commands that contain these changes.
-pub fn commands(changes: Vec<HealthChange>) -> Vec<CpCommand> {
-    changes.chunks(HEALTH_BATCH_MAX).map(|chunk| CpCommand::SetHealth { changes: chunk.to_vec() }).collect()
+/// The commands that carry these changes.
+pub fn commands(changes: Vec<HealthChange>) -> Vec<NamingCommand> {
+    changes
+        .chunks(HEALTH_BATCH_MAX)
+        .map(|chunk| NamingCommand::SetHealth { changes: chunk.to_vec() })
+        .collect()
 }
 
 /// The delay of the first probe: 2 s plus a spread that is derived from the key. As in Nacos, the spread is a number

@@ -8,17 +8,17 @@ use crate::cp::Stamp;
 const ME: MemberId = MemberId(1);
 
 struct Bench {
-    state: CpState,
+    state: NamingState,
     plan: ProbePlan,
     index: u64,
 }
 
 impl Bench {
     fn new() -> Bench {
-        Bench { state: CpState::default(), plan: ProbePlan::new(ME), index: 0 }
+        Bench { state: NamingState::default(), plan: ProbePlan::new(ME), index: 0 }
     }
 
-    fn apply(&mut self, command: CpCommand, now: Millis) {
+    fn apply(&mut self, command: NamingCommand, now: Millis) {
         self.index += 1;
         let (_, changes) = self.state.apply(&command, Stamp { now_ms: 0, index: self.index });
         self.plan.apply(&self.state, &changes, now);
@@ -26,7 +26,7 @@ impl Bench {
 
     fn register(&mut self, service: &str, ip: &str, healthy: bool, now: Millis) {
         let instance = Instance { healthy, ..Instance::new(ip, 80) };
-        self.apply(CpCommand::Register { service: key(service), instance }, now);
+        self.apply(NamingCommand::Register { service: key(service), instance }, now);
     }
 
     /// Moves to the next time at which something is due and takes it.
@@ -114,10 +114,10 @@ fn the_interval_adapts_between_one_and_five_seconds() {
 #[test]
 fn every_address_is_probed_by_exactly_one_live_member() {
     let members = [MemberId(1), MemberId(2), MemberId(3)];
-    let mut state = CpState::default();
+    let mut state = NamingState::default();
     for n in 0..200u64 {
         let instance = Instance::new(&format!("10.0.0.{n}"), 80);
-        state.apply(&CpCommand::Register { service: key("s"), instance }, Stamp { now_ms: 0, index: n });
+        state.apply(&NamingCommand::Register { service: key("s"), instance }, Stamp { now_ms: 0, index: n });
     }
     for live in [&members[..], &members[..2]] {
         let mut seen = BTreeMap::new();
@@ -159,12 +159,12 @@ fn what_is_gone_or_switched_off_is_not_dialed() {
     let mut bench = Bench::new();
     bench.register("s", "10.0.0.1", true, Millis(0));
     let address = Address::new("10.0.0.1", 80);
-    let switch = |value: &str| CpCommand::SetSwitch { entry: "check".into(), value: value.into() };
+    let switch = |value: &str| NamingCommand::SetSwitch { entry: "check".into(), value: value.into() };
     bench.apply(switch("false"), Millis(0));
     assert_eq!((bench.plan.next_timeout(), bench.plan.due(Millis(9_000))), (None, vec![]));
     bench.apply(switch("true"), Millis(9_000));
     assert_eq!(bench.plan.due(Millis(9_000)).len(), 1);
-    bench.apply(CpCommand::Deregister { service: key("s"), address: address.clone() }, Millis(9_000));
+    bench.apply(NamingCommand::Deregister { service: key("s"), address: address.clone() }, Millis(9_000));
     assert_eq!(bench.plan.finish(&address, Outcome::Refused, Millis(9_001)), vec![]);
     assert_eq!((bench.plan.next_timeout(), bench.plan.probed()), (None, 0));
     // An outcome that never came: the dial is repeated.

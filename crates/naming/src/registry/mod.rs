@@ -19,7 +19,7 @@ use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, SERVICES_MAX}
 use dyad_types::{BeatSlot, Lifetime, Millis, Origin, Publication, PublicationKey, ServiceKey};
 use parking_lot::RwLock;
 
-use crate::cp::{CpChanges, CpState, Limit};
+use crate::cp::{Limit, NamingChanges, NamingState};
 use crate::view::ServiceView;
 
 use beats::Beats;
@@ -211,8 +211,8 @@ impl Registry {
         })
     }
 
-    /// Takes in what one applied entry changed in the CP state.
-    pub fn apply_cp(&self, state: &CpState, changes: &CpChanges, now: Millis) -> Vec<InstanceChange> {
+    /// Takes over what one applied entry changed in the CP state.
+    pub fn apply_cp(&self, state: &NamingState, changes: &NamingChanges, now: Millis) -> Vec<InstanceChange> {
         if changes.switches {
             self.set_cache_millis(state.switches().default_push_cache_millis);
         }
@@ -223,8 +223,8 @@ impl Registry {
         out
     }
 
-    /// Takes in a whole CP state, at a start or when a snapshot was installed.
-    pub fn install_cp(&self, state: &CpState, now: Millis) -> Vec<InstanceChange> {
+    /// Takes over a whole CP state (start, installed snapshot).
+    pub fn install_cp(&self, state: &NamingState, now: Millis) -> Vec<InstanceChange> {
         self.set_cache_millis(state.switches().default_push_cache_millis);
         let mut out = Vec::new();
         let known: Vec<ServiceKey> = self.services.pin().keys().cloned().collect();
@@ -237,7 +237,13 @@ impl Registry {
         out
     }
 
-    fn set_cp(&self, state: &CpState, key: &ServiceKey, deleted: bool, now: Millis) -> Vec<InstanceChange> {
+    fn set_cp(
+        &self,
+        state: &NamingState,
+        key: &ServiceKey,
+        deleted: bool,
+        now: Millis,
+    ) -> Vec<InstanceChange> {
         let service = state.service(key).cloned();
         self.write(key, service.is_some(), |contents| {
             let old = contents.cp.clone();

@@ -4,7 +4,7 @@ use dyad_types::{Millis, ServiceKey};
 
 use super::entry::Contents;
 use super::{LINGER_MS, Registry};
-use crate::cp::{CpCommand, EXPIRE_BATCH_MAX, ExpiredOverride, ExpiredService};
+use crate::cp::{EXPIRE_BATCH_MAX, ExpiredOverride, ExpiredService, NamingCommand};
 
 /// What a sweep found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,12 +18,12 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// The command that removes them, which only the leader proposes. `None` if there is nothing to remove.
-    pub fn command(&self) -> Option<CpCommand> {
+    /// The command that only the leader proposes; `None` when nothing is expired.
+    pub fn command(&self) -> Option<NamingCommand> {
         if self.overrides.is_empty() && self.records.is_empty() {
             return None;
         }
-        Some(CpCommand::Expire { overrides: self.overrides.clone(), services: self.records.clone() })
+        Some(NamingCommand::Expire { overrides: self.overrides.clone(), services: self.records.clone() })
     }
 }
 

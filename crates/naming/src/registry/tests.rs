@@ -3,29 +3,31 @@
 use dyad_types::{ClientId, Instance, MemberId, Metadata};
 
 use super::*;
-use crate::cp::{CpCommand, CpReply, ExpiredOverride, ExpiredService, OverrideKey, ServiceRecord, Stamp};
+use crate::cp::{
+    ExpiredOverride, ExpiredService, NamingCommand, NamingReply, OverrideKey, ServiceRecord, Stamp,
+};
 use crate::view::ListQuery;
 
 /// A registry beside a CP state, both fed through their public ways in.
 struct Bench {
     registry: Registry,
-    state: CpState,
+    state: NamingState,
     index: u64,
 }
 
 impl Bench {
     fn new() -> Bench {
-        Bench { registry: Registry::default(), state: CpState::default(), index: 0 }
+        Bench { registry: Registry::default(), state: NamingState::default(), index: 0 }
     }
 
-    fn cp(&mut self, command: CpCommand, now: u64) -> (CpReply, Vec<String>) {
+    fn cp(&mut self, command: NamingCommand, now: u64) -> (NamingReply, Vec<String>) {
         self.index += 1;
         let (reply, changes) = self.state.apply(&command, Stamp { now_ms: 0, index: self.index });
         (reply, text(self.registry.apply_cp(&self.state, &changes, Millis(now))))
     }
 
     fn persistent(&mut self, name: &str, instance: &Instance, now: u64) -> Vec<String> {
-        self.cp(CpCommand::Register { service: key(name), instance: instance.clone() }, now).1
+        self.cp(NamingCommand::Register { service: key(name), instance: instance.clone() }, now).1
     }
 
     fn beat(&self, name: &str, instance: &Instance, now: u64) -> Vec<String> {
@@ -183,7 +185,7 @@ fn overrides_are_laid_over_both_kinds_and_outlive_reregistration() {
         };
         register(&mut bench);
         let over = Instance { weight: 5.0, enabled: false, metadata: pair("b", "2"), ..at(1) };
-        bench.cp(CpCommand::put_override(key(name), &over), 0);
+        bench.cp(NamingCommand::put_override(key(name), &over), 0);
         register(&mut bench);
         let view = bench.registry.view(&key(name)).unwrap();
         let one = &view.instances()[0].instance;
@@ -210,7 +212,7 @@ fn beats_find_their_slot_and_interval() {
     ] {
         assert_eq!(interval(&bench, ip, port), want, "{ip}:{port}");
     }
-    bench.cp(CpCommand::put_override(key("s"), &with_interval(at(1), "1000")), 0);
+    bench.cp(NamingCommand::put_override(key("s"), &with_interval(at(1), "1000")), 0);
     assert_eq!(interval(&bench, "10.0.0.1", 80), Some(Some(1_000)));
     bench.beat("s", &with_interval(at(1), "7000"), 0);
     assert_eq!(interval(&bench, "10.0.0.1", 80), Some(Some(1_000)));
@@ -234,8 +236,8 @@ fn lifetimes_mixed_by_a_partition_are_both_shown_and_counted() {
     bench.persistent("t", &at(2), 0);
     assert_eq!(bench.registry.client_counts(), ClientCounts { connections: 0, beats: 1, persistent: 2 });
     bench.gone("t", &at(1), 0);
-    bench.cp(CpCommand::Deregister { service: key("t"), address: at(2).address() }, 0);
-    bench.cp(CpCommand::DeleteService { service: key("t") }, 0);
+    bench.cp(NamingCommand::Deregister { service: key("t"), address: at(2).address() }, 0);
+    bench.cp(NamingCommand::DeleteService { service: key("t") }, 0);
     bench.gone("s", &at(1), 0);
     assert_eq!(bench.registry.counts(), Counts { services: 1, persistent_instances: 1, ..Counts::default() });
 }
@@ -243,8 +245,8 @@ fn lifetimes_mixed_by_a_partition_are_both_shown_and_counted() {
 #[test]
 fn a_created_service_is_free_and_a_deleted_one_unknown_at_once() {
     let mut bench = Bench::new();
-    let create = |name| CpCommand::CreateService { service: key(name), record: ServiceRecord::default() };
-    let delete = |name| CpCommand::DeleteService { service: key(name) };
+    let create = |name| NamingCommand::CreateService { service: key(name), record: ServiceRecord::default() };
+    let delete = |name| NamingCommand::DeleteService { service: key(name) };
     assert_eq!(bench.cp(create("s"), 0).1, ["service public/DEFAULT_GROUP@@s created"]);
     assert_eq!((bench.shown("s"), bench.lifetime("s", 0)), (Some(vec![]), None));
     bench.beat("s", &at(1), 1);
@@ -252,13 +254,13 @@ fn a_created_service_is_free_and_a_deleted_one_unknown_at_once() {
     bench.gone("s", &at(1), 2);
     assert_eq!(
         bench.cp(delete("s"), 3),
-        (CpReply::Done, vec!["service public/DEFAULT_GROUP@@s gone".into()])
+        (NamingReply::Done, vec!["service public/DEFAULT_GROUP@@s gone".into()])
     );
     assert_eq!((bench.shown("s"), bench.lifetime("s", 3), bench.registry.services.len()), (None, None, 0));
     // One that only lingers here.
     bench.beat("t", &at(1), 3);
     bench.gone("t", &at(1), 4);
-    assert_eq!(bench.cp(delete("t"), 5).0, CpReply::NotFound);
+    assert_eq!(bench.cp(delete("t"), 5).0, NamingReply::NotFound);
     assert!(!bench.registry.knows(&key("t")));
 }
 
@@ -268,10 +270,10 @@ fn the_sweep_tells_what_has_no_instance_for_a_minute() {
     bench.beat("s", &at(1), 0);
     bench.persistent("s", &at(2), 0);
     for n in [1, 2, 3] {
-        bench.cp(CpCommand::put_override(key("s"), &at(n)), 0);
+        bench.cp(NamingCommand::put_override(key("s"), &at(n)), 0);
     }
     bench.cp(
-        CpCommand::UpdateService { service: key("s"), record: ServiceRecord::default(), create: true },
+        NamingCommand::UpdateService { service: key("s"), record: ServiceRecord::default(), create: true },
         0,
     );
     let over =
@@ -289,7 +291,7 @@ fn the_sweep_tells_what_has_no_instance_for_a_minute() {
     bench.gone("s", &at(1), 71_000);
     assert_eq!(at_time(&bench, 126_000), (vec![over(3, 4)], 0));
     assert_eq!(at_time(&bench, 186_000), (vec![over(1, 2), over(3, 4)], 0));
-    bench.cp(CpCommand::Deregister { service: key("s"), address: at(2).address() }, 190_000);
+    bench.cp(NamingCommand::Deregister { service: key("s"), address: at(2).address() }, 190_000);
     assert_eq!(at_time(&bench, 249_999).1, 0);
     assert_eq!(at_time(&bench, 250_000).1, 1);
     let sweep = bench.registry.sweep(Millis(260_000));
@@ -306,10 +308,10 @@ fn an_installed_state_replaces_what_was_there() {
     bench.persistent("old", &at(1), 0);
     bench.beat("mixed", &at(1), 0);
     bench.persistent("mixed", &at(2), 0);
-    let mut other = CpState::default();
+    let mut other = NamingState::default();
     let commands = [
-        CpCommand::Register { service: key("new"), instance: at(3) },
-        CpCommand::SetSwitch { entry: "pushCacheMillis".into(), value: "20000".into() },
+        NamingCommand::Register { service: key("new"), instance: at(3) },
+        NamingCommand::SetSwitch { entry: "pushCacheMillis".into(), value: "20000".into() },
     ];
     for (n, command) in commands.iter().enumerate() {
         other.apply(command, Stamp { now_ms: 0, index: n as u64 });

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use dyad_config::{ConfigState, ContentRow, Revision};
-use dyad_naming::cp::CpState;
+use dyad_state::CpState;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dyad_naming::cp::CpState;
+use dyad_state::CpState;
 use parking_lot::Mutex;
 
 use super::format::{self, Header, ReadError};

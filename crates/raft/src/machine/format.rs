@@ -10,7 +10,7 @@
 
 use std::io::{self, Read, Write};
 
-use dyad_naming::cp::CpState;
+use dyad_state::CpState;
 use prost::Message;
 use sha2::{Digest, Sha256};
 

@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dyad_naming::cp::{CpCommand, CpState, Stamp};
-use dyad_naming::ports::CpSink;
+use dyad_state::ports::CpSink;
+use dyad_state::{CpCommand, CpState, Stamp};
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
@@ -73,7 +73,7 @@ impl StateMachine {
             Some(loaded) => (loaded.state, loaded.header.meta),
             None => (CpState::default(), SnapshotMeta::default()),
         };
-        let cluster_id = cluster_id.or(state.cluster_id());
+        let cluster_id = cluster_id.or(state.cluster().id());
         sink.installed(&state);
         let applied = Arc::new(Applied {
             state: RwLock::new(state),
@@ -143,7 +143,7 @@ impl StateMachine {
             }
             let state = RwLockWriteGuard::downgrade(state);
             self.sink.applied(&state, &changes);
-            (reply, state.cluster_id())
+            (reply, state.cluster().id())
         };
         self.learn_cluster_id(cluster_id).await?;
         Ok(Outcome(Some(reply)))
@@ -167,7 +167,7 @@ impl StateMachine {
         let state = self.applied.state.read().clone();
         let meta = SnapshotMeta { last_log_id: self.last, last_membership: self.membership.clone() };
         Builder {
-            header: Header { cluster_id: state.cluster_id(), meta },
+            header: Header { cluster_id: state.cluster().id(), meta },
             state,
             snapshots: Arc::clone(&self.snapshots),
             since: self.stores.contents.since(),
@@ -251,7 +251,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let extra = contents.whole(contents.settle(loaded.state.config(), upto, Since::default()).await?)?;
         let published = self.snapshots.publish(&file.path, meta.clone(), loaded.sha256).await;
         published.inspect_err(|e| self.snapshots.report(&self.fatal, e))?;
-        let cluster_id = loaded.state.cluster_id();
+        let cluster_id = loaded.state.cluster().id();
         {
             let mut state = self.applied.state.write();
             *state = loaded.state;

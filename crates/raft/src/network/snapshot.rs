@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use dyad_naming::cp::CpState;
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
+use dyad_state::CpState;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;

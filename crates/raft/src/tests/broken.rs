@@ -1,5 +1,6 @@
 //! Corrupt records, torn snapshots, failing disks: each is named, none is repaired by itself.
 
+use dyad_state::{ClusterCommand, CpCommand};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -170,7 +171,7 @@ async fn a_snapshot_is_the_state_after_a_restart_and_left_overs_go() {
     let (log, mut machine, _) = reopened(dir.path()).unwrap();
     let (last, _) = machine.applied_state().await.unwrap();
     assert_eq!(last, Some(log_id(1, super::MEMBER, 9)));
-    assert_eq!(machine.applied().state.read().instance_count(), 10);
+    assert_eq!(machine.applied().state.read().naming().instance_count(), 10);
     let mut left: Vec<String> =
         fs::read_dir(snapshots).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     left.sort();
@@ -201,9 +202,8 @@ async fn a_damaged_snapshot_is_refused_wherever_the_damage_is() {
 
 #[tokio::test]
 async fn a_snapshot_of_another_cluster_is_refused() {
-    use dyad_naming::cp::CpCommand;
     let found = |cluster_id| {
-        let command = Bytes::from(CpCommand::Found { cluster_id }.encode());
+        let command = Bytes::from(CpCommand::from(ClusterCommand::Found { cluster_id }).encode());
         Entry { log_id: log_id(1, 1, 0), payload: Payload::Normal(Proposal { now_ms: 1, command }) }
     };
     let (ours, theirs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -214,5 +214,5 @@ async fn a_snapshot_of_another_cluster_is_refused() {
     let snapshot = other.try_create_snapshot_builder(true).await.unwrap().build_snapshot().await.unwrap();
     let error = machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap_err();
     assert!(error.to_string().contains("the snapshot is of cluster"), "{error}");
-    assert_eq!(machine.applied().state.read().cluster_id(), Some(1));
+    assert_eq!(machine.applied().state.read().cluster().id(), Some(1));
 }

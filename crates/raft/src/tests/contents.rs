@@ -8,7 +8,7 @@ use dyad_config::{
     Change, ConfigCommand, ConfigState, Content, ContentError, ContentRow, Contents, Draft, Prune, Publish,
     Revision, Source,
 };
-use dyad_naming::cp::{CpCommand, Stamp};
+use dyad_state::{CpCommand, Stamp};
 use dyad_types::ConfigKey;
 use futures::stream;
 use openraft::RaftSnapshotBuilder;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use dyad_naming::cp::CpState;
+use dyad_state::CpState;
 
 use crate::machine::{Header, read_snapshot, write_snapshot};
 use crate::record::{self, SnapshotRecord};

@@ -7,11 +7,12 @@ mod model;
 mod replay;
 mod suite;
 
+use dyad_naming::cp::NamingCommand;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dyad_naming::cp::{CpChanges, CpCommand, CpState};
-use dyad_naming::ports::CpSink;
+use dyad_state::ports::CpSink;
+use dyad_state::{CpChanges, CpCommand, CpState};
 use dyad_types::{Instance, ServiceKey};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 
@@ -58,7 +59,7 @@ pub(crate) fn open_with(
 
 pub(crate) fn register(port: u16) -> CpCommand {
     let service = ServiceKey::new("public", "DEFAULT_GROUP", "orders");
-    CpCommand::Register { service, instance: Instance::new("10.0.0.1", port) }
+    NamingCommand::Register { service, instance: Instance::new("10.0.0.1", port) }.into()
 }
 
 /// A command entry of term 1 by leader 7, stamped with its index.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dyad_config::{Change, ConfigCommand, Draft, Publish, Source};
-use dyad_naming::cp::CpCommand;
-use dyad_naming::ports::Propose;
+use dyad_state::CpCommand;
+use dyad_state::ports::Propose;
 use dyad_types::{ConfigKey, MemberId};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};

@@ -5,6 +5,8 @@
 pub mod conformance;
 pub mod links;
 
+use dyad_naming::cp::NamingCommand;
+use dyad_naming::cp::NamingReply;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -12,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use dyad_naming::cp::{CpChanges, CpCommand, CpReply, CpState};
-use dyad_naming::ports::{CpSink, Propose, ProposeError};
 use dyad_raft::{Dial, Node, RaftConfig, RaftHandle, Role, StartError};
+use dyad_state::ports::{CpSink, Propose, ProposeError};
+use dyad_state::{CpChanges, CpCommand, CpReply, CpState};
 use dyad_types::{Instance, MemberId, ServiceKey};
 use links::{Linked, Links};
 use tempfile::TempDir;
@@ -121,7 +123,7 @@ impl Member {
             Err(ProposeError::NoLeader(_)) => None,
             answer => Some(answer),
         });
-        assert_eq!(reply, Ok(CpReply::Done));
+        assert_eq!(reply, Ok(NamingReply::Done.into()));
     }
 
     pub fn has(&self, port: u16) -> bool {
@@ -224,12 +226,12 @@ pub fn service() -> ServiceKey {
 }
 
 pub fn register(port: u16) -> CpCommand {
-    CpCommand::Register { service: service(), instance: Instance::new("10.0.0.1", port) }
+    NamingCommand::Register { service: service(), instance: Instance::new("10.0.0.1", port) }.into()
 }
 
 pub fn has(state: &CpState, port: u16) -> bool {
     let address = Instance::new("10.0.0.1", port).address();
-    state.service(&service()).is_some_and(|s| s.instances().contains_key(&address))
+    state.naming().service(&service()).is_some_and(|s| s.instances().contains_key(&address))
 }
 
 /// A port that stays free while its member is down: below Linux's range for outgoing connections, and another one in each

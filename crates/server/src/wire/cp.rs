@@ -7,9 +7,9 @@ use arc_swap::ArcSwap;
 use dyad_cluster::Ap;
 use dyad_config::{Catalog, ConfigWatcher};
 use dyad_distro::Input;
-use dyad_naming::cp::{CpChanges, CpState};
-use dyad_naming::ports::CpSink;
 use dyad_naming::{Registry, Switches};
+use dyad_state::ports::CpSink;
+use dyad_state::{CpChanges, CpState};
 use parking_lot::Mutex;
 
 use super::clock::monotonic;
@@ -79,15 +79,15 @@ impl Sink {
 
     fn tell(&self, state: &CpState, switches: bool, retired: bool) {
         if switches {
-            self.switches.store(state.switches().clone());
+            self.switches.store(state.naming().switches().clone());
         }
         let Some(ap) = self.ap.get() else { return };
         if switches {
-            let health_check = state.switches().health_check_enabled;
+            let health_check = state.naming().switches().health_check_enabled;
             ap.input(Input::Switches { health_check, expire_instance: self.expire_instance });
         }
         if retired {
-            ap.input(Input::Retired(state.retired().collect()));
+            ap.input(Input::Retired(state.cluster().retired().collect()));
         }
     }
 }
@@ -97,22 +97,22 @@ impl CpSink for Sink {
         let mut kept = self.state.lock();
         *kept = state.clone();
         let now = monotonic();
-        let seen = self.registry.apply_cp(state, changes, now);
-        self.probes.apply(state, changes, now);
+        let seen = self.registry.apply_cp(state.naming(), &changes.naming, now);
+        self.probes.apply(state.naming(), &changes.naming, now);
         log::changes(&self.lines, &seen);
         self.configs.applied(state.config(), &changes.config);
         if let (false, Some(watcher)) = (changes.config.changed.is_empty(), self.watcher.get()) {
             watcher.changed(&changes.config.changed);
         }
-        self.tell(state, changes.switches, changes.retired);
+        self.tell(state, changes.naming.switches, changes.retired);
     }
 
     fn installed(&self, state: &CpState) {
         let mut kept = self.state.lock();
         *kept = state.clone();
         let now = monotonic();
-        self.registry.install_cp(state, now);
-        self.probes.install(state, now);
+        self.registry.install_cp(state.naming(), now);
+        self.probes.install(state.naming(), now);
         self.configs.installed(state.config());
         if let Some(watcher) = self.watcher.get() {
             watcher.reloaded();

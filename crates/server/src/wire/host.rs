@@ -1,15 +1,16 @@
 //! What the cores and shells ask of the process: durable incarnations, retirements, log lines, channels.
 
+use dyad_state::ClusterCommand;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use dyad_cli::{Exit, Failure};
 use dyad_cluster::{ClusterIdentity, Dialer};
 use dyad_distro::Event;
-use dyad_naming::cp::CpCommand;
-use dyad_naming::ports::{BoxFuture, Connections, Propose};
+use dyad_naming::ports::{BoxFuture, Connections};
 use dyad_naming::registry::InstanceChange;
 use dyad_raft::RaftHandle;
+use dyad_state::ports::Propose;
 use dyad_types::{ClientId, Millis, Origin};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
@@ -66,7 +67,7 @@ impl Host {
         // Ends with the sender, which lives as long as the core.
         tokio::spawn(async move {
             while let Some(origin) = retiring.recv().await {
-                if let Err(error) = propose.propose(CpCommand::Retire { origin }).await {
+                if let Err(error) = propose.propose(ClusterCommand::Retire { origin }.into()).await {
                     tracing::debug!(%origin, %error, "a retirement was not written; the core proposes it again");
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyad_distro::Input;
-use dyad_naming::ports::Propose;
+use dyad_state::ports::Propose;
 use dyad_types::MemberId;
 
 use super::clock::monotonic;
@@ -57,7 +57,7 @@ fn sweep(parts: &Arc<Parts>) {
     if let (true, Some(command)) = (leads, sweep.command()) {
         let raft = parts.raft.clone();
         parts.tasks.spawn(async move {
-            if let Err(error) = raft.propose(command).await {
+            if let Err(error) = raft.propose(command.into()).await {
                 tracing::debug!(%error, "expired records were not removed; the next sweep tries again");
             }
         });

@@ -7,8 +7,9 @@ use std::time::Duration;
 use dyad_cli::admin::AdminRequest;
 use dyad_cli::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, PeerStatus};
 use dyad_distro::MemberState;
-use dyad_naming::ports::{MemberView, Members, Propose};
+use dyad_naming::ports::{MemberView, Members};
 use dyad_raft::RaftStatus;
+use dyad_state::ports::Propose;
 use dyad_types::MemberId;
 use serde_json::json;
 

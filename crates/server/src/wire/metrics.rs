@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dyad_config::Scope;
-use dyad_naming::ports::Propose;
 use dyad_raft::{BOUNDS_US, Timings};
+use dyad_state::ports::Propose;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;

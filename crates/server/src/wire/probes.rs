@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_naming::cp::{CpChanges, CpState};
-use dyad_naming::ports::Propose;
+use dyad_naming::cp::{NamingChanges, NamingState};
 use dyad_naming::probe::{self, DIAL_TIMEOUT_MS, Outcome, Probe, ProbePlan};
+use dyad_state::ports::Propose;
 use dyad_types::{MemberId, Millis};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -34,12 +34,12 @@ impl Probes {
         Arc::new(Probes { plan: Mutex::new(ProbePlan::new(me)), changed: Notify::new() })
     }
 
-    pub(crate) fn apply(&self, state: &CpState, changes: &CpChanges, now: Millis) {
+    pub(crate) fn apply(&self, state: &NamingState, changes: &NamingChanges, now: Millis) {
         self.plan.lock().apply(state, changes, now);
         self.changed.notify_one();
     }
 
-    pub(crate) fn install(&self, state: &CpState, now: Millis) {
+    pub(crate) fn install(&self, state: &NamingState, now: Millis) {
         self.plan.lock().install(state, now);
         self.changed.notify_one();
     }
@@ -87,7 +87,7 @@ impl Probes {
             let propose = propose.clone();
             tokio::spawn(async move {
                 // The schedule says it again while the state has not taken it over.
-                if let Err(error) = propose.propose(command).await {
+                if let Err(error) = propose.propose(command.into()).await {
                     tracing::debug!(%error, "a probed health was not written; it is tried again");
                 }
             });

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyad_config::{Change, ConfigCommand, ConfigReply, Prune, Source};
-use dyad_naming::cp::{CpCommand, CpReply};
-use dyad_naming::ports::{Propose, ProposeError};
+use dyad_state::CpReply;
+use dyad_state::ports::{Propose, ProposeError};
 use dyad_types::ConfigKey;
 
 use super::{Parts, clock};
@@ -51,7 +51,7 @@ async fn prune(parts: &Parts, until_ms: u64, keep: u32) -> Result<(), ProposeErr
         let Some(due) = state.prune_due(until_ms, keep, from.as_ref()).filter(|_| leads) else { break };
         let change = Change::Prune(Prune { until_ms, keep, from: Some(due.clone()) });
         let command = ConfigCommand { request: 0, source: Source::default(), change };
-        match parts.raft.propose(CpCommand::Config(command)).await? {
+        match parts.raft.propose(command.into()).await? {
             CpReply::Config(ConfigReply::Pruned { next: Some(next), .. }) => from = Some(next),
             _ => break,
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dyad_config::limits::BATCH_MAX;
 use dyad_config::{Change, ConfigReply, Draft, Import, ImportPolicy, ItemOutcome, Source};
-use dyad_naming::ports::ProposeError;
+use dyad_state::ports::ProposeError;
 use dyad_types::ConfigKey;
 use http::StatusCode;
 use serde_json::{Map, Value, json};

@@ -1,6 +1,6 @@
-//! The stored messages of the CP log. Field numbers are never reused; golden bytes in tests/ fix them.
+//! The stored messages of the naming part, for the CP log and its snapshots. Field numbers are never reused; golden bytes
+//! in the tests of the `state` crate pin them.
 
-use dyad_config::record as config;
 use dyad_types::publication::{InstanceRecord, MetadataRecord, metadata_records};
 use dyad_types::{Address, ServiceKey};
 use prost::Message;
@@ -8,22 +8,13 @@ use prost::Message;
 use super::command::{ExpiredOverride, ExpiredService, HealthChange};
 use super::service::{Override, OverrideKey, ServiceRecord};
 
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct CommandRecord {
-    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
-    pub(super) kind: Option<CommandKind>,
-}
-
+/// A naming command; the numbers are fields of the CP log's message of a command.
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub(super) enum CommandKind {
-    #[prost(message, tag = "1")]
-    Found(FoundRecord),
+pub enum CommandKind {
     #[prost(message, tag = "2")]
     Register(RegisterRecord),
     #[prost(message, tag = "3")]
     Deregister(DeregisterRecord),
-    #[prost(message, tag = "4")]
-    Retire(RetireRecord),
     #[prost(message, tag = "5")]
     SetHealth(SetHealthRecord),
     #[prost(message, tag = "6")]
@@ -38,30 +29,18 @@ pub(super) enum CommandKind {
     Expire(ExpireRecord),
     #[prost(message, tag = "11")]
     SetSwitch(SetSwitchRecord),
-    #[prost(message, boxed, tag = "12")]
-    Config(Box<config::CommandRecord>),
+}
+
+/// A naming reply: three of the fields of the CP log's message of a reply.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplyRecord {
+    pub kind: u32,
+    pub text: String,
+    pub limit: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ReplyRecord {
-    #[prost(uint32, tag = "1")]
-    pub(super) kind: u32,
-    #[prost(string, tag = "2")]
-    pub(super) text: String,
-    #[prost(uint64, tag = "3")]
-    pub(super) limit: u64,
-    #[prost(message, optional, tag = "4")]
-    pub(super) config: Option<config::ReplyRecord>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct FoundRecord {
-    #[prost(bytes = "vec", tag = "1")]
-    pub(super) cluster_id: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct RegisterRecord {
+pub struct RegisterRecord {
     #[prost(message, optional, tag = "1")]
     pub(super) service: Option<ServiceKeyRecord>,
     #[prost(message, optional, tag = "2")]
@@ -69,7 +48,7 @@ pub(super) struct RegisterRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct DeregisterRecord {
+pub struct DeregisterRecord {
     #[prost(message, optional, tag = "1")]
     pub(super) service: Option<ServiceKeyRecord>,
     #[prost(message, optional, tag = "2")]
@@ -77,21 +56,13 @@ pub(super) struct DeregisterRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct RetireRecord {
-    #[prost(fixed64, tag = "1")]
-    pub(super) member: u64,
-    #[prost(uint64, tag = "2")]
-    pub(super) incarnation: u64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct SetHealthRecord {
+pub struct SetHealthRecord {
     #[prost(message, repeated, tag = "1")]
     pub(super) changes: Vec<HealthRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct HealthRecord {
+pub struct HealthRecord {
     #[prost(message, optional, tag = "1")]
     pub(super) service: Option<ServiceKeyRecord>,
     #[prost(message, optional, tag = "2")]
@@ -101,7 +72,7 @@ pub(super) struct HealthRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ServiceWrite {
+pub struct ServiceWrite {
     #[prost(message, optional, tag = "1")]
     pub(super) service: Option<ServiceKeyRecord>,
     #[prost(message, optional, tag = "2")]
@@ -111,13 +82,13 @@ pub(super) struct ServiceWrite {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct DeleteServiceRecord {
+pub struct DeleteServiceRecord {
     #[prost(message, optional, tag = "1")]
     pub(super) service: Option<ServiceKeyRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct OverrideWrite {
+pub struct OverrideWrite {
     #[prost(message, optional, tag = "1")]
     pub(super) service: Option<ServiceKeyRecord>,
     #[prost(message, optional, tag = "2")]
@@ -131,7 +102,7 @@ pub(super) struct OverrideWrite {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ExpireRecord {
+pub struct ExpireRecord {
     #[prost(message, repeated, tag = "1")]
     pub(super) overrides: Vec<ExpiredOverrideRecord>,
     #[prost(message, repeated, tag = "2")]
@@ -139,7 +110,7 @@ pub(super) struct ExpireRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ExpiredOverrideRecord {
+pub struct ExpiredOverrideRecord {
     #[prost(message, optional, tag = "1")]
     pub(super) service: Option<ServiceKeyRecord>,
     #[prost(message, optional, tag = "2")]
@@ -149,7 +120,7 @@ pub(super) struct ExpiredOverrideRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ExpiredServiceRecord {
+pub struct ExpiredServiceRecord {
     #[prost(message, optional, tag = "1")]
     pub(super) service: Option<ServiceKeyRecord>,
     #[prost(uint64, tag = "2")]
@@ -157,7 +128,7 @@ pub(super) struct ExpiredServiceRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SetSwitchRecord {
+pub struct SetSwitchRecord {
     #[prost(string, tag = "1")]
     pub(super) entry: String,
     #[prost(string, tag = "2")]
@@ -166,7 +137,7 @@ pub(super) struct SetSwitchRecord {
 
 /// The stored form of the identity of a service.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ServiceKeyRecord {
+pub struct ServiceKeyRecord {
     #[prost(string, tag = "1")]
     pub(super) namespace: String,
     #[prost(string, tag = "2")]
@@ -176,7 +147,7 @@ pub(super) struct ServiceKeyRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct AddressRecord {
+pub struct AddressRecord {
     #[prost(string, tag = "1")]
     pub(super) ip: String,
     #[prost(uint32, tag = "2")]
@@ -184,7 +155,7 @@ pub(super) struct AddressRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TargetRecord {
+pub struct TargetRecord {
     #[prost(message, optional, tag = "1")]
     pub(super) address: Option<AddressRecord>,
     #[prost(string, tag = "2")]
@@ -193,7 +164,7 @@ pub(super) struct TargetRecord {
 
 /// The stored form of a service record. An empty selector stands for `none`.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ServiceSettings {
+pub struct ServiceSettings {
     #[prost(float, tag = "1")]
     pub(super) protect_threshold: f32,
     #[prost(message, repeated, tag = "2")]
@@ -206,13 +177,38 @@ pub(super) struct ServiceSettings {
 
 /// The stored form of an override.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct OverrideRecord {
+pub struct OverrideRecord {
     #[prost(bool, optional, tag = "1")]
     pub(super) enabled: Option<bool>,
     #[prost(double, optional, tag = "2")]
     pub(super) weight: Option<f64>,
     #[prost(message, repeated, tag = "3")]
     pub(super) metadata: Vec<MetadataRecord>,
+}
+
+/// A service, or a further part of a large one.
+#[derive(Clone, PartialEq, Message)]
+pub struct ServicePart {
+    #[prost(message, optional, tag = "1")]
+    pub(super) service: Option<ServiceKeyRecord>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) record: Option<ServiceSettings>,
+    #[prost(uint64, tag = "3")]
+    pub(super) record_revision: u64,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) instances: Vec<InstanceRecord>,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) overrides: Vec<StoredOverrideRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct StoredOverrideRecord {
+    #[prost(message, optional, tag = "1")]
+    pub(super) target: Option<TargetRecord>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) value: Option<OverrideRecord>,
+    #[prost(uint64, tag = "3")]
+    pub(super) revision: u64,
 }
 
 impl From<&ServiceKey> for ServiceKeyRecord {

@@ -7,9 +7,10 @@ use dyad_config::{
     ImportPolicy, Prune, Publish, PublishGray, RemoveItem, Revision, Scope, Source,
 };
 use dyad_naming::cp::{
-    CpCommand, CpReply, CpState, ExpiredOverride, ExpiredService, HealthChange, Override, OverrideChange,
-    OverrideKey, Selector, ServiceRecord, Stamp,
+    ExpiredOverride, ExpiredService, HealthChange, NamingCommand, Override, OverrideChange, OverrideKey,
+    Selector, ServiceRecord,
 };
+use dyad_state::{ClusterCommand, CpCommand, CpReply, CpState, Part, Stamp};
 use dyad_types::{Address, ConfigKey, Instance, InstanceIdKind, Md5, MemberId, Metadata, Origin, ServiceKey};
 use proptest::collection::vec;
 use proptest::option;
@@ -37,23 +38,25 @@ fn samples() -> Vec<CpCommand> {
     };
     let patch = OverrideChange::Patch { enabled: Some(false), weight: Some(3.0), metadata: Some(metadata) };
     let mut samples = vec![
-        CpCommand::Found { cluster_id: 0x0123_4567_89ab_cdef_0011_2233_4455_6677 },
-        CpCommand::Register { service: service.clone(), instance: instance.clone() },
-        CpCommand::Deregister { service: service.clone(), address: address.clone() },
-        CpCommand::Retire { origin: Origin { member: MemberId(0xaabb), incarnation: 3 } },
-        CpCommand::SetHealth {
+        ClusterCommand::Found { cluster_id: 0x0123_4567_89ab_cdef_0011_2233_4455_6677 }.into(),
+        NamingCommand::Register { service: service.clone(), instance: instance.clone() }.into(),
+        NamingCommand::Deregister { service: service.clone(), address: address.clone() }.into(),
+        ClusterCommand::Retire { origin: Origin { member: MemberId(0xaabb), incarnation: 3 } }.into(),
+        NamingCommand::SetHealth {
             changes: vec![HealthChange { service: service.clone(), address, healthy: true }],
-        },
-        CpCommand::CreateService { service: service.clone(), record: ServiceRecord::default() },
-        CpCommand::UpdateService { service: service.clone(), record, create: true },
-        CpCommand::DeleteService { service: service.clone() },
-        CpCommand::SetOverride { service: service.clone(), target: target.clone(), change: patch },
-        CpCommand::put_override(service.clone(), &instance),
-        CpCommand::Expire {
+        }
+        .into(),
+        NamingCommand::CreateService { service: service.clone(), record: ServiceRecord::default() }.into(),
+        NamingCommand::UpdateService { service: service.clone(), record, create: true }.into(),
+        NamingCommand::DeleteService { service: service.clone() }.into(),
+        NamingCommand::SetOverride { service: service.clone(), target: target.clone(), change: patch }.into(),
+        NamingCommand::put_override(service.clone(), &instance).into(),
+        NamingCommand::Expire {
             overrides: vec![ExpiredOverride { service: service.clone(), target, revision: 9 }],
             services: vec![ExpiredService { service, revision: 10 }],
-        },
-        CpCommand::SetSwitch { entry: "clientBeatInterval".into(), value: "6000".into() },
+        }
+        .into(),
+        NamingCommand::SetSwitch { entry: "clientBeatInterval".into(), value: "6000".into() }.into(),
     ];
     samples.extend(config_samples());
     samples
@@ -170,7 +173,7 @@ fn commands_have_their_golden_bytes() {
 #[test]
 fn a_reply_of_the_configurations_survives_its_bytes() {
     let reply = CpReply::Config(ConfigReply::Done { revision: Revision(9), md5: Some(Md5::of(b"x")) });
-    assert_eq!(CpReply::decode(&reply.encode()).unwrap(), reply);
+    assert_eq!(CpReply::decode(Part::Config, &reply.encode()).unwrap(), reply);
 }
 
 #[test]
@@ -180,7 +183,7 @@ fn the_snapshot_has_its_golden_bytes() {
     assert_eq!(CpState::restore(records.iter().map(|r| unhex(r))).unwrap(), sample_state());
     // The first two are a snapshot of the time before there were configurations.
     let old = CpState::restore(records.iter().take(2).map(|r| unhex(r))).unwrap();
-    assert_eq!((old.config(), old.services().count()), (&ConfigState::default(), 1));
+    assert_eq!((old.config(), old.naming().services().count()), (&ConfigState::default(), 1));
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -248,7 +251,7 @@ fn override_change() -> impl Strategy<Value = OverrideChange> {
     prop_oneof![put, patch]
 }
 
-fn command() -> impl Strategy<Value = CpCommand> {
+fn naming_command() -> impl Strategy<Value = NamingCommand> {
     let expired_override = (service(), target(), 1u64..40)
         .prop_map(|(service, target, revision)| ExpiredOverride { service, target, revision });
     let expired_service =
@@ -259,26 +262,32 @@ fn command() -> impl Strategy<Value = CpCommand> {
         healthy,
     });
     prop_oneof![
-        1 => any::<u128>().prop_map(|cluster_id| CpCommand::Found { cluster_id }),
         6 => (service(), instance())
-            .prop_map(|(service, instance)| CpCommand::Register { service, instance }),
+            .prop_map(|(service, instance)| NamingCommand::Register { service, instance }),
         2 => (service(), address())
-            .prop_map(|(service, address)| CpCommand::Deregister { service, address }),
-        1 => (0u64..3, any::<u64>()).prop_map(|(m, incarnation)| CpCommand::Retire {
-            origin: Origin { member: MemberId(m), incarnation },
-        }),
-        2 => vec(change, 0..4).prop_map(|changes| CpCommand::SetHealth { changes }),
+            .prop_map(|(service, address)| NamingCommand::Deregister { service, address }),
+        2 => vec(change, 0..4).prop_map(|changes| NamingCommand::SetHealth { changes }),
         1 => (service(), record())
-            .prop_map(|(service, record)| CpCommand::CreateService { service, record }),
+            .prop_map(|(service, record)| NamingCommand::CreateService { service, record }),
         2 => (service(), record(), any::<bool>())
-            .prop_map(|(service, record, create)| CpCommand::UpdateService { service, record, create }),
-        1 => service().prop_map(|service| CpCommand::DeleteService { service }),
+            .prop_map(|(service, record, create)| NamingCommand::UpdateService { service, record, create }),
+        1 => service().prop_map(|service| NamingCommand::DeleteService { service }),
         3 => (service(), target(), override_change())
-            .prop_map(|(service, target, change)| CpCommand::SetOverride { service, target, change }),
+            .prop_map(|(service, target, change)| NamingCommand::SetOverride { service, target, change }),
         2 => (vec(expired_override, 0..3), vec(expired_service, 0..3))
-            .prop_map(|(overrides, services)| CpCommand::Expire { overrides, services }),
+            .prop_map(|(overrides, services)| NamingCommand::Expire { overrides, services }),
         1 => ("check|clientBeatInterval|masters", "true|7000|a,b")
-            .prop_map(|(entry, value)| CpCommand::SetSwitch { entry, value }),
+            .prop_map(|(entry, value)| NamingCommand::SetSwitch { entry, value }),
+    ]
+}
+
+fn command() -> impl Strategy<Value = CpCommand> {
+    let origin = (0u64..3, any::<u64>())
+        .prop_map(|(member, incarnation)| Origin { member: MemberId(member), incarnation });
+    prop_oneof![
+        1 => any::<u128>().prop_map(|cluster_id| ClusterCommand::Found { cluster_id }.into()),
+        1 => origin.prop_map(|origin| ClusterCommand::Retire { origin }.into()),
+        20 => naming_command().prop_map(CpCommand::from),
         2 => any::<prop::sample::Index>().prop_map(|at| at.get(&config_samples()).clone()),
     ]
 }
@@ -316,7 +325,7 @@ proptest! {
         }
         prop_assert_eq!(&direct, &other);
         prop_assert_eq!(direct.snapshot().collect::<Vec<_>>(), other.snapshot().collect::<Vec<_>>());
-        let held: usize = direct.services().map(|(_, s)| s.instances().len()).sum();
-        prop_assert_eq!(direct.instance_count(), held);
+        let held: usize = direct.naming().services().map(|(_, s)| s.instances().len()).sum();
+        prop_assert_eq!(direct.naming().instance_count(), held);
     }
 }

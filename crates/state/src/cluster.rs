@@ -1,0 +1,72 @@
+//! The cluster's own part of the replicated state: its identity, and which incarnations of members are gone for good.
+
+use dyad_types::{MemberId, Origin};
+use imbl::OrdMap;
+
+/// A change of the cluster itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterCommand {
+    /// The cluster's identity, proposed once by the member that initialized it. Reply: Done, or Exists when the cluster
+    /// has another id already.
+    Found { cluster_id: u128 },
+    /// A quorum's decision that this incarnation and all earlier ones of the member are gone. Reply: Done.
+    Retire { origin: Origin },
+}
+
+impl ClusterCommand {
+    /// Short name for logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ClusterCommand::Found { .. } => "found",
+            ClusterCommand::Retire { .. } => "retire",
+        }
+    }
+}
+
+/// What apply made of a [`ClusterCommand`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterReply {
+    Done,
+    Exists,
+}
+
+/// Identity and retirements. Clones are O(1).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClusterState {
+    pub(crate) id: Option<u128>,
+    /// For each member its highest retired incarnation.
+    pub(crate) retired: OrdMap<MemberId, u64>,
+}
+
+impl ClusterState {
+    /// The cluster's identity, once [`ClusterCommand::Found`] was applied.
+    pub fn id(&self) -> Option<u128> {
+        self.id
+    }
+
+    /// For each member the highest retired incarnation.
+    pub fn retired(&self) -> impl Iterator<Item = Origin> {
+        self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation })
+    }
+
+    /// The only mutator. The flag tells whether a retirement was new.
+    pub(crate) fn apply(&mut self, command: &ClusterCommand) -> (ClusterReply, bool) {
+        match command {
+            ClusterCommand::Found { cluster_id } => {
+                let present = *self.id.get_or_insert(*cluster_id);
+                let reply = if present == *cluster_id { ClusterReply::Done } else { ClusterReply::Exists };
+                (reply, false)
+            }
+            ClusterCommand::Retire { origin } => (ClusterReply::Done, self.retire(*origin)),
+        }
+    }
+
+    fn retire(&mut self, origin: Origin) -> bool {
+        let known = self.retired.get(&origin.member).copied();
+        let higher = known.is_none_or(|incarnation| incarnation < origin.incarnation);
+        if higher {
+            self.retired.insert(origin.member, origin.incarnation);
+        }
+        higher
+    }
+}

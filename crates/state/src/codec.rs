@@ -1,0 +1,191 @@
+//! The bytes of commands and replies: one version byte, then a prost message. Field numbers are never reused; golden
+//! bytes in tests/ pin them.
+
+use dyad_config::record as config;
+use dyad_naming::cp::{NamingReply, record as naming};
+use dyad_types::{BadRecord, MemberId, Origin};
+use prost::Message;
+
+use crate::cluster::{ClusterCommand, ClusterReply};
+use crate::command::{CpCommand, CpReply, Part};
+
+/// The one format that this build writes and reads.
+pub(crate) const FORMAT: u8 = 1;
+
+/// The number of a reply of the configurations; the smaller ones are the other parts'.
+const CONFIG_REPLY: u32 = 9;
+
+impl CpCommand {
+    /// The versioned bytes of the command, as the log stores and the wire carries them.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut record = CommandRecord::default();
+        match self {
+            CpCommand::Cluster(command) => record.cluster = Some(command.into()),
+            CpCommand::Naming(command) => record.naming = Some(command.into()),
+            CpCommand::Config(command) => record.config = Some(Box::new(command.into())),
+        }
+        frame(&record)
+    }
+
+    /// # Errors
+    /// When the bytes are not a command, or one that this build does not know (never skipped: the member must stop).
+    pub fn decode(bytes: &[u8]) -> Result<CpCommand, BadRecord> {
+        let record: CommandRecord = unframe("command", bytes)?;
+        match (record.cluster, record.naming, record.config) {
+            (Some(kind), None, None) => Ok(CpCommand::Cluster(kind.try_into()?)),
+            (None, Some(kind), None) => Ok(CpCommand::Naming(kind.try_into()?)),
+            (None, None, Some(record)) => Ok(CpCommand::Config((*record).try_into()?)),
+            (None, None, None) => Err(BadRecord(
+                "a command that this build does not know; install the version that wrote it".into(),
+            )),
+            _ => Err(BadRecord("a command of two parts of the state".into())),
+        }
+    }
+}
+
+impl CpReply {
+    /// The versioned bytes of the reply, for a follower that forwarded the command.
+    pub fn encode(&self) -> Vec<u8> {
+        let naming = match self {
+            CpReply::Cluster(ClusterReply::Done) => naming::ReplyRecord::from(&NamingReply::Done),
+            CpReply::Cluster(ClusterReply::Exists) => naming::ReplyRecord::from(&NamingReply::Exists),
+            CpReply::Naming(reply) => reply.into(),
+            CpReply::Config(_) => naming::ReplyRecord { kind: CONFIG_REPLY, ..Default::default() },
+        };
+        let config = match self {
+            CpReply::Config(reply) => Some(reply.into()),
+            _ => None,
+        };
+        frame(&ReplyRecord { kind: naming.kind, text: naming.text, limit: naming.limit, config })
+    }
+
+    /// The reply to a command of `part`: the bytes alone do not tell the parts apart.
+    ///
+    /// # Errors
+    /// When the bytes are not a reply that this build knows, or one of another part.
+    pub fn decode(part: Part, bytes: &[u8]) -> Result<CpReply, BadRecord> {
+        let record: ReplyRecord = unframe("reply", bytes)?;
+        match (part, record.config) {
+            (Part::Config, Some(config)) => Ok(CpReply::Config(config.try_into()?)),
+            (Part::Config, None) => Err(BadRecord("the record lacks its configuration reply".into())),
+            (part, _) => {
+                let ReplyRecord { kind, text, limit, .. } = record;
+                let reply = NamingReply::try_from(naming::ReplyRecord { kind, text, limit })?;
+                match (part, reply) {
+                    (Part::Cluster, NamingReply::Done) => Ok(CpReply::Cluster(ClusterReply::Done)),
+                    (Part::Cluster, NamingReply::Exists) => Ok(CpReply::Cluster(ClusterReply::Exists)),
+                    (Part::Cluster, _) => {
+                        Err(BadRecord(format!("reply kind {kind} is none of the cluster's")))
+                    }
+                    (_, reply) => Ok(CpReply::Naming(reply)),
+                }
+            }
+        }
+    }
+}
+
+/// Version byte, then the message.
+pub(crate) fn frame(message: &impl Message) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + message.encoded_len());
+    bytes.push(FORMAT);
+    message.encode(&mut bytes).expect("a Vec grows to any size");
+    bytes
+}
+
+pub(crate) fn unframe<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<M, BadRecord> {
+    match bytes.split_first() {
+        Some((&FORMAT, rest)) => {
+            M::decode(rest).map_err(|e| BadRecord(format!("a {what} of {} bytes: {e}", bytes.len())))
+        }
+        Some((version, _)) => {
+            Err(BadRecord(format!("a {what} of format {version}; this build reads format {FORMAT}")))
+        }
+        None => Err(BadRecord(format!("an empty {what}"))),
+    }
+}
+
+pub(crate) fn cluster_id_of(bytes: &[u8]) -> Result<u128, BadRecord> {
+    let bytes = bytes.try_into().map_err(|_| BadRecord("a cluster id must have 16 bytes".into()))?;
+    Ok(u128::from_be_bytes(bytes))
+}
+
+/// Exactly one of the three is set.
+#[derive(Clone, PartialEq, Message)]
+struct CommandRecord {
+    #[prost(oneof = "ClusterKind", tags = "1, 4")]
+    cluster: Option<ClusterKind>,
+    #[prost(oneof = "naming::CommandKind", tags = "2, 3, 5, 6, 7, 8, 9, 10, 11")]
+    naming: Option<naming::CommandKind>,
+    #[prost(message, optional, boxed, tag = "12")]
+    config: Option<Box<config::CommandRecord>>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum ClusterKind {
+    #[prost(message, tag = "1")]
+    Found(FoundRecord),
+    #[prost(message, tag = "4")]
+    Retire(RetireRecord),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FoundRecord {
+    #[prost(bytes = "vec", tag = "1")]
+    cluster_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RetireRecord {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) member: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) incarnation: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ReplyRecord {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(string, tag = "2")]
+    text: String,
+    #[prost(uint64, tag = "3")]
+    limit: u64,
+    #[prost(message, optional, tag = "4")]
+    config: Option<config::ReplyRecord>,
+}
+
+impl From<&ClusterCommand> for ClusterKind {
+    fn from(command: &ClusterCommand) -> ClusterKind {
+        match command {
+            ClusterCommand::Found { cluster_id } => {
+                ClusterKind::Found(FoundRecord { cluster_id: cluster_id.to_be_bytes().to_vec() })
+            }
+            ClusterCommand::Retire { origin } => ClusterKind::Retire((*origin).into()),
+        }
+    }
+}
+
+impl TryFrom<ClusterKind> for ClusterCommand {
+    type Error = BadRecord;
+
+    fn try_from(kind: ClusterKind) -> Result<ClusterCommand, BadRecord> {
+        Ok(match kind {
+            ClusterKind::Found(record) => {
+                ClusterCommand::Found { cluster_id: cluster_id_of(&record.cluster_id)? }
+            }
+            ClusterKind::Retire(record) => ClusterCommand::Retire { origin: record.into() },
+        })
+    }
+}
+
+impl From<Origin> for RetireRecord {
+    fn from(origin: Origin) -> RetireRecord {
+        RetireRecord { member: origin.member.0, incarnation: origin.incarnation }
+    }
+}
+
+impl From<RetireRecord> for Origin {
+    fn from(record: RetireRecord) -> Origin {
+        Origin { member: MemberId(record.member), incarnation: record.incarnation }
+    }
+}

@@ -1,0 +1,90 @@
+//! The CP state as a sequence of versioned records: header, retirements, then each service in key order, then the
+//! configurations.
+
+use dyad_config::record::StatePart;
+use dyad_naming::cp::record::ServicePart;
+use dyad_types::{BadRecord, Origin};
+use prost::Message;
+
+use crate::codec::{RetireRecord, cluster_id_of, frame, unframe};
+use crate::state::CpState;
+
+impl CpState {
+    /// The state as versioned records, each well below 256 KiB, in a fixed order.
+    pub fn snapshot(&self) -> impl Iterator<Item = Vec<u8>> {
+        let head = std::iter::once(self.header());
+        let services = self.naming.snapshot().map(RecordKind::Service);
+        let config = self.config.snapshot().map(RecordKind::Config);
+        head.chain(services).chain(config).map(|kind| frame(&SnapshotRecord { kind: Some(kind) }))
+    }
+
+    /// # Errors
+    /// When a record does not decode.
+    pub fn restore(records: impl IntoIterator<Item = Vec<u8>>) -> Result<CpState, BadRecord> {
+        let mut state = CpState::default();
+        let mut headed = false;
+        for bytes in records {
+            let record: SnapshotRecord = unframe("snapshot record", &bytes)?;
+            match record.kind {
+                Some(RecordKind::Header(header)) if !headed => {
+                    headed = true;
+                    state.restore_header(header)?;
+                }
+                Some(RecordKind::Service(part)) if headed => state.naming.restore(part)?,
+                Some(RecordKind::Config(part)) if headed => state.config.restore(part)?,
+                Some(_) => return Err(BadRecord("a snapshot must begin with one header".into())),
+                None => return Err(BadRecord("a snapshot record that this build does not know".into())),
+            }
+        }
+        if headed { Ok(state) } else { Err(BadRecord("an empty snapshot".into())) }
+    }
+
+    fn header(&self) -> RecordKind {
+        RecordKind::Header(HeaderRecord {
+            now_ms: self.now_ms,
+            cluster_id: self.cluster.id.map(|id| id.to_be_bytes().to_vec()),
+            switches: self.naming.switches().to_json(),
+            retired: self.cluster.retired().map(Into::into).collect(),
+        })
+    }
+
+    fn restore_header(&mut self, header: HeaderRecord) -> Result<(), BadRecord> {
+        self.now_ms = header.now_ms;
+        self.cluster.id = header.cluster_id.as_deref().map(cluster_id_of).transpose()?;
+        self.naming.restore_switches(&header.switches)?;
+        for retired in header.retired {
+            let Origin { member, incarnation } = retired.into();
+            self.cluster.retired.insert(member, incarnation);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SnapshotRecord {
+    #[prost(oneof = "RecordKind", tags = "1, 2, 3")]
+    kind: Option<RecordKind>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum RecordKind {
+    #[prost(message, tag = "1")]
+    Header(HeaderRecord),
+    #[prost(message, tag = "2")]
+    Service(ServicePart),
+    #[prost(message, tag = "3")]
+    Config(StatePart),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct HeaderRecord {
+    #[prost(uint64, tag = "1")]
+    now_ms: u64,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    cluster_id: Option<Vec<u8>>,
+    /// The switches as JSON, the form in which they are shown too.
+    #[prost(bytes = "vec", tag = "3")]
+    switches: Vec<u8>,
+    #[prost(message, repeated, tag = "4")]
+    retired: Vec<RetireRecord>,
+}
