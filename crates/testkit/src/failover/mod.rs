@@ -1,5 +1,5 @@
 //! The failover test: members of a real cluster are killed, robbed of their disk and restarted under a workload, and
-//! what the workload saw is judged against the promises of docs/reliability.md, (a) to (h).
+//! what the workload saw is judged against the promises of docs/reliability.md, (a) to (i).
 
 mod phases;
 mod report;
