@@ -1,5 +1,5 @@
-//! The pure naming core: the naming part of the replicated state, the registry with its views, the probe schedule, and the
-//! ports to the AP core. No tokio, no clock, no randomness.
+//! The pure naming core: the naming part of the replicated state, the registry with its views, the schedule of probes, and the
+//! ports to the AP core. It uses no tokio, no clock and no randomness.
 
 pub mod cp;
 pub mod java;

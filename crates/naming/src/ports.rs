@@ -1,4 +1,4 @@
-//! The ports between the front ends and the AP core. Implemented by the shells, tested by one suite each.
+//! The ports between the front ends and the AP core. The shells implement them, and each port has one suite of tests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use dyad_types::{ClientId, MemberId, Publication, PublicationKey};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The AP half as the front ends see it. Works without a raft leader.
+/// The AP half, as the front ends see it. It works without a leader of raft.
 pub trait Ephemeral: Send + Sync + 'static {
     /// Registers or replaces the publication of a client. Rule 8 of docs/distro.md says when the answer comes.
     fn register(
@@ -74,16 +74,16 @@ pub enum EphemeralError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberView {
     pub id: Option<MemberId>,
-    /// Advertised `host:http_port`.
+    /// Its advertised address, `host:http_port`.
     pub address: String,
     pub raft_port: u16,
-    /// `UP`, `SUSPICIOUS`, `DOWN` or `STARTING`.
+    /// The word of Nacos for its state: `UP`, `SUSPICIOUS`, `DOWN` or `STARTING`.
     pub state: &'static str,
     pub me: bool,
     pub leader: bool,
 }
 
-/// The member table as this member sees it.
+/// The table of members, as this member sees it.
 pub trait Members: Send + Sync + 'static {
     fn members(&self) -> Vec<MemberView>;
     /// Whether this member is READY (rule 20), which is what the readiness check answers.

@@ -1,4 +1,5 @@
-//! The cluster's own part of the replicated state: its identity, and which incarnations of members are gone for good.
+//! The part of the replicated state that is about the cluster itself: its identity, and which incarnations of members
+//! are gone for good.
 
 use dyad_types::{MemberId, Origin};
 use imbl::OrdMap;
@@ -6,15 +7,15 @@ use imbl::OrdMap;
 /// A change of the cluster itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterCommand {
-    /// The cluster's identity, proposed once by the member that initialized it. Reply: Done, or Exists when the cluster
-    /// has another id already.
+    /// Sets the identity of the cluster. The member that founded the cluster proposes this once. Reply: Done, or Exists if
+    /// the cluster has another id already.
     Found { cluster_id: u128 },
-    /// A quorum's decision that this incarnation and all earlier ones of the member are gone. Reply: Done.
+    /// Says, by decision of a majority, that this incarnation of the member and all earlier ones are gone. Reply: Done.
     Retire { origin: Origin },
 }
 
 impl ClusterCommand {
-    /// Short name for logs and metrics.
+    /// A short name of the command, for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             ClusterCommand::Found { .. } => "found",
@@ -23,14 +24,14 @@ impl ClusterCommand {
     }
 }
 
-/// What apply made of a [`ClusterCommand`].
+/// The reply of `apply` to a [`ClusterCommand`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClusterReply {
     Done,
     Exists,
 }
 
-/// Identity and retirements. Clones are O(1).
+/// The identity of the cluster, and its retired members. Clones are O(1).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterState {
     pub(crate) id: Option<u128>,
@@ -39,12 +40,12 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// The cluster's identity, once [`ClusterCommand::Found`] was applied.
+    /// The identity of the cluster. `None` until [`ClusterCommand::Found`] was applied.
     pub fn id(&self) -> Option<u128> {
         self.id
     }
 
-    /// For each member the highest retired incarnation.
+    /// The highest retired incarnation of each member.
     pub fn retired(&self) -> impl Iterator<Item = Origin> {
         self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation })
     }

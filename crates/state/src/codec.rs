@@ -1,5 +1,5 @@
-//! The bytes of commands and replies: one version byte, then a prost message. Field numbers are never reused; golden
-//! bytes in tests/ pin them.
+//! The bytes of commands and replies: one version byte and then a prost message. Field numbers are never reused; golden
+//! bytes in tests/ fix them.
 
 use dyad_config::record as config;
 use dyad_naming::cp::{NamingReply, record as naming};
@@ -16,7 +16,7 @@ pub(crate) const FORMAT: u8 = 1;
 const CONFIG_REPLY: u32 = 9;
 
 impl CpCommand {
-    /// The versioned bytes of the command, as the log stores and the wire carries them.
+    /// The bytes of the command, with their version, as they are stored in the log and sent between members.
     pub fn encode(&self) -> Vec<u8> {
         let mut record = CommandRecord::default();
         match self {
@@ -27,8 +27,10 @@ impl CpCommand {
         frame(&record)
     }
 
+    /// Reads what [`CpCommand::encode`] gave.
+    ///
     /// # Errors
-    /// When the bytes are not a command, or one that this build does not know (never skipped: the member must stop).
+    /// The bytes are not a command, or this build does not know the command. It must not be skipped: the member has to stop.
     pub fn decode(bytes: &[u8]) -> Result<CpCommand, BadRecord> {
         let record: CommandRecord = unframe("command", bytes)?;
         match (record.cluster, record.naming, record.config) {
@@ -44,7 +46,7 @@ impl CpCommand {
 }
 
 impl CpReply {
-    /// The versioned bytes of the reply, for a follower that forwarded the command.
+    /// The bytes of the reply, with their version, for a follower that forwarded the command.
     pub fn encode(&self) -> Vec<u8> {
         let naming = match self {
             CpReply::Cluster(ClusterReply::Done) => naming::ReplyRecord::from(&NamingReply::Done),
@@ -59,10 +61,10 @@ impl CpReply {
         frame(&ReplyRecord { kind: naming.kind, text: naming.text, limit: naming.limit, config })
     }
 
-    /// The reply to a command of `part`: the bytes alone do not tell the parts apart.
+    /// Reads the reply to a command of `part`. The bytes alone do not say to which part they belong.
     ///
     /// # Errors
-    /// When the bytes are not a reply that this build knows, or one of another part.
+    /// The bytes are not a reply that this build knows, or they are a reply of another part.
     pub fn decode(part: Part, bytes: &[u8]) -> Result<CpReply, BadRecord> {
         let record: ReplyRecord = unframe("reply", bytes)?;
         match (part, record.config) {

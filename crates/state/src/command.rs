@@ -1,4 +1,5 @@
-//! The commands of the CP log, their replies, and what applying them touched: one variant for each part of the state.
+//! The commands of the CP log, their replies, and what became different when they were applied. Each has one variant for each
+//! part of the state.
 
 use dyad_config::{ConfigChanges, ConfigCommand, ConfigReply};
 use dyad_naming::cp::{NamingChanges, NamingCommand, NamingReply};
@@ -13,7 +14,7 @@ pub enum CpCommand {
     Config(ConfigCommand),
 }
 
-/// The part of the state that a command changes, and that its reply comes from.
+/// The part of the state that a command changes, and from which its reply comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Cluster,
@@ -21,7 +22,7 @@ pub enum Part {
     Config,
 }
 
-/// What apply made of a command: the reply of the part that the command belongs to.
+/// The reply of `apply` to a command. It is the reply of the part to which the command belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CpReply {
     Cluster(ClusterReply),
@@ -29,17 +30,18 @@ pub enum CpReply {
     Config(ConfigReply),
 }
 
-/// What apply touched, for everything that follows the state: the registry, the probes, the Distro core, the listeners.
+/// What became different when a command was applied, for everything that follows the state: the registry, the probes, the
+/// Distro core and the listeners.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CpChanges {
     pub naming: NamingChanges,
     pub config: ConfigChanges,
-    /// An incarnation of a member was retired.
+    /// Whether an incarnation of a member was retired.
     pub retired: bool,
 }
 
 impl CpCommand {
-    /// Short name for logs and metrics.
+    /// A short name of the command, for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             CpCommand::Cluster(command) => command.name(),

@@ -1,8 +1,9 @@
-//! The replicated state of a cluster: what the raft log changes, and nothing else does.
+//! The replicated state of a cluster. Only the raft log changes it.
 //!
-//! [`CpState`] is made of the naming part, the configuration part and the cluster's own part, each with commands and an
-//! `apply` of its own. This crate holds them together: one command type for the log, its bytes, the snapshot, and the ports
-//! that the raft shell implements. No tokio, no clock, no randomness: time enters with the stamp of a log entry.
+//! [`CpState`] consists of the naming part, the configuration part, and the part of the cluster itself. Each part has its own
+//! commands and its own `apply`. This crate holds the parts together: it has the one type of commands for the log, their
+//! bytes, the snapshot, and the ports that the raft shell implements. It uses no tokio, no clock and no randomness; the time
+//! comes with the stamp of a log entry.
 
 mod cluster;
 mod codec;

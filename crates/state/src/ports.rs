@@ -1,4 +1,4 @@
-//! The ports between the use cases and the CP core. Implemented by the raft shell, tested by one suite each.
+//! The ports between the use cases and the CP core. The raft shell implements them, and each port has one suite of tests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,31 +11,33 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 pub use dyad_types::limits::COMMAND_MAX;
 
-/// The CP half: proposes a command and answers after it was applied on this member.
+/// The CP half. It proposes a command and answers after the command was applied on this member.
 pub trait Propose: Send + Sync + 'static {
-    /// Answers within 5 s, and within 1 s when no leader has been heard for an election timeout: SDKs give up after 3 s.
+    /// Proposes the command. The answer comes within 5 s. It comes within 1 s if no leader was heard for an election time-out,
+    /// because SDKs give up after 3 s.
     fn propose(&self, command: CpCommand) -> BoxFuture<'_, Result<CpReply, ProposeError>>;
-    /// The leader as this member knows it; `None` during an election or without a quorum.
+    /// The leader that this member knows. `None` during an election, or without a majority.
     fn leader(&self) -> Option<Leader>;
 }
 
-/// Reads that miss nothing: what this member has applied is compared with the leader's commit index first.
+/// Reads that miss no acknowledged write: they first wait until this member has applied as much as the leader has committed.
 pub trait Linearize: Send + Sync + 'static {
-    /// After it, reads of this member's applied state see every write that was acknowledged, by any member, before the call.
-    /// Costs a round to a majority; many calls at a time share one.
+    /// After this call, a read of the state that this member has applied sees every write that any member acknowledged before
+    /// the call. It costs one round to a majority; calls at the same time share a round.
     ///
     /// # Errors
-    /// `NoLeader` when no leader could confirm that it still leads, or this member did not get as far as that leader, within
-    /// 5 s, or within 1 s when no leader has been heard for an election timeout; `Storage` when this member's store has
-    /// failed. The read can be tried again.
+    /// `NoLeader` if within 5 s no leader could confirm that it still leads, or this member did not catch up with that
+    /// leader. It comes within 1 s if no leader was heard for an election time-out. `Storage` if the store of this
+    /// member has failed. The read can be tried again.
     fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
 }
 
+/// The leader that a member knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leader {
     pub member: MemberId,
     pub term: u64,
-    /// Advertised `host:http_port`.
+    /// Its advertised address, `host:http_port`.
     pub address: String,
 }
 
@@ -56,9 +58,9 @@ pub enum ProposeError {
     Storage(String),
 }
 
-/// Told of every applied entry, on the apply path: it must be quick.
+/// Hears of every applied entry. It is called while the entry is applied, so it must be quick.
 pub trait CpSink: Send + Sync + 'static {
     fn applied(&self, state: &CpState, changes: &CpChanges);
-    /// The whole state was replaced (start, installed snapshot).
+    /// The whole state was replaced, at a start or because a snapshot was installed.
     fn installed(&self, state: &CpState);
 }

@@ -1,5 +1,5 @@
-//! The CP state as a sequence of versioned records: header, retirements, then each service in key order, then the
-//! configurations.
+//! The CP state as a sequence of records with a version: a header, the retirements, each service in the order of the keys, and
+//! the configurations.
 
 use dyad_config::record::StatePart;
 use dyad_naming::cp::record::ServicePart;
@@ -10,7 +10,7 @@ use crate::codec::{RetireRecord, cluster_id_of, frame, unframe};
 use crate::state::CpState;
 
 impl CpState {
-    /// The state as versioned records, each well below 256 KiB, in a fixed order.
+    /// The state as records with a version, in a fixed order. Each record is much smaller than 256 KiB.
     pub fn snapshot(&self) -> impl Iterator<Item = Vec<u8>> {
         let head = std::iter::once(self.header());
         let services = self.naming.snapshot().map(RecordKind::Service);
@@ -18,8 +18,10 @@ impl CpState {
         head.chain(services).chain(config).map(|kind| frame(&SnapshotRecord { kind: Some(kind) }))
     }
 
+    /// Makes the state from what [`CpState::snapshot`] gave.
+    ///
     /// # Errors
-    /// When a record does not decode.
+    /// A record cannot be decoded.
     pub fn restore(records: impl IntoIterator<Item = Vec<u8>>) -> Result<CpState, BadRecord> {
         let mut state = CpState::default();
         let mut headed = false;

@@ -1,4 +1,4 @@
-//! The whole replicated state and its only mutator.
+//! The whole replicated state, and the one function that changes it.
 
 use dyad_config::ConfigState;
 use dyad_naming::cp::NamingState;
@@ -7,8 +7,8 @@ use dyad_types::Stamp;
 use crate::cluster::ClusterState;
 use crate::command::{CpChanges, CpCommand, CpReply};
 
-/// The whole replicated state. The same commands and stamps give the same state, byte for byte, on every member. Clones
-/// are O(1): a snapshot is built from a clone while apply goes on.
+/// The whole replicated state. The same commands and stamps give the same state on every member, byte for byte. Clones are
+/// O(1), so a snapshot is made from a clone while further entries are applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CpState {
     /// Milliseconds since the epoch: the highest stamp applied.
@@ -19,17 +19,17 @@ pub struct CpState {
 }
 
 impl CpState {
-    /// Milliseconds since the epoch: the highest stamp applied so far. Never goes back.
+    /// The highest time of all stamps that were applied so far, in milliseconds since the epoch. It never goes back.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
 
-    /// The cluster's identity and its retired members.
+    /// The identity of the cluster, and its retired members.
     pub fn cluster(&self) -> &ClusterState {
         &self.cluster
     }
 
-    /// Persistent instances, service records, overrides and switches.
+    /// The persistent instances, service records, overrides and switches.
     pub fn naming(&self) -> &NamingState {
         &self.naming
     }
@@ -39,8 +39,8 @@ impl CpState {
         &self.config
     }
 
-    /// The only mutator. Total: every committed entry yields a reply, a rejected one too, and it looks at nothing but
-    /// the state, the command and the stamp.
+    /// Applies one command. Only this function changes the state. Every committed entry gets a reply, even one that is
+    /// rejected. The result depends on nothing but the state, the command and the stamp.
     pub fn apply(&mut self, command: &CpCommand, stamp: Stamp) -> (CpReply, CpChanges) {
         self.now_ms = self.now_ms.max(stamp.now_ms);
         match command {

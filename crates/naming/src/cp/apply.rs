@@ -1,4 +1,4 @@
-//! The only mutator of the naming part of the CP state.
+//! The one function that changes the naming part of the CP state.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::{NamingState, Stamp};
 type Applied = (NamingReply, NamingChanges);
 
 impl NamingState {
-    /// The only mutator. Total: every committed entry yields a reply, a rejected one too, and it looks at nothing but
-    /// the state, the command and the stamp.
+    /// Applies one command. Only this function changes the state. Every committed entry gets a reply, even one that is
+    /// rejected. The result depends on nothing but the state, the command and the stamp.
     pub fn apply(&mut self, command: &NamingCommand, stamp: Stamp) -> (NamingReply, NamingChanges) {
         match command {
             NamingCommand::Register { service, instance } => self.register(service, instance),

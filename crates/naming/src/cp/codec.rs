@@ -1,4 +1,4 @@
-//! Between the naming commands, replies and values, and their stored messages.
+//! Conversions between the commands, replies and values of naming and their stored messages.
 
 use std::sync::Arc;
 

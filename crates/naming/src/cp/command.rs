@@ -1,4 +1,4 @@
-//! The naming commands of the CP log, their replies, and what applying them touched.
+//! The naming commands of the CP log, their replies, and what became different when they were applied.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use dyad_types::{Address, Instance, Metadata, ServiceKey};
 
 use super::service::{Override, OverrideKey, ServiceRecord};
 
-/// Most changes in one [`NamingCommand::SetHealth`]: bounds the entry at about 100 KiB.
+/// Most changes in one [`NamingCommand::SetHealth`], so that its entry has at most about 100 KiB.
 pub const HEALTH_BATCH_MAX: usize = 500;
-/// Most removals in one [`NamingCommand::Expire`]: bounds the entry at about 100 KiB.
+/// Most removals in one [`NamingCommand::Expire`], so that its entry has at most about 100 KiB.
 pub const EXPIRE_BATCH_MAX: usize = 500;
 
 /// One replicated change of the naming part.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NamingCommand {
-    /// Registers or replaces the persistent instance at this (ip, port), whatever its cluster; a re-registration keeps
-    /// the probed health. Reply: Done or Limit.
+    /// Registers the persistent instance with this ip and port, or replaces it, even if it was in another cluster of the
+    /// service. An instance that registers again keeps its probed health. Reply: Done or Limit.
     Register { service: ServiceKey, instance: Instance },
     /// Removes a persistent instance. Reply: Done, or NotFound, which callers answer with ok, as Nacos does.
     Deregister { service: ServiceKey, address: Address },
-    /// Results of probes; at most [`HEALTH_BATCH_MAX`]. Unknown instances are skipped.
+    /// Sets the results of probes, at most [`HEALTH_BATCH_MAX`]. Unknown instances are skipped. Reply: Done.
     SetHealth { changes: Vec<HealthChange> },
     /// Creates a service record. Reply: Done, Exists (there is a record or a persistent instance) or Limit.
     CreateService { service: ServiceKey, record: ServiceRecord },
@@ -106,7 +106,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What apply touched, for the registry and the probe schedule.
+/// What became different when a command was applied, for the registry and the schedule of probes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NamingChanges {
     pub services: Vec<ServiceKey>,
@@ -123,7 +123,7 @@ impl NamingChanges {
 }
 
 impl NamingCommand {
-    /// Short name for logs and metrics.
+    /// A short name of the command, for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             NamingCommand::Register { .. } => "register",
@@ -138,7 +138,7 @@ impl NamingCommand {
         }
     }
 
-    /// A PUT of an instance as an override: enabled, weight and metadata as given.
+    /// The command that makes an override of an instance that was PUT: with its `enabled`, weight and metadata.
     pub fn put_override(service: ServiceKey, instance: &Instance) -> NamingCommand {
         let value = Override {
             enabled: Some(instance.enabled),

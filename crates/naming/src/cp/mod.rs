@@ -1,5 +1,5 @@
 //! The naming part of the replicated state: persistent instances, service records, overrides and switches. The same
-//! commands and stamps give the same state, byte for byte, on every member.
+//! commands and stamps give the same state on every member, byte for byte.
 
 mod apply;
 mod codec;
@@ -23,7 +23,8 @@ pub use command::{
 pub use dyad_types::{BadRecord, Stamp};
 pub use service::{CpService, Override, OverrideKey, Selector, ServiceRecord, StoredOverride, StoredRecord};
 
-/// Bounds that `apply` keeps. Part of the state machine and so no setting: all members must hold the same.
+/// Limits that `apply` keeps. They are part of the state machine and therefore not settings: all members must have the
+/// same limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Limits {
     /// Most persistent instances in all.
@@ -40,7 +41,8 @@ impl Default for Limits {
     }
 }
 
-/// The naming part of the replicated state. Clones are O(1): a snapshot is built from a clone while apply goes on.
+/// The naming part of the replicated state. Clones are O(1), so a snapshot is made from a clone while further entries are
+/// applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NamingState {
     services: OrdMap<ServiceKey, Arc<CpService>>,

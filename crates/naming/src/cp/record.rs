@@ -1,5 +1,5 @@
-//! The stored messages of the naming part, for the CP log and its snapshots. Field numbers are never reused; golden bytes
-//! in the tests of the `state` crate pin them.
+//! The stored messages of the naming part, for the CP log and its snapshots. Field numbers are never reused; golden
+//! bytes in the tests of the crate `state` fix them.
 
 use dyad_types::publication::{InstanceRecord, MetadataRecord, metadata_records};
 use dyad_types::{Address, ServiceKey};
@@ -8,7 +8,7 @@ use prost::Message;
 use super::command::{ExpiredOverride, ExpiredService, HealthChange};
 use super::service::{Override, OverrideKey, ServiceRecord};
 
-/// A naming command; the numbers are fields of the CP log's message of a command.
+/// A naming command. The numbers are those of the fields in the CP log's message of a command.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum CommandKind {
     #[prost(message, tag = "2")]
@@ -31,7 +31,7 @@ pub enum CommandKind {
     SetSwitch(SetSwitchRecord),
 }
 
-/// A naming reply: three of the fields of the CP log's message of a reply.
+/// A naming reply, which has three of the fields of the CP log's message of a reply.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReplyRecord {
     pub kind: u32,
@@ -186,7 +186,7 @@ pub struct OverrideRecord {
     pub(super) metadata: Vec<MetadataRecord>,
 }
 
-/// A service, or a further part of a large one.
+/// A service, or a further part of a large service.
 #[derive(Clone, PartialEq, Message)]
 pub struct ServicePart {
     #[prost(message, optional, tag = "1")]

@@ -1,4 +1,4 @@
-//! The naming part of a snapshot: each service in key order, a large one in several records.
+//! The naming part of a snapshot: the services in the order of their keys. A large service has several records.
 
 use std::sync::Arc;
 
@@ -17,15 +17,16 @@ use crate::switches::Switches;
 const RECORD_BYTES: usize = 64 * 1024;
 
 impl NamingState {
-    /// The services as records, each well below 256 KiB, in key order. The switches are not among them.
+    /// The services as records, in the order of their keys. Each record is much smaller than 256 KiB. The switches are
+    /// not among them.
     pub fn snapshot(&self) -> impl Iterator<Item = ServicePart> {
         self.services.iter().flat_map(|(key, service)| service_records(key, service))
     }
 
-    /// Takes back one record of [`NamingState::snapshot`].
+    /// Takes in one record of [`NamingState::snapshot`].
     ///
     /// # Errors
-    /// When a value in it does not decode.
+    /// A value in it cannot be decoded.
     pub fn restore(&mut self, part: ServicePart) -> Result<(), BadRecord> {
         let key = service_of(part.service)?;
         let mut added = 0;
@@ -48,10 +49,10 @@ impl NamingState {
         Ok(())
     }
 
-    /// Takes back the switches from their JSON, the form in which a snapshot stores them.
+    /// Takes in the switches from their JSON, which is the form in which a snapshot has them.
     ///
     /// # Errors
-    /// When the JSON is not that of switches.
+    /// The JSON is not that of switches.
     pub fn restore_switches(&mut self, json: &[u8]) -> Result<(), BadRecord> {
         let switches: Switches =
             serde_json::from_slice(json).map_err(|e| BadRecord(format!("switches: {e}")))?;

@@ -119,7 +119,7 @@ impl ProbePlan {
         }
     }
 
-    /// Takes over what one applied entry changed.
+    /// Takes in what one applied entry changed.
     pub fn apply(&mut self, state: &NamingState, changes: &NamingChanges, now: Millis) {
         self.switches = state.switches().clone();
         for key in &changes.services {
@@ -127,7 +127,7 @@ impl ProbePlan {
         }
     }
 
-    /// Takes over a whole CP state.
+    /// Takes in a whole CP state.
     pub fn install(&mut self, state: &NamingState, now: Millis) {
         self.switches = state.switches().clone();
         let gone: Vec<ServiceKey> =
@@ -264,7 +264,7 @@ impl ProbePlan {
     }
 }
 
-/// The commands that carry these changes.
+/// The commands that contain these changes.
 pub fn commands(changes: Vec<HealthChange>) -> Vec<NamingCommand> {
     changes
         .chunks(HEALTH_BATCH_MAX)

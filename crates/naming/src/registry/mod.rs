@@ -211,7 +211,7 @@ impl Registry {
         })
     }
 
-    /// Takes over what one applied entry changed in the CP state.
+    /// Takes in what one applied entry changed in the CP state.
     pub fn apply_cp(&self, state: &NamingState, changes: &NamingChanges, now: Millis) -> Vec<InstanceChange> {
         if changes.switches {
             self.set_cache_millis(state.switches().default_push_cache_millis);
@@ -223,7 +223,7 @@ impl Registry {
         out
     }
 
-    /// Takes over a whole CP state (start, installed snapshot).
+    /// Takes in a whole CP state, at a start or when a snapshot was installed.
     pub fn install_cp(&self, state: &NamingState, now: Millis) -> Vec<InstanceChange> {
         self.set_cache_millis(state.switches().default_push_cache_millis);
         let mut out = Vec::new();

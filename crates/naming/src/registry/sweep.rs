@@ -18,7 +18,7 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// The command that only the leader proposes; `None` when nothing is expired.
+    /// The command that removes them, which only the leader proposes. `None` if there is nothing to remove.
     pub fn command(&self) -> Option<NamingCommand> {
         if self.overrides.is_empty() && self.records.is_empty() {
             return None;
