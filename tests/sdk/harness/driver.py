@@ -13,7 +13,7 @@ import queue
 import subprocess
 import threading
 
-from harness.servers import environment
+from common.servers import environment
 
 END_SECONDS = 10
 # Characters of a step's detail that are kept.

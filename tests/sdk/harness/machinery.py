@@ -7,9 +7,9 @@ import queue
 import socket
 import time
 
+from common.servers import hosts, http, until
 from harness.driver import DETAIL, Driver
 from harness.relay import Relay
-from harness.servers import hosts, http, until
 
 GROUP = "SDK_GROUP"
 # The pace that the server is set to; clients start with 5 s.

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.parse
 
-from harness.servers import OPENER, environment, free_ports, http, until
+from common.servers import OPENER, environment, free_ports, http, until
 
 NAMESPACE = "spring-test"
 GROUP = "shop"

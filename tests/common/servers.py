@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import shutil
 import socket
 import subprocess
@@ -72,11 +73,17 @@ def http(address, method, path, **params):
 
 
 class Fleet:
-    """One standalone server, or a cluster of three."""
+    """One standalone server, or a cluster of three.
 
-    def __init__(self, binary, members, directory):
+    `flags` are further arguments of `dyad server`. `files` is the number of descriptors that a member may have open.
+    `variables` holds further environment variables of each member; it may be changed before a member is started again."""
+
+    def __init__(self, binary, members, directory, flags=(), files=None):
         self.binary = binary
         self.directory = directory
+        self.flags = list(flags)
+        self.files = files
+        self.variables = [{} for _ in range(members)]
         self.addresses = [f"127.0.0.1:{port}" for port in free_ports(members)]
         self.running = [None] * members
         self.token = os.path.join(directory, "token")
@@ -105,12 +112,18 @@ class Fleet:
         if len(self.addresses) > 1:
             command += ["--members", ",".join(self.addresses), "--advertise", address]
             command += ["--cluster-token-file", self.token]
+        command += self.flags
         with open(f"{data}.log", "ab") as log:
             self.running[at] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), cwd=self.directory
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment() | self.variables[at],
+                cwd=self.directory, preexec_fn=self.files and self._limit_files,
             )
         if wait:
             self.wait(at)
+
+    def _limit_files(self):
+        """Runs in the child before the server does."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
 
     def wait(self, at):
         def ready():
