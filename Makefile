@@ -16,10 +16,12 @@ ROUNDS ?=
 SECONDS ?= 300
 # SDKs for `make test-sdk`, such as CLIENTS='java "python 3"'; all when empty.
 CLIENTS ?=
+# Cases for `make cases` by name; all when empty.
+CASES ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check build unit sim mutants sdk test-sdk test-spring failover visibility durability linearizability bench rss shim image up down logs
+.PHONY: run test check build unit sim mutants sdk cases test-sdk test-spring failover visibility durability linearizability bench rss shim image up down logs
 
 run:
 	$(CARGO) run --release -- server
@@ -28,6 +30,7 @@ run:
 test: check unit
 	$(MAKE) sim SEEDS=300 PROFILE=calm,kill,pause,cut,member,three,cap
 	$(MAKE) sdk
+	$(MAKE) cases
 	$(MAKE) failover COMPOSE=
 
 check:
@@ -51,6 +54,10 @@ mutants: shim target/linearizability/run
 # One official SDK of HTTP and one of gRPC against a server that is started for them; installed below target/sdk.
 sdk: build
 	tests/sdk/run --binary $(RELEASE)/dyad --mode standalone "Python 0.1" Rust
+
+# What users ran into, over HTTP and gRPC, against servers that are started for it; the client is installed below target/cases.
+cases: build target/shim/clock.so
+	tests/cases/run --binary $(RELEASE)/dyad $(CASES)
 
 # Every official SDK, standalone and with members that are killed in turn; writes the table of docs/compatibility.md.
 # An SDK whose tools (java and mvn, go, node and npm) this machine lacks is left out, and said to be.
@@ -84,9 +91,9 @@ bench: build
 rss: build
 	taskset --cpu-list 1 $(RELEASE)/bench --rss --json target/rss.json
 
-shim: target/shim/shim.so
+shim: target/shim/shim.so target/shim/clock.so
 
-target/shim/shim.so: tests/shim/shim.c
+target/shim/%.so: tests/shim/%.c
 	mkdir -p $(@D)
 	$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $< -ldl
 

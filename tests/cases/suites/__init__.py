@@ -1,0 +1,1 @@
+"""The cases, by what they are about. Importing a module here lists its cases."""
