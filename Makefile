@@ -16,12 +16,13 @@ ROUNDS ?=
 SECONDS ?= 300
 # SDKs for `make test-sdk`, such as CLIENTS='java "python 3"'; all when empty.
 CLIENTS ?=
-# Cases for `make cases` by name; all when empty.
+# Cases for `make cases` and rows for `make hostile` by name; all when empty.
 CASES ?=
+ROWS ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check build unit sim mutants sdk cases test-sdk test-spring failover visibility durability linearizability bench rss shim image up down logs
+.PHONY: run test check build unit sim mutants sdk cases hostile test-sdk test-spring failover visibility durability linearizability bench rss shim image up down logs
 
 run:
 	$(CARGO) run --release -- server
@@ -58,6 +59,10 @@ sdk: build
 # What users ran into, over HTTP and gRPC, against servers that are started for it; the client is installed below target/cases.
 cases: build target/shim/clock.so
 	tests/cases/run --binary $(RELEASE)/dyad $(CASES)
+
+# What a hostile client does to a server with 512 MB, one fault after the other: takes about half an hour.
+hostile: build
+	tests/hostile/run --binary $(RELEASE)/dyad --json target/hostile.json $(ROWS)
 
 # Every official SDK, standalone and with members that are killed in turn; writes the table of docs/compatibility.md.
 # An SDK whose tools (java and mvn, go, node and npm) this machine lacks is left out, and said to be.
