@@ -1,13 +1,19 @@
 //! The store of datums (Nacos's `DataStore`): for each key the records of all origins, and for each origin its log.
 //! Only visibility (rules 2 to 4) is decided here; the other rules are in other modules.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod log;
+mod record;
+
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use dyad_types::{BeatSlot, Dot, Instance, Origin, Publication, PublicationKey, ServiceKey};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+
+pub(crate) use log::{Log, Reset};
+pub(crate) use record::{Entry, Rare, RecState, Record, add_cover, covers};
 
 pub(crate) type KeyId = u32;
 pub(crate) type LogId = u32;
@@ -31,188 +37,6 @@ impl Hasher for IdHasher {
 }
 
 pub(crate) type IdMap<V> = HashMap<KeyId, V, BuildHasherDefault<IdHasher>>;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum RecState {
-    Live,
-    Unhealthy,
-    #[default]
-    Gone,
-    /// Given to another holder whose record is not here yet: counts as healthy (rule 4).
-    Yield,
-    /// Given to another holder whose record is here: counts as Gone.
-    Settled,
-}
-
-impl RecState {
-    pub(crate) fn is_live(self) -> bool {
-        matches!(self, RecState::Live | RecState::Unhealthy)
-    }
-
-    /// Vouches for the publication, unless its dot is covered.
-    pub(crate) fn shows(self) -> bool {
-        matches!(self, RecState::Live | RecState::Unhealthy | RecState::Yield)
-    }
-
-    pub(crate) fn is_healthy(self) -> bool {
-        matches!(self, RecState::Live | RecState::Yield)
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Record {
-    pub(crate) log: LogId,
-    pub(crate) state: RecState,
-    pub(crate) seq: u64,
-    pub(crate) lamport: u64,
-    /// `Some` unless Gone.
-    pub(crate) publication: Option<Arc<Publication>>,
-    pub(crate) dot: Dot,
-    /// When the client registered, as estimated here, in real milliseconds; may lie before zero.
-    pub(crate) reg: i64,
-    pub(crate) rare: Option<Box<Rare>>,
-}
-
-/// What few records have.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Rare {
-    /// Per origin the newest deregistered dot; older dots of that origin are deregistered with it.
-    pub(crate) covers: Vec<Dot>,
-    /// Of a Yield: the position of the new holder's record.
-    pub(crate) to: Dot,
-}
-
-impl Record {
-    pub(crate) fn covers(&self) -> &[Dot] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.covers)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: PublicationKey,
-    /// At most one per log.
-    pub(crate) records: Vec<Record>,
-    /// This member holds the key.
-    pub(crate) slot: Option<Arc<BeatSlot>>,
-    /// Active time of the timer that counts; others in the heap are stale.
-    pub(crate) armed: u64,
-}
-
-impl Entry {
-    pub(crate) fn record(&self, log: LogId) -> Option<&Record> {
-        self.records.iter().find(|r| r.log == log)
-    }
-
-    /// Rule 2: the dot, or a later one of the same origin, was deregistered.
-    pub(crate) fn is_covered(&self, dot: Dot) -> bool {
-        self.records.iter().any(|r| covers(r.covers(), dot))
-    }
-
-    /// The records that vouch for the key.
-    pub(crate) fn visible(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter().filter(|r| r.state.shows() && !self.is_covered(r.dot))
-    }
-
-    /// The visible record of the newest registration.
-    pub(crate) fn newest(&self) -> Option<&Record> {
-        self.visible().max_by_key(|r| (r.reg, r.lamport))
-    }
-}
-
-pub(crate) fn covers(covers: &[Dot], dot: Dot) -> bool {
-    covers.iter().any(|c| c.origin == dot.origin && c.seq >= dot.seq)
-}
-
-/// Adds a cover, keeping the newest per origin.
-pub(crate) fn add_cover(covers: &mut Vec<Dot>, dot: Dot) {
-    match covers.iter_mut().find(|c| c.origin == dot.origin) {
-        Some(cover) => cover.seq = cover.seq.max(dot.seq),
-        None => covers.push(dot),
-    }
-}
-
-/// One origin's log, own or copied.
-#[derive(Debug)]
-pub(crate) struct Log {
-    pub(crate) origin: Origin,
-    /// Everything up to here is in the copy.
-    pub(crate) seq: u64,
-    /// Of an unfinished transfer: how far it is, and where it is complete. Equal to `seq` otherwise.
-    pub(crate) progress: u64,
-    pub(crate) head: u64,
-    /// Tombstones up to here may be gone: a reader behind it needs a reset.
-    pub(crate) floor: u64,
-    /// Covers up to here are dropped.
-    pub(crate) cover_floor: u64,
-    pub(crate) by_seq: BTreeMap<u64, KeyId>,
-    /// Gone and Yield, by seq.
-    pub(crate) ended: BTreeMap<u64, KeyId>,
-    /// Records with covers, by seq.
-    pub(crate) covering: BTreeMap<u64, KeyId>,
-    pub(crate) live: u64,
-    pub(crate) hash: u128,
-    /// Active time at which the origin was last heard of.
-    pub(crate) heard: u64,
-    /// Since when it was heard without a break, and this member ran without one.
-    pub(crate) heard_since: u64,
-    /// Rule 24: counts as unhealthy here.
-    pub(crate) soft: bool,
-    /// Not heard for a few seconds: a Yield to it does not settle.
-    pub(crate) quiet: bool,
-    /// Active time since which a newer incarnation is known.
-    pub(crate) superseded: Option<u64>,
-    pub(crate) reset: Option<Reset>,
-    /// The position that a digest has shown, and when a pull was last sent.
-    pub(crate) target: u64,
-    pub(crate) pulled: Option<u64>,
-    pub(crate) proposed: Option<u64>,
-    /// Retired, although heard not long ago: kept until then, or until the next incarnation's log is here.
-    pub(crate) doomed: Option<u64>,
-    /// The member said that it leaves.
-    pub(crate) left: bool,
-}
-
-/// A reset under way: the copy is compared with a whole log, which comes in pieces.
-#[derive(Debug)]
-pub(crate) struct Reset {
-    pub(crate) seen: HashSet<KeyId>,
-    /// Active time of the last piece.
-    pub(crate) at: u64,
-}
-
-impl Log {
-    pub(crate) fn new(origin: Origin, heard: u64) -> Log {
-        Log {
-            origin,
-            seq: 0,
-            progress: 0,
-            head: 0,
-            floor: 0,
-            cover_floor: 0,
-            by_seq: BTreeMap::new(),
-            ended: BTreeMap::new(),
-            covering: BTreeMap::new(),
-            live: 0,
-            hash: 0,
-            heard,
-            heard_since: heard,
-            soft: false,
-            quiet: false,
-            superseded: None,
-            reset: None,
-            target: 0,
-            pulled: None,
-            proposed: None,
-            doomed: None,
-            left: false,
-        }
-    }
-
-    pub(crate) fn is_complete(&self) -> bool {
-        self.progress == self.seq && self.reset.is_none()
-    }
-}
 
 /// What a query sees of one key.
 #[derive(Clone, Debug)]
