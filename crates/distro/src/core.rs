@@ -390,7 +390,7 @@ impl Distro {
         let mut covers = entry.record(self.own).map_or(Vec::new(), |r| r.covers().to_vec());
         new.covers.iter().for_each(|&dot| add_cover(&mut covers, dot));
         let seq = self.own_seq() + 1;
-        self.lamport += 1;
+        self.lamport = self.lamport.saturating_add(1);
         let position = Dot { origin: self.origin(), seq };
         let rare = (!covers.is_empty() || new.to.is_some())
             .then(|| Box::new(Rare { covers, to: new.to.unwrap_or_default() }));

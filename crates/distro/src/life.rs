@@ -357,7 +357,7 @@ impl Distro {
         let seen =
             self.store.logs().filter(|(_, l)| l.origin.member == self.me).map(|(_, l)| l.origin.incarnation);
         let most = seen.chain([self.incarnation, self.retired.get(&self.me).copied().unwrap_or(0)]).max();
-        self.incarnation = most.unwrap_or(0) + 1;
+        self.incarnation = most.unwrap_or(0).saturating_add(1);
         self.out.push(Action::PersistIncarnation(self.incarnation));
         let old = self.own;
         let keys: Vec<KeyId> = self.store.log(old).by_seq.values().copied().collect();

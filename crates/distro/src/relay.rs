@@ -225,7 +225,7 @@ impl Distro {
     }
 
     pub(crate) fn value(&self, publication: &Arc<Publication>, dot: Dot, reg: i64) -> Value {
-        let age = u64::try_from(self.now.0 as i64 - reg).unwrap_or(0);
+        let age = u64::try_from((self.now.0 as i64).saturating_sub(reg)).unwrap_or(0);
         Value { publication: publication.clone(), dot, age }
     }
 

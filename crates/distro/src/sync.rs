@@ -236,11 +236,12 @@ impl Distro {
     pub(crate) fn on_pull(&mut self, from: MemberId, origin: Origin, since: u64, reset: bool) {
         let Some(id) = self.store.log_id(origin) else { return };
         if id == self.own {
+            let own = self.own_seq();
             if let Some(peer) = self.peers.get_mut(from) {
                 if reset {
                     peer.resetting = Some(since);
                 } else {
-                    peer.acked = since;
+                    peer.acked = since.min(own);
                 }
                 peer.in_flight = None;
             }
@@ -266,7 +267,7 @@ impl Distro {
         let mut data = Vec::new();
         let mut bytes = 0;
         let mut to = log.seq;
-        for (&seq, &key) in log.by_seq.range(since + 1..) {
+        for (&seq, &key) in log.by_seq.range(since.saturating_add(1)..) {
             if data.len() >= self.limits.delta_records || bytes >= self.limits.delta_bytes {
                 to = seq - 1;
                 break;

@@ -150,7 +150,7 @@ impl Distro {
 
     /// Overtaken by later pings of its sender.
     pub(crate) fn is_stale(&self, from: MemberId, counter: u64) -> bool {
-        self.peers.get(from).is_some_and(|p| p.counter >= counter + STALE_PINGS)
+        self.peers.get(from).is_some_and(|p| p.counter >= counter.saturating_add(STALE_PINGS))
     }
 
     pub(crate) fn on_forward_ack(&mut self, from: MemberId, req: u64, at: Option<Dot>) {

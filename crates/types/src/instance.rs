@@ -12,6 +12,9 @@ pub const BEAT_TIMEOUT_MS: u64 = 15_000;
 /// Milliseconds without a heartbeat after which an instance is removed.
 pub const DELETE_TIMEOUT_MS: u64 = 30_000;
 
+/// The longest duration that metadata can set: 100 years, so that a moment plus a multiple of it is still a number.
+pub const DURATION_MAX_MS: u64 = 3_155_760_000_000;
+
 /// The first of the metadata keys that mean something to the server (`PreservedMetadataKeys`): milliseconds between heartbeats.
 pub const KEY_BEAT_INTERVAL: &str = "preserved.heart.beat.interval";
 /// Milliseconds without a heartbeat until the instance is unhealthy.
@@ -93,12 +96,12 @@ impl Instance {
     }
 }
 
-/// Reads a duration in milliseconds from metadata. The default is taken if the value has anything but digits
-/// (`Instance.getMetaDataByKeyWithDefault`).
+/// Reads a duration in milliseconds from metadata, at most [`DURATION_MAX_MS`]. The default is taken if the value has
+/// anything but digits (`Instance.getMetaDataByKeyWithDefault`).
 pub fn duration_key(metadata: &Metadata, key: &str, default: u64) -> u64 {
     match metadata.get(key) {
         Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
-            text.parse().unwrap_or(default)
+            text.parse().unwrap_or(default).min(DURATION_MAX_MS)
         }
         _ => default,
     }
