@@ -3,14 +3,11 @@
 use dyad_naming::cp::{Limit, NamingCommand, NamingReply};
 use dyad_naming::view::ViewInstance;
 use dyad_state::CpReply;
-use dyad_types::limits::INSTANCES_PER_SERVICE_MAX;
+use dyad_types::limits::{INSTANCES_PER_SERVICE_MAX, PUBLICATION_MAX};
 use dyad_types::{Address, ClientId, Instance, Lifetime, Publication, PublicationKey, ServiceKey};
 
 use crate::error::ApiError;
 use crate::state::AppState;
-
-/// Bytes of one publication: members send it to each other in one frame of 1 MiB, with what else is in the frame.
-const PUBLICATION_MAX: usize = 512 * 1024;
 
 /// A write of instances.
 #[derive(Debug)]

@@ -135,6 +135,7 @@ impl ApiError {
             | ApiError::ServiceNotEmpty(_)
             | ApiError::NoServiceDetail(_)
             | ApiError::NoServiceToUpdate { .. }
+            | ApiError::Ephemeral(EphemeralError::TooLong)
             | ApiError::BodyBroken => StatusCode::BAD_REQUEST,
             ApiError::ForeignOrigin => StatusCode::FORBIDDEN,
             ApiError::NoHosts { .. } | ApiError::NoInstance | ApiError::NotFound => StatusCode::NOT_FOUND,

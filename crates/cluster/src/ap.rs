@@ -295,6 +295,7 @@ fn outcome_result(outcome: Outcome) -> Result<(), EphemeralError> {
     match outcome {
         Outcome::Done => Ok(()),
         Outcome::Unavailable => Err(EphemeralError::Starting),
+        Outcome::TooLong => Err(EphemeralError::TooLong),
     }
 }
 

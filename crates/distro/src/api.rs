@@ -82,6 +82,9 @@ pub enum Outcome {
     Done,
     /// The member does not serve. The answer is 503, after which the client asks the next member.
     Unavailable,
+    /// 400: the registration does not fit into one message between members. The front ends check the names and the
+    /// content before, with narrower limits.
+    TooLong,
 }
 
 /// The answer to a heartbeat.

@@ -156,10 +156,11 @@ impl Default for Timing {
 pub struct Limits {
     /// Most records of one delta.
     pub delta_records: usize,
-    /// Most bytes of publications in one delta, so that a message stays below 1 MiB.
-    pub delta_bytes: usize,
-    /// Most heartbeats in one relay message.
+    /// Most heartbeats in one relay message, and most entries in the answer to one.
     pub relay_entries: usize,
+    /// Most encoded bytes of the records in one message, unless one record alone is longer. This is below
+    /// [`crate::codec::FRAME_MAX`], and short enough that pings behind such a message are not late.
+    pub message_bytes: usize,
     /// Most heartbeats that wait to be relayed or acknowledged. Beyond this, the member adopts records at once.
     pub relays: usize,
     /// Most requests of clients that wait for a peer. Beyond this, a write is accepted here and answered at once.
@@ -178,8 +179,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             delta_records: 1_000,
-            delta_bytes: 256 * 1024,
             relay_entries: 1_000,
+            message_bytes: 256 * 1024,
             relays: 100_000,
             waiting: 100_000,
             stash: 65_536,

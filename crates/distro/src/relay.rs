@@ -2,11 +2,13 @@
 //! heartbeat was answered, a member whose record this member sees holds the key, or this member holds it itself.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use dyad_types::{Dot, MemberId, Millis, Publication, PublicationKey};
 
 use crate::api::{BeatOutcome, Event};
+use crate::codec::size::{self, Room};
 use crate::core::{Distro, New};
 use crate::message::{Message, Relay, RelayedBeat, Value};
 use crate::store::{KeyId, RecState, Record};
@@ -195,18 +197,28 @@ impl Distro {
                 by_member.entry(to).or_default().push(pending);
             }
         }
-        for (to, mut beats) in by_member {
-            while !beats.is_empty() {
-                let rest = beats.split_off(beats.len().min(self.limits.relay_entries));
-                self.send_relay_batch(to, std::mem::replace(&mut beats, rest));
+        for (to, beats) in by_member {
+            let mut beats = beats.into_iter().peekable();
+            while beats.peek().is_some() {
+                self.send_relay_batch(to, &mut beats);
             }
         }
     }
 
-    fn send_relay_batch(&mut self, to: MemberId, beats: Vec<Pending>) {
+    /// Sends as many as fit into one message.
+    fn send_relay_batch(&mut self, to: MemberId, pending: &mut Peekable<std::vec::IntoIter<Pending>>) {
+        let mut room = Room::new(self.limits.relay_entries, self.limits.message_bytes);
+        let (mut beats, mut wire) = (Vec::new(), Vec::new());
+        while let Some(next) = pending.peek() {
+            let entry = self.relayed(next);
+            if !room.take(size::beat(&entry)) {
+                break;
+            }
+            wire.push(entry);
+            beats.extend(pending.next());
+        }
         self.relays.next += 1;
         let batch = self.relays.next;
-        let wire = beats.iter().map(|p| self.relayed(p)).collect();
         let relay = Relay { batch, counter: self.pings, beats: wire };
         self.send(to, Message::Relay(relay));
         self.relays.in_batches += beats.len();
@@ -234,12 +246,17 @@ impl Distro {
         if !self.serves() || !self.state.times() || self.is_stale(from, relay.counter) {
             return;
         }
-        let held = relay.beats.into_iter().map(|beat| self.take_relayed(beat)).collect();
+        // What is beyond the limit counts as unknown, and its sender times it.
+        let beats = relay.beats.into_iter().take(self.limits.relay_entries);
+        let held = beats.map(|beat| self.take_relayed(beat)).collect();
         self.push(from);
         self.send(from, Message::RelayAck { batch: relay.batch, held });
     }
 
     fn take_relayed(&mut self, relayed: RelayedBeat) -> Option<Dot> {
+        if !size::is_sendable(&relayed.key, relayed.value.as_ref().map(|v| &*v.publication)) {
+            return None;
+        }
         let beat = self.now.back(relayed.age);
         let id = match &relayed.value {
             Some(_) => self.store.intern(&relayed.key),

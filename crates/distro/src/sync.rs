@@ -4,11 +4,14 @@
 use dyad_types::{Dot, MemberId, Origin};
 
 use crate::api::Event;
+use crate::codec::size::{self, Room};
 use crate::core::Distro;
 use crate::message::{Datum, DatumState, Delta, Digest, Heartbeat, LogDigest, Message, Ping};
 use crate::peers::Heard;
 use crate::store::{KeyId, Log, LogId, RecState};
 
+/// Retirements that a digest repeats. Raft tells of all; a digest only does so earlier.
+const RETIRED_SENT: usize = 4_096;
 /// A copy asks for the same origin at most that often, in ms.
 const PULL_EVERY: u64 = 400;
 
@@ -31,7 +34,7 @@ impl Distro {
             cover_floor: log.cover_floor,
         });
         let retired = self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation });
-        Digest { logs: logs.collect(), retired: retired.collect() }
+        Digest { logs: logs.collect(), retired: retired.take(RETIRED_SENT).collect() }
     }
 
     /// One ping to every peer (rule 7); every second one, and each one to a peer that differs, has the digest.
@@ -265,20 +268,14 @@ impl Distro {
     fn delta(&self, id: LogId, since: u64, reset: bool) -> Delta {
         let log = self.store.log(id);
         let mut data = Vec::new();
-        let mut bytes = 0;
+        let mut room = Room::new(self.limits.delta_records, self.limits.message_bytes);
         let mut to = log.seq;
         for (&seq, &key) in log.by_seq.range(since.saturating_add(1)..) {
-            if data.len() >= self.limits.delta_records || bytes >= self.limits.delta_bytes {
+            let Some(datum) = self.datum(key, id) else { continue };
+            if !room.take(size::datum(&datum)) {
                 to = seq - 1;
                 break;
             }
-            let Some(datum) = self.datum(key, id) else { continue };
-            bytes += match &datum.state {
-                DatumState::Live { value, .. } | DatumState::Yield { value, .. } => {
-                    value.publication.bytes().len()
-                }
-                DatumState::Gone => 0,
-            };
             data.push(datum);
         }
         Delta {

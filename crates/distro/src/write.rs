@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dyad_types::{Dot, MemberId, Publication, PublicationKey};
 
 use crate::api::{Event, Outcome};
+use crate::codec::size;
 use crate::core::{Distro, New};
 use crate::message::{Forward, Message};
 use crate::store::RecState;
@@ -50,6 +51,11 @@ impl Distro {
     pub(crate) fn write(&mut self, req: u64, key: PublicationKey, publication: Option<Arc<Publication>>) {
         if !self.serves() {
             return self.reply(req, Outcome::Unavailable);
+        }
+        if !size::is_sendable(&key, publication.as_deref()) {
+            // Nothing can be registered under a key that is too long: a deregistration of it is done.
+            let outcome = if publication.is_some() { Outcome::TooLong } else { Outcome::Done };
+            return self.reply(req, outcome);
         }
         if publication.is_some() && self.conns.refuses(&key.client) {
             return self.reply(req, Outcome::Unavailable);
@@ -142,6 +148,9 @@ impl Distro {
     pub(crate) fn on_forward(&mut self, from: MemberId, forward: Forward) {
         if !self.serves() || self.is_stale(from, forward.counter) {
             return;
+        }
+        if !size::is_sendable(&forward.key, forward.publication.as_deref()) {
+            return self.send(from, Message::ForwardAck { req: forward.req, at: None });
         }
         let at = self.accept(&forward.key, forward.publication, &forward.known);
         self.push(from);

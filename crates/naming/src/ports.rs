@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use dyad_types::limits::PUBLICATION_MAX;
 use dyad_types::{ClientId, MemberId, Publication, PublicationKey};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -68,6 +69,12 @@ pub enum EphemeralError {
     Starting,
     #[error("too many requests are waiting (limit {0}); try again")]
     Busy(usize),
+    /// The client's mistake (400).
+    #[error(
+        "the names of this registration, or its instances with their metadata, are longer than what members send \
+         each other ({PUBLICATION_MAX} bytes)"
+    )]
+    TooLong,
 }
 
 /// One member of the group of servers, for `/core/cluster/nodes`, the status page and `dyad cluster status`.

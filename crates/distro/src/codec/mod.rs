@@ -1,6 +1,7 @@
 //! Bytes of messages: one byte with the format number, then protobuf. Input from the network never panics.
 
 mod convert;
+pub(crate) mod size;
 mod wire;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use crate::message::Message;
 /// The first byte of every message.
 pub const FORMAT: u8 = 1;
 
-/// A frame above this is refused before it is decoded: a delta holds at most 256 KiB plus one publication and keys.
+/// A frame above this is refused before it is decoded. The core makes no longer one (`size.rs`), and members of 0.5 read none.
 pub const FRAME_MAX: usize = 1 << 20;
 
 /// A frame could not be read.
@@ -36,8 +37,7 @@ pub enum CodecError {
 /// Encodes a message.
 ///
 /// # Errors
-/// [`CodecError::TooLong`] when they exceed [`FRAME_MAX`]; a core with default limits makes no such message unless one
-/// publication alone is that large.
+/// [`CodecError::TooLong`] when they exceed [`FRAME_MAX`]. A core with default limits makes no such message.
 pub fn encode(message: &Message) -> Result<Bytes, CodecError> {
     let wire = wire::Frame { body: Some(convert::to_wire(message)) };
     let len = wire.encoded_len() + 1;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dyad_types::{BeatSlot, Dot, Publication, PublicationKey};
 
 use super::LogId;
+use crate::codec::size::COVERS_MAX;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RecState {
@@ -98,10 +99,14 @@ pub(crate) fn covers(covers: &[Dot], dot: Dot) -> bool {
     covers.iter().any(|c| c.origin == dot.origin && c.seq >= dot.seq)
 }
 
-/// Adds a cover, keeping the newest per origin.
+/// Adds a cover, keeping the newest per origin. The one that has been there longest makes room for it.
 pub(crate) fn add_cover(covers: &mut Vec<Dot>, dot: Dot) {
-    match covers.iter_mut().find(|c| c.origin == dot.origin) {
-        Some(cover) => cover.seq = cover.seq.max(dot.seq),
-        None => covers.push(dot),
+    if let Some(cover) = covers.iter_mut().find(|c| c.origin == dot.origin) {
+        cover.seq = cover.seq.max(dot.seq);
+        return;
     }
+    if covers.len() >= COVERS_MAX {
+        covers.remove(0);
+    }
+    covers.push(dot);
 }

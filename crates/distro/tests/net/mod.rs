@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dyad_distro::{
-    Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome,
+    Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome, codec,
 };
 use dyad_types::{ClientId, Instance, MemberId, Millis, Origin, Publication, PublicationKey, ServiceKey};
 
@@ -24,11 +24,13 @@ pub fn publication(n: u16, weight: f64) -> Arc<Publication> {
     Publication::one(Instance { weight, ..Instance::new("10.0.0.1", n) })
 }
 
-/// Cores on one clock, with links that can be taken away. Frames take 1 ms.
+/// Cores on one clock, with links that can be taken away. Messages travel as their bytes and take 1 ms.
 pub struct Net {
     pub now: Millis,
     pub cores: BTreeMap<u64, Distro>,
     pub wire: Vec<(Millis, MemberId, MemberId, Message)>,
+    /// Bytes of the longest message so far.
+    pub longest: usize,
     pub cut: Vec<(u64, u64)>,
     pub events: Vec<(u64, Event)>,
     pub replies: Vec<(u64, Outcome)>,
@@ -47,6 +49,7 @@ impl Net {
             now: CLOCK_START,
             cores: (1..=members).map(|id| (id, core(id))).collect(),
             wire: vec![],
+            longest: 0,
             cut: vec![],
             events: vec![],
             replies: vec![],
@@ -67,6 +70,9 @@ impl Net {
         for action in actions {
             match action {
                 Action::Send { to, message } if !self.cut.contains(&(id, to.0)) => {
+                    let frame = codec::encode(&message).unwrap();
+                    self.longest = self.longest.max(frame.len());
+                    let message = codec::decode(&frame).unwrap();
                     self.wire.push((self.now + 1, MemberId(id), to, message));
                 }
                 Action::Event(event) => self.events.push((id, event)),
@@ -89,7 +95,11 @@ impl Net {
     }
 
     pub fn beat(&mut self, id: u64, n: u16) -> BeatOutcome {
-        let (outcome, actions) = self.cores.get_mut(&id).unwrap().beat(&key(n), self.now);
+        self.beat_key(id, &key(n))
+    }
+
+    pub fn beat_key(&mut self, id: u64, key: &PublicationKey) -> BeatOutcome {
+        let (outcome, actions) = self.cores.get_mut(&id).unwrap().beat(key, self.now);
         self.act(id, actions);
         outcome
     }

@@ -27,7 +27,13 @@ impl World {
         match action {
             Action::Send { to, message } => self.transmit(node, to, message),
             Action::Reply { req, outcome } => {
-                let reply = if outcome == Outcome::Done { Reply::Ok } else { Reply::Unavailable };
+                let reply = match outcome {
+                    Outcome::Done => Reply::Ok,
+                    Outcome::Unavailable => Reply::Unavailable,
+                    Outcome::TooLong => {
+                        return self.violate("I8", format!("m{node} refuses a registration as too long"));
+                    }
+                };
                 self.respond(req, reply);
             }
             Action::Changed { key, visible } => {
