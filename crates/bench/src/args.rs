@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-/// Highest numbers that are taken; beyond them the generator itself is what would be measured.
+/// The highest numbers that are accepted. With higher ones the generator itself would be measured.
 const CONNECTIONS_MAX: u64 = 50_000;
 const SERVICES_MAX: u64 = 100_000;
 const INSTANCES_MAX: u64 = 1_000_000;
@@ -20,24 +20,24 @@ pub struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Protocol {
-    /// Over HTTP, as clients of Nacos 1.x do
+    /// Put load on naming over HTTP, as clients of Nacos 1.x do
     #[command(subcommand)]
     Http(HttpMode),
-    /// Over gRPC, as clients of Nacos 2.x and 3.x do
+    /// Put load on naming over gRPC, as clients of Nacos 2.x and 3.x do
     #[command(subcommand)]
     Grpc(GrpcMode),
-    /// The configuration center, over HTTP or gRPC (--over)
+    /// Put load on the configuration center over HTTP or gRPC (--over)
     #[command(subcommand)]
     Config(ConfigMode),
 }
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigMode {
-    /// Gets of --keys contents of --size bytes
+    /// Get --keys configurations with contents of --size bytes
     Get(ConfigArgs),
-    /// Publishes to --keys configurations of --size bytes, each content another one
+    /// Publish --keys configurations of --size bytes again and again, each time with another content
     Publish(ConfigArgs),
-    /// From a publish to the new content at --listeners others
+    /// Measure the time from a publish until --listeners other clients have the new content
     Listen(ConfigListenArgs),
 }
 
@@ -52,55 +52,55 @@ pub enum Over {
 pub enum HttpMode {
     /// Register --instances (100,000) in --services (1,000), each once
     Register(LoadArgs),
-    /// Light beats of --instances (1,000) in --services (10)
+    /// Send light heartbeats of --instances (1,000) in --services (10)
     Beat(LoadArgs),
-    /// Lists of --services (100) that have --instances (1,000) in all
+    /// List --services (100) that have --instances (1,000) in all
     List(LoadArgs),
-    /// Of 20 requests 16 beats, 3 lists, 1 registration; --instances (1,000) in --services (10)
+    /// Send 16 heartbeats, 3 lists and 1 registration of each 20 requests; --instances (1,000) in --services (10)
     Mixed(LoadArgs),
 }
 
 #[derive(Debug, Subcommand)]
 pub enum GrpcMode {
-    /// Each connection registers --instances (1,000), each in another of --services (1,000)
+    /// Register --instances (1,000) on each connection, each instance in another one of --services (1,000)
     Register(LoadArgs),
-    /// Queries of --services (100) that have --instances (100) each
+    /// Query --services (100) that have --instances (100) each
     Query(LoadArgs),
-    /// Subscriptions of each connection to --services (100) that have --instances (1) each
+    /// Subscribe on each connection to --services (100) that have --instances (1) each
     Subscribe(LoadArgs),
-    /// From a registration in one client to the callback in others
+    /// Measure the time from a registration by one client to the callback in other clients
     Push(PushArgs),
-    /// Clients that lose their server, which the caller kills, and go to the next one
+    /// Measure how clients go to the next server when you kill theirs
     Storm(StormArgs),
-    /// Connections that do nothing but keep alive
+    /// Measure connections that do nothing but keep alive
     Idle(IdleArgs),
 }
 
 /// What every measurement has.
 #[derive(Clone, Debug, Args)]
 pub struct CommonArgs {
-    /// The server, by its HTTP port (gRPC is 1000 above) or by grpc://HOST:PORT; several members with commas
+    /// The server, by its HTTP port (the gRPC port is 1000 above) or by grpc://HOST:PORT; several members are separated by commas
     #[arg(long, value_name = "URL", value_delimiter = ',', required = true)]
     pub url: Vec<String>,
-    /// Another server to compare with, in turn with the first
+    /// Another server to compare with; both are measured in turn
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     pub vs: Vec<String>,
-    /// Length of one round
+    /// Length of one round in seconds
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     pub seconds: u64,
-    /// Time before each round that is not counted
+    /// Seconds before each round that are not counted
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=SECONDS_MAX))]
     pub warmup: u64,
-    /// Rounds of each server [default: 1, with --vs 3]
+    /// Number of rounds for each server [default: 1, or 3 with --vs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
     pub rounds: Option<u64>,
-    /// Write the figures to this file
+    /// Write the figures to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Process of the server, on this machine: its CPU time and memory are shown; of several members, separated by commas, the sum
+    /// Process of the server on this machine, of which CPU time and memory are shown; for several, separated by commas, the sum is shown
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub pid: Vec<u32>,
-    /// Process of the server that --vs names, or of its members
+    /// Process of the server that --vs names, or processes of its members
     #[arg(long, value_name = "PID", value_delimiter = ',', requires = "vs")]
     pub vs_pid: Vec<u32>,
 }
@@ -109,16 +109,16 @@ pub struct CommonArgs {
 pub struct LoadArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Connections, each with requests of its own
+    /// Number of connections, each with its own requests
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections: u64,
-    /// Services
+    /// Number of services
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=SERVICES_MAX))]
     pub services: Option<u64>,
-    /// Instances
+    /// Number of instances
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=INSTANCES_MAX))]
     pub instances: Option<u64>,
-    /// Requests at a time of one connection; HTTP has one
+    /// Number of requests at a time on one connection; with HTTP it is always one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     pub in_flight: u64,
 }
@@ -127,10 +127,10 @@ pub struct LoadArgs {
 pub struct PushArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Subscribers of the service, connected to the last member of --url; the first one gets the changes
+    /// Number of subscribers of the service; they are connected to the last member of --url, and the changes go to the first one
     #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub subscribers: u64,
-    /// Changes a second
+    /// Changes per second
     #[arg(long, value_name = "R", default_value_t = 0.8)]
     pub rate: f64,
 }
@@ -139,10 +139,10 @@ pub struct PushArgs {
 pub struct StormArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Clients with an instance each; they begin at the first member of --url, which is to be killed
+    /// Number of clients with an instance each; they begin at the first member of --url, which you kill
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections: u64,
-    /// Services that the instances are spread over; each client subscribes to its own
+    /// Number of services over which the instances are spread; each client subscribes to the service of its own instance
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=SERVICES_MAX))]
     pub services: u64,
 }
@@ -151,7 +151,7 @@ pub struct StormArgs {
 pub struct IdleArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Connections
+    /// Number of connections
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections: u64,
 }
@@ -160,15 +160,16 @@ pub struct IdleArgs {
 pub struct ConfigArgs {
     #[command(flatten)]
     pub common: CommonArgs,
+    /// What the clients speak
     #[arg(long, value_enum, default_value = "http")]
     pub over: Over,
-    /// Clients, each with a connection and one request at a time
+    /// Number of clients, each with one connection and one request at a time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections: u64,
-    /// Configurations
+    /// Number of configurations
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=SERVICES_MAX))]
     pub keys: u64,
-    /// Bytes of a content
+    /// Size of each content in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=SIZE_MAX))]
     pub size: u64,
 }
@@ -177,21 +178,22 @@ pub struct ConfigArgs {
 pub struct ConfigListenArgs {
     #[command(flatten)]
     pub common: CommonArgs,
+    /// What the clients speak
     #[arg(long, value_enum, default_value = "http")]
     pub over: Over,
-    /// Listeners of the configuration, connected to the last member of --url; the first one gets the publishes
+    /// Number of listeners of the configuration; they are connected to the last member of --url, and the publishes go to the first one
     #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub listeners: u64,
-    /// Publishes a second
+    /// Publishes per second
     #[arg(long, value_name = "R", default_value_t = 2.0)]
     pub rate: f64,
-    /// Bytes of a content
+    /// Size of each content in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=SIZE_MAX))]
     pub size: u64,
 }
 
 impl BenchArgs {
-    /// The mode as it is written.
+    /// The mode, as it is written on the command line.
     pub fn name(&self) -> &'static str {
         match &self.protocol {
             Protocol::Http(HttpMode::Register(_)) => "http register",
@@ -229,7 +231,7 @@ impl BenchArgs {
         }
     }
 
-    /// Is the HTTP port what is measured?
+    /// Whether the HTTP port is measured.
     pub(crate) fn over_http(&self) -> bool {
         match &self.protocol {
             Protocol::Http(_) => true,

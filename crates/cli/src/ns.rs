@@ -38,30 +38,33 @@ pub enum NsVerb {
 
 #[derive(Clone, Debug, Args)]
 pub struct CreateArgs {
-    /// Letters, digits, _ and -, 64 at most
+    /// The id: at most 64 letters, digits, _ and -
     pub id: String,
-    /// What people call it [default: the id]
+    /// The name that people see [default: the id]
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
+    /// The description
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub desc: String,
 }
 
 #[derive(Clone, Debug, Args)]
 pub struct UpdateArgs {
+    /// The id of the namespace
     pub id: String,
-    /// [default: as before]
+    /// The new name [default: as before]
     #[arg(long, value_name = "TEXT", required_unless_present = "desc")]
     pub name: Option<String>,
-    /// [default: as before]
+    /// The new description [default: as before]
     #[arg(long, value_name = "TEXT")]
     pub desc: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]
 pub struct DeleteArgs {
+    /// The id of the namespace
     pub id: String,
-    /// Also while it has configurations, which are removed, or services, which stay with their clients
+    /// Delete it even if it has configurations, which are removed, or services, which stay with their clients
     #[arg(long)]
     pub force: bool,
 }

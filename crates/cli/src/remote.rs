@@ -10,13 +10,13 @@ use crate::output::{Output, print};
 /// Which servers, as whom, and in which form.
 #[derive(Clone, Debug, Args)]
 pub struct RemoteArgs {
-    /// Servers to ask, by commas: the first that answers is used
+    /// URLs of servers, separated by commas; the first that answers is used
     #[arg(long, env = "DYAD_SERVER", hide_env_values = true, default_value = SERVER, value_name = "URLS", global = true)]
     pub server: String,
-    /// Text for people, or JSON for programs
+    /// Print text for people, or JSON for programs
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM", global = true)]
     pub output: Output,
-    /// Who does it: shown in the history
+    /// The name of the operator, which the history shows
     #[arg(
         long,
         env = "USER",

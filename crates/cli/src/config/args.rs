@@ -41,13 +41,13 @@ pub enum ConfigVerb {
     Watch(WatchArgs),
 }
 
-/// The group and the namespace that a data id is in.
+/// The group and the namespace of a data id.
 #[derive(Clone, Debug, Args)]
 pub struct PlaceArgs {
-    /// The group that it is in
+    /// The group of the configuration
     #[arg(short, long, default_value = "DEFAULT_GROUP")]
     pub group: String,
-    /// The namespace that it is in
+    /// The namespace of the configuration
     #[arg(short, long, default_value = "public", value_name = "ID")]
     pub namespace: String,
 }
@@ -55,7 +55,7 @@ pub struct PlaceArgs {
 /// One configuration.
 #[derive(Clone, Debug, Args)]
 pub struct KeyArgs {
-    /// The name of the configuration
+    /// The data id of the configuration
     pub data_id: String,
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -65,10 +65,10 @@ pub struct KeyArgs {
 pub struct GetArgs {
     #[command(flatten)]
     pub key: KeyArgs,
-    /// What was acknowledged before, by any member: asks a majority first
+    /// Ask a majority first, so that nothing older is printed than what any member acknowledged before
     #[arg(long, conflicts_with_all = ["nid", "gray"])]
     pub consistent: bool,
-    /// The version that the write of this number made (`dyad config history`)
+    /// Print the version with this number (`dyad config history` lists the numbers)
     #[arg(long = "version", value_name = "NID", conflicts_with = "gray")]
     pub nid: Option<u64>,
     /// The gray release of this name: beta, tag_TAG, or one of your own
@@ -80,9 +80,9 @@ pub struct GetArgs {
 pub struct SetArgs {
     #[command(flatten)]
     pub key: KeyArgs,
-    /// The file with the content; standard input without one, or with -
+    /// The file with the content; without it, or with -, standard input is read
     pub file: Option<PathBuf>,
-    /// Only over this md5; over the one that is there as the command starts; or only where nothing is
+    /// Publish only if the current content has this md5; current: the md5 that it has when the command starts; absent: only if there is none
     #[arg(long, value_name = "MD5|current|absent")]
     pub cas: Option<String>,
     /// Type of the content [default: by the extension of the data id or the file, else as before, else text]
@@ -94,25 +94,25 @@ pub struct SetArgs {
     /// Application [default: as before]
     #[arg(long, value_name = "NAME")]
     pub app: Option<String>,
-    /// Tags, by commas [default: as before]
+    /// Tags, separated by commas [default: as before]
     #[arg(long, value_name = "TAGS")]
     pub tags: Option<String>,
-    /// Why: shown in the history
+    /// The reason, which the history shows
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
-    /// Publish for clients with these addresses only, by commas
+    /// Publish only for clients with these addresses, separated by commas
     #[arg(long, value_name = "IPS", conflicts_with_all = ["tag", "gray"])]
     pub beta_ips: Option<String>,
-    /// Publish for clients with this tag only
+    /// Publish only for clients with this tag
     #[arg(long, value_name = "TAG", conflicts_with = "gray")]
     pub tag: Option<String>,
-    /// Publish a gray release of this name, for the clients that --rule names
+    /// Publish a gray release of this name, for the clients that fit --rule
     #[arg(long, value_name = "NAME", requires = "rule")]
     pub gray: Option<String>,
-    /// Rule over the labels of clients
+    /// Rule over the labels of clients, such as region=eu-1,eu-2&&tier=web
     #[arg(long, value_name = "RULE", requires = "gray")]
     pub rule: Option<String>,
-    /// Among gray releases, the higher is asked first
+    /// Gray releases with a higher priority are checked first
     #[arg(long, value_name = "N", default_value_t = 0, requires = "gray", allow_negative_numbers = true)]
     pub priority: i32,
 }
@@ -121,13 +121,13 @@ pub struct SetArgs {
 pub struct RmArgs {
     #[command(flatten)]
     pub key: KeyArgs,
-    /// Only the gray release of this name: beta, tag_TAG, or one of your own
+    /// Remove only the gray release of this name: beta, tag_TAG, or one of your own
     #[arg(long, value_name = "NAME")]
     pub gray: Option<String>,
-    /// What is not there is no failure
+    /// Succeed even if there is nothing to remove
     #[arg(short, long)]
     pub force: bool,
-    /// Why: shown in the history
+    /// The reason, which the history shows
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
 }
@@ -138,21 +138,22 @@ pub struct FilterArgs {
     /// Group, or a pattern of groups [default: all]
     #[arg(short, long, value_name = "PATTERN")]
     pub group: Option<String>,
-    /// Application
+    /// Application, or a pattern of applications
     #[arg(long, value_name = "PATTERN")]
     pub app: Option<String>,
-    /// One of these tags, by commas
+    /// Only configurations with one of these tags, separated by commas
     #[arg(long, value_name = "TAGS")]
     pub tags: Option<String>,
-    /// One of these types, by commas
+    /// Only configurations with one of these types, separated by commas
     #[arg(long = "type", value_name = "TYPES")]
     pub kinds: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]
 pub struct LsArgs {
-    /// Data id, or a pattern: `*` for any characters [default: all]
+    /// Data id, or a pattern in which `*` stands for any characters [default: all]
     pub pattern: Option<String>,
+    /// The namespace to list
     #[arg(short, long, default_value = "public", value_name = "ID")]
     pub namespace: String,
     #[command(flatten)]
@@ -161,12 +162,12 @@ pub struct LsArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct GrepArgs {
-    /// The text; `*` for any characters
+    /// The text to search for; `*` stands for any characters
     pub text: String,
-    /// [default: all namespaces]
+    /// The namespace to search in [default: all namespaces]
     #[arg(short, long, value_name = "ID")]
     pub namespace: Option<String>,
-    /// Data id, or a pattern
+    /// Data id, or a pattern of data ids
     #[arg(long, value_name = "PATTERN")]
     pub data_id: Option<String>,
     #[command(flatten)]
@@ -175,30 +176,31 @@ pub struct GrepArgs {
 
 #[derive(Clone, Debug, Args)]
 pub struct DiffArgs {
-    /// The configuration; with --with a pattern of data ids
+    /// The data id of the configuration; with --with, a pattern of data ids
     #[arg(required_unless_present = "with")]
     pub data_id: Option<String>,
-    /// Compare with this file; - is standard input
+    /// Compare with this file; - means standard input
     #[arg(conflicts_with_all = ["to", "with"])]
     pub file: Option<PathBuf>,
-    /// [default: DEFAULT_GROUP; with --with all groups]
+    /// The group of the configuration [default: DEFAULT_GROUP; with --with all groups]
     #[arg(short, long)]
     pub group: Option<String>,
+    /// The namespace of the configurations
     #[arg(short, long, default_value = "public", value_name = "ID")]
     pub namespace: String,
-    /// The older version [default: the one before --to; with a file the newest]
+    /// The older version [default: the version before --to; with a file, the newest version]
     #[arg(long, value_name = "NID")]
     pub from: Option<u64>,
-    /// The newer version [default: the newest]
+    /// The newer version [default: the newest version]
     #[arg(long, value_name = "NID")]
     pub to: Option<u64>,
     /// Compare with this namespace
     #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to"])]
     pub with: Option<String>,
-    /// Names only
+    /// Show only the names of what is different
     #[arg(long, requires = "with")]
     pub brief: bool,
-    /// End with 8 when something is different
+    /// End with exit code 8 if something is different
     #[arg(long)]
     pub exit_code: bool,
 }
@@ -207,7 +209,7 @@ pub struct DiffArgs {
 pub struct HistoryArgs {
     #[command(flatten)]
     pub key: KeyArgs,
-    /// Versions at most
+    /// Most versions to list
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
 }
@@ -216,14 +218,14 @@ pub struct HistoryArgs {
 pub struct RollbackArgs {
     #[command(flatten)]
     pub key: KeyArgs,
-    /// The number of the write to go back to (`dyad config history`)
+    /// The number of the version to publish again (`dyad config history` lists the numbers)
     pub nid: u64,
-    /// Why: shown in the history
+    /// The reason, which the history shows
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
 }
 
-/// What an archive says about its items: the old format keeps applications only.
+/// The format in which an archive says something about its items. The old format keeps applications only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     New,
@@ -232,26 +234,29 @@ pub enum Format {
 
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
-    /// The archive; - is standard output
+    /// The archive to write; - means standard output
     pub file: PathBuf,
+    /// The namespace to export
     #[arg(short, long, default_value = "public", value_name = "ID")]
     pub namespace: String,
-    /// [default: all]
+    /// The group of the configurations [default: all groups]
     #[arg(short, long)]
     pub group: Option<String>,
-    /// Data id, or a pattern: `*` for any characters
+    /// Data id, or a pattern in which `*` stands for any characters
     #[arg(long, value_name = "PATTERN")]
     pub data_id: Option<String>,
+    /// Only the configurations of this application
     #[arg(long, value_name = "NAME")]
     pub app: Option<String>,
+    /// The format of what the archive says about its configurations
     #[arg(long, value_enum, default_value_t = Format::New, value_name = "FORMAT")]
     pub format: Format,
 }
 
-/// What an import does with a configuration that is there already.
+/// What an import does with a configuration that exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Policy {
-    /// End there: what is before it in the archive has been published
+    /// End there; the configurations before it in the archive have been published
     Abort,
     Skip,
     Overwrite,
@@ -259,27 +264,28 @@ pub enum Policy {
 
 #[derive(Clone, Debug, Args)]
 pub struct ImportArgs {
-    /// The archive; - is standard input
+    /// The archive to read; - means standard input
     pub file: PathBuf,
+    /// The namespace to import into
     #[arg(short, long, default_value = "public", value_name = "ID")]
     pub namespace: String,
-    /// When a configuration is there already
+    /// What to do with a configuration that exists already
     #[arg(long, value_enum, default_value_t = Policy::Abort, value_name = "POLICY")]
     pub policy: Policy,
-    /// Write nothing, show what would be different
+    /// Write nothing and show what would be different
     #[arg(long)]
     pub dry_run: bool,
-    /// With --dry-run: end with 8 when something would be different
+    /// With --dry-run, end with exit code 8 if something would be different
     #[arg(long, requires = "dry_run")]
     pub exit_code: bool,
-    /// Why: shown in the history
+    /// The reason, which the history shows
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
 }
 
 #[derive(Clone, Debug, Args)]
 pub struct WatchArgs {
-    /// The names of the configurations, all of one group
+    /// The data ids of the configurations, all of one group
     #[arg(required = true, num_args = 1..)]
     pub data_ids: Vec<String>,
     #[command(flatten)]
