@@ -1,5 +1,5 @@
-//! The admin socket: operator commands go through `DATA/admin.sock`, never over HTTP, so that who may give them is a
-//! matter of file rights. The commands, and the operator's half, are `cli::admin`.
+//! The admin socket. The commands of operators go through `DATA/admin.sock` and never over HTTP, so that file
+//! permissions decide who may give them. The commands, and the side of the operator, are in `cli::admin`.
 
 use std::fs;
 use std::io;
@@ -36,11 +36,11 @@ pub struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Opens `DATA/admin.sock` with mode 0600 (inside a tokio runtime). A socket that a former process left is removed:
+    /// Opens `DATA/admin.sock` with mode 0600, inside a tokio runtime. It removes a socket that a former process left:
     /// `data` proves that no other process can be serving it.
     ///
     /// # Errors
-    /// A path too long for a socket, something else at the path, or the file system's.
+    /// The path is too long for a socket, something else is at the path, or the file system refuses.
     pub fn open(data: &DataDir) -> Result<AdminSocket, Failure> {
         let path = data.path().join(FILE);
         check_length(&path)?;

@@ -1,4 +1,5 @@
-//! The data directory and its lock: one process at a time. Everything below it is written only by the holder.
+//! The data directory and its lock, which one process has at a time. Only the process that has the lock writes anything in the
+//! directory.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -31,10 +32,10 @@ impl DataDir {
         DataDir::lock(path)
     }
 
-    /// Locks a directory that must exist already (operator commands).
+    /// Locks a directory that must exist already. Commands of operators use this.
     ///
     /// # Errors
-    /// As `open`.
+    /// The same as those of [`DataDir::open`].
     pub fn lock(path: &Path) -> Result<DataDir, Failure> {
         let file = path.join("lock");
         let mut lock = OpenOptions::new()

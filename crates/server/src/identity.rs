@@ -1,8 +1,9 @@
-//! Who this member is: `DATA/identity`.
+//! The identity of this member: the file `DATA/identity`.
 //!
-//! The id is drawn once and the incarnation only grows, each written durably before its first use. A wiped disk
-//! therefore makes a new member and never an old id with an empty log, and no two logs of one member share an
-//! incarnation. That is what lets Distro treat (member, incarnation) as the single writer of a log.
+//! The id is drawn once, and the incarnation only grows. Each is on the disk before it is used for the first time. A
+//! disk that was emptied therefore makes a new member, and never an old id with an empty log, and no two logs of a
+//! member have the same incarnation. For this reason Distro can treat (member, incarnation) as the only writer of a
+//! log.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -28,12 +29,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads `dir/identity`; if it does not exist, draws a new id with incarnation 0 and writes it. The caller holds
-    /// the data directory's lock.
+    /// Reads `dir/identity`. If it does not exist, draws a new id with the incarnation 0 and writes the file. The
+    /// caller must have the lock of the data directory.
     ///
     /// # Errors
-    /// `Exit::Corrupt` for a file that is not whole, and for a missing one beside a store: a new id must never open
-    /// the log that another id has written.
+    /// `Exit::Corrupt` if the file is not whole, or if it is missing and there is a store: a new id must never open the
+    /// log that another id has written.
     pub fn load_or_create(dir: &Path) -> Result<Identity, Failure> {
         let path = dir.join(FILE);
         match read(&path) {
@@ -76,10 +77,10 @@ impl Identity {
         Origin { member: self.member, incarnation: self.incarnation }
     }
 
-    /// Counts one incarnation up, as each start does. It is on the disk when this returns.
+    /// Raises the incarnation by one, as each start does. It is on the disk when this returns.
     ///
     /// # Errors
-    /// The disk's; the incarnation is unchanged then.
+    /// The disk fails. The incarnation is unchanged then.
     pub fn advance(&mut self) -> Result<u64, Failure> {
         let next = self.incarnation.checked_add(1);
         let next =
@@ -88,11 +89,11 @@ impl Identity {
         Ok(next)
     }
 
-    /// Goes up to `incarnation`, which a refutation has chosen. It is on the disk when this returns. One that is not
-    /// above the present one changes nothing: incarnations never go back.
+    /// Raises the incarnation to `incarnation`, which a refutation has chosen. It is on the disk when this returns. If
+    /// it is not above the present one, nothing changes, because incarnations never go back.
     ///
     /// # Errors
-    /// The disk's; the incarnation is unchanged then.
+    /// The disk fails. The incarnation is unchanged then.
     pub fn persist(&mut self, incarnation: u64) -> Result<(), Failure> {
         if incarnation > self.incarnation {
             self.write(incarnation)?;
@@ -108,7 +109,7 @@ impl Identity {
     }
 }
 
-/// The id in a file that is whole; for messages of operator commands.
+/// The id in the file, if the file is whole. The messages of operator commands show it.
 pub fn peek(dir: &Path) -> Option<MemberId> {
     decode(&read(&dir.join(FILE)).ok()?).ok().map(|(member, _)| member)
 }

@@ -1,5 +1,5 @@
-//! The parts of the binary `dyad`: the command line, settings, identity, the data directory and the wiring of a
-//! server. A library so that tests and `main.rs` use the same parts; nothing else depends on it.
+//! The parts of the binary `dyad`: the command line, the settings, the identity, the data directory and the wiring of a
+//! server. It is a library so that the tests and `main.rs` use the same parts; nothing else depends on it.
 
 pub mod admin;
 pub mod cli;

@@ -1,6 +1,6 @@
-//! What a panic means: a bug, after which no state in memory can be trusted, so the process ends at once and a supervisor
-//! starts it again. The exception is the opening of the store, whose library panics on some torn files: that becomes an
-//! error with its exit code.
+//! What happens after a panic. A panic is a bug, after which no state in memory can be trusted, so the process ends at
+//! once and a supervisor starts it again. The exception is the opening of the store, because its library panics on some
+//! damaged files: such a panic becomes an error with its exit code.
 
 use std::fmt;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dyad_cli::Failure;
 
-/// Tells what had already failed when the panic came, if anything.
+/// Says what had already failed before the panic, if anything.
 pub struct Cause(Box<dyn Fn() -> Option<Failure> + Send + Sync>);
 
 impl fmt::Debug for Cause {
@@ -38,12 +38,12 @@ pub fn install() {
     }));
 }
 
-/// Says where to look for a failure that a panic may only follow from. The first call counts.
+/// Says where to look for a failure of which a panic may be the consequence. Only the first call counts.
 pub fn explain(cause: impl Fn() -> Option<Failure> + Send + Sync + 'static) {
     let _first = CAUSE.set(Cause(Box::new(cause)));
 }
 
-/// While it lives, panics unwind.
+/// While this value lives, a panic unwinds and does not end the process.
 #[derive(Debug)]
 pub struct Opening(());
 

@@ -1,8 +1,9 @@
 //! `dyad recover --discard`: gives up this member's log, so that it can join its cluster as a new member.
 //!
-//! Safety: a member that comes back under its old id with an empty log could vote away writes that it had
-//! acknowledged. So the identity goes aside first; a crash at any later point leaves a directory without an identity,
-//! which a server refuses to open while a store lies beside it, and which this command completes. Nothing is deleted.
+//! Safety: a member that comes back under its old id with an empty log could vote away writes that it had acknowledged.
+//! The identity is therefore set aside first. A crash at any later point leaves a directory without an identity. A
+//! server refuses to open such a directory while there is a store in it, and this command can complete its work there.
+//! Nothing is deleted.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,7 +24,7 @@ const SUFFIX_MAX: u32 = 1_000;
 /// Path that answers 200 with the leader, or 503 without one.
 const LEADER: &str = "/nacos/v1/ns/raft/leader";
 
-/// `dyad recover --discard`; the text says what became of what.
+/// `dyad recover --discard`. The returned text says what was set aside, and where.
 ///
 /// # Errors
 /// `Exit::InUse` while a server runs, `Exit::Refused` without `--discard` or without a leader elsewhere.

@@ -1,5 +1,5 @@
-//! Log lines on standard error, the ready line on standard output, and the bound on how many lines of one kind are
-//! written: a registry of a million instances must not write a million lines when a rack goes.
+//! The log lines on standard error, the ready line on standard output, and the limit of how many lines of one kind are
+//! written: a registry with a million instances must not write a million lines when a rack fails.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::LogFormat;
 
-/// Lines of one kind in a second; what a person can still follow, with some to spare.
+/// Most lines of one kind in a second. This is a little more than a person can follow.
 pub const LINES_PER_SECOND: u32 = 20;
 /// Kinds are names in this code, so there are a few; a limiter with more would be a bug and lets no line of them pass.
 const KINDS_MAX: usize = 64;
@@ -23,7 +23,7 @@ const LIBRARIES: &str = "openraft=warn,sled=warn,h2=warn,hyper=warn,tonic=warn,r
 /// Installs the process's log writer.
 ///
 /// # Errors
-/// A level that the filter does not read (the settings' check is stricter), or a second call.
+/// The filter cannot read the level (the check of the settings is stricter), or this is the second call.
 pub fn init(format: LogFormat, level: &str) -> Result<(), Failure> {
     let failed = |why: String| Failure::new(Exit::Settings, format!("setting log_level: {why}"));
     let filter =
@@ -36,16 +36,17 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), Failure> {
     .map_err(|error| failed(error.to_string()))
 }
 
-/// The one line on standard output: the addresses that were really opened. Scripts wait for it.
+/// The one line on standard output, with the addresses that were really opened. Scripts wait for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReadyLine {
-    /// Always true; the line is written when readiness is.
+    /// Always true. The line is written when the ports are open and the member serves, which is so when Distro is READY
+    /// or ALONE.
     pub ready: bool,
     /// `host:port` of the HTTP port.
     pub http: String,
     /// `host:port` of the gRPC port.
     pub grpc: String,
-    /// `host:port` of the cluster port, none without a cluster token.
+    /// `host:port` of the cluster port. `None` without a cluster token.
     pub cluster: Option<String>,
 }
 
@@ -58,7 +59,7 @@ impl ReadyLine {
     }
 }
 
-/// Says for each line whether it may be written. Pure: time is an argument.
+/// Decides for each line whether it may be written. It is pure: time is an argument.
 #[derive(Debug)]
 pub struct LineLimiter {
     per_second: u32,
@@ -81,13 +82,13 @@ pub struct Suppressed {
 }
 
 impl LineLimiter {
-    /// At most `per_second` lines of each kind in a second.
+    /// A limiter that admits at most `per_second` lines of each kind in a second.
     pub fn new(per_second: u32) -> LineLimiter {
         LineLimiter { per_second, kinds: Vec::new() }
     }
 
-    /// May a line of `kind` be written now? `Some` carries what was suppressed in the second that ended, to be written
-    /// first.
+    /// Whether a line of `kind` may be written now. `Some` has what was suppressed in the second that ended, which has
+    /// to be written first.
     pub fn admit(&mut self, kind: &'static str, now: Millis) -> Option<Option<Suppressed>> {
         let at = match self.kinds.iter().position(|known| known.name == kind) {
             Some(at) => at,
@@ -107,8 +108,8 @@ impl LineLimiter {
         None
     }
 
-    /// What was suppressed in seconds that have ended; for a caller that looks once a second, so that a burst is
-    /// summed up even if no line follows it.
+    /// What was suppressed in the seconds that have ended. A caller that looks once per second can sum up a burst even
+    /// if no line follows it.
     pub fn drain(&mut self, now: Millis) -> Vec<Suppressed> {
         self.kinds.iter_mut().filter_map(|kind| kind.roll(now)).collect()
     }
@@ -127,7 +128,7 @@ impl Kind {
     }
 }
 
-/// A limiter for many threads that writes the sums itself.
+/// A limiter for many threads. It writes by itself how many lines were suppressed.
 #[derive(Debug)]
 pub struct Lines(Mutex<LineLimiter>);
 
@@ -147,7 +148,7 @@ impl Lines {
         }
     }
 
-    /// Writes the sums of the seconds that have ended; called once a second.
+    /// Writes how many lines were suppressed in the seconds that have ended. It is called once per second.
     pub fn tick(&self, now: Millis) {
         let ended = self.0.lock().drain(now);
         ended.iter().for_each(Suppressed::write);

@@ -1,11 +1,11 @@
-//! The list of members: `host[:port][/cluster_port]` by commas or spaces.
+//! The list of members: `host[:port][/cluster_port]`, separated by commas or spaces.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::parse;
 
-/// Most members in one list. Every member talks to every other one each second; 64 is far above any Nacos cluster.
+/// Most members in one list. Every member talks to every other one each second, and no Nacos cluster comes near 64 members.
 pub const MEMBERS_MAX: usize = 64;
 /// The HTTP port of an entry without one, when this member's own port is "any free one".
 const PORT_DEFAULT: u16 = 8848;

@@ -1,4 +1,4 @@
-//! Parsers of single values. Each returns nothing on a bad value; the table's rule is the message.
+//! Parsers of single values. Each returns `None` for a bad value; the message is the rule in the table of settings.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `dyad settings`: every value with its source, secrets by their length only.
+//! `dyad settings`: every value with its source. Of a secret only the length is shown.
 
 use super::Settings;
 use super::sources::{Source, Sources};
@@ -13,7 +13,7 @@ pub struct Shown {
 }
 
 impl Settings {
-    /// The lines of `dyad settings`: key, value and source in columns.
+    /// The lines of `dyad settings`, with key, value and source in columns.
     pub fn to_text(&self) -> String {
         let width = |of: fn(&Shown) -> &str| {
             self.shown.iter().map(|shown| of(shown).chars().count()).max().unwrap_or(0)

@@ -1,4 +1,4 @@
-//! The process's two clocks: the only place that reads them.
+//! The two clocks of the process. Only this file reads them.
 
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

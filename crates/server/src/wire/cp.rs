@@ -1,5 +1,5 @@
-//! What an applied raft entry sets in motion: the registry, the Distro core, the probe schedule, what readers and listeners
-//! see of the configurations.
+//! What an applied entry of the raft log changes outside of the replicated state: the registry, the Distro core, the
+//! schedule of probes, and what readers and listeners see of the configurations.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! The limit of open files: each client holds one, and many systems start a process with 1,024.
+//! The limit of open files. Each client needs one, and many systems start a process with 1,024.
 
 use dyad_cli::open_files;
 

@@ -1,4 +1,4 @@
-//! What the cores and shells ask of the process: durable incarnations, retirements, log lines, channels.
+//! What the cores and shells need from the process: durable incarnations, retirements, log lines and channels.
 
 use dyad_state::ClusterCommand;
 use std::sync::atomic::{AtomicU64, Ordering};

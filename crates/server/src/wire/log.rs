@@ -1,4 +1,4 @@
-//! Log lines of what happens to instances and in the AP protocol, rate-limited by kind.
+//! Log lines about instances and about events of the AP protocol. The number of lines of each kind is limited.
 
 use dyad_distro::Event;
 use dyad_naming::registry::InstanceChange;

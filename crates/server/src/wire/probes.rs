@@ -1,4 +1,4 @@
-//! Runs the probe schedule of `naming::probe`: dials, reports, proposes what changed.
+//! Runs the schedule of probes of `naming::probe`: it dials, reports the outcomes, and proposes what changed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
