@@ -106,17 +106,11 @@ fn writes_outlast_an_ordinary_election() {
         let dead = cluster.leader().unwrap();
         cluster.members[dead].crash();
         let survivor = &cluster.members[cluster.a_follower()];
-        let writes: Vec<_> = (2..8)
-            .map(|port| {
-                let handle = survivor.handle().clone();
-                let write = async move {
-                    tokio::time::sleep(Duration::from_millis(u64::from(port) * 150)).await;
-                    handle.propose(register(port)).await
-                };
-                survivor.block_on(async { tokio::spawn(write) })
-            })
-            .collect();
-        let answers: Vec<_> = writes.into_iter().map(|write| survivor.block_on(write).unwrap()).collect();
+        let writes = (2..8).map(async |port| {
+            tokio::time::sleep(Duration::from_millis(u64::from(port) * 150)).await;
+            survivor.handle().propose(register(port)).await
+        });
+        let answers = survivor.block_on(futures::future::join_all(writes));
         outlasted += u32::from(answers.iter().all(|answer| *answer == Ok(NamingReply::Done.into())));
     }
     assert!(outlasted >= 2, "{outlasted} of 3");
