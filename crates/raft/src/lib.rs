@@ -6,6 +6,7 @@ pub mod bootstrap;
 mod config;
 mod contact;
 mod contents;
+mod descriptors;
 mod error;
 mod handle;
 mod join;

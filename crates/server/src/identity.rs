@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use dyad_cli::Failure;
@@ -20,10 +20,13 @@ const HEADER: &str = "dyad identity 1";
 /// No identity file is larger; the rest of a larger one need not be read to refuse it.
 const SIZE_MAX: u64 = 256;
 
+/// The next text, until it takes the file's name.
+const NEXT: &str = "identity.tmp";
+
 /// The member's id and incarnation, with the file that holds them.
 #[derive(Debug)]
 pub struct Identity {
-    dir: PathBuf,
+    place: Place,
     member: MemberId,
     incarnation: u64,
 }
@@ -40,7 +43,8 @@ impl Identity {
         match read(&path) {
             Ok(text) => {
                 let (member, incarnation) = decode(&text).map_err(|why| Failure::corrupt(&path, &why))?;
-                Ok(Identity { dir: dir.to_path_buf(), member, incarnation })
+                let place = Place::open(dir).map_err(|error| Failure::file("open", dir, &error))?;
+                Ok(Identity { place, member, incarnation })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Identity::create(dir),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -59,7 +63,8 @@ impl Identity {
             }
         }
         let member = draw();
-        let identity = Identity { dir: dir.to_path_buf(), member, incarnation: 0 };
+        let place = Place::open(dir).map_err(|error| Failure::file("open", dir, &error))?;
+        let mut identity = Identity { place, member, incarnation: 0 };
         identity.write(0)?;
         Ok(identity)
     }
@@ -83,8 +88,8 @@ impl Identity {
     /// The disk fails. The incarnation is unchanged then.
     pub fn advance(&mut self) -> Result<u64, Failure> {
         let next = self.incarnation.checked_add(1);
-        let next =
-            next.ok_or_else(|| Failure::corrupt(&self.dir.join(FILE), "its incarnation is at its end"))?;
+        let next = next
+            .ok_or_else(|| Failure::corrupt(&self.place.dir.join(FILE), "its incarnation is at its end"))?;
         self.persist(next)?;
         Ok(next)
     }
@@ -102,11 +107,49 @@ impl Identity {
         Ok(())
     }
 
-    fn write(&self, incarnation: u64) -> Result<(), Failure> {
-        let path = self.dir.join(FILE);
-        write_durably(&self.dir, &encode(self.member, incarnation))
-            .map_err(|error| Failure::file("write", &path, &error))
+    fn write(&mut self, incarnation: u64) -> Result<(), Failure> {
+        let written = self.place.write_durably(&encode(self.member, incarnation));
+        written.map_err(|error| Failure::file("write", &self.place.dir.join(FILE), &error))
     }
+}
+
+/// The directory of the file. It and the next file are open already: a refutation must not fail because clients hold all
+/// descriptors that the process may have.
+#[derive(Debug)]
+struct Place {
+    dir: PathBuf,
+    opened: File,
+    next: Option<File>,
+}
+
+impl Place {
+    fn open(dir: &Path) -> io::Result<Place> {
+        Ok(Place { dir: dir.to_path_buf(), opened: File::open(dir)?, next: Some(open_next(dir)?) })
+    }
+
+    /// New file, fsync, rename, fsync of the directory: after a crash at any point there is the old text or the new one.
+    fn write_durably(&mut self, text: &str) -> io::Result<()> {
+        let kept = self.next.take().filter(|next| has_name(next, &self.dir.join(NEXT)));
+        let mut next = kept.map_or_else(|| open_next(&self.dir), Ok)?;
+        next.write_all(text.as_bytes())?;
+        next.sync_all()?;
+        fs::rename(self.dir.join(NEXT), self.dir.join(FILE))?;
+        self.opened.sync_all()?;
+        // What has the name now is closed first. Without a descriptor the next write asks for one.
+        drop(next);
+        self.next = open_next(&self.dir).ok();
+        Ok(())
+    }
+}
+
+/// Does the name still lead to the open file? Who tidies up may have removed it.
+fn has_name(file: &File, path: &Path) -> bool {
+    let (Ok(opened), Ok(named)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (opened.dev(), opened.ino()) == (named.dev(), named.ino())
+}
+
+fn open_next(dir: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(NEXT))
 }
 
 /// The id in the file, if the file is whole. The messages of operator commands show it.
@@ -167,16 +210,6 @@ fn decode(text: &str) -> Result<(MemberId, u64), String> {
     Ok((member, incarnation))
 }
 
-/// New file, fsync, rename, fsync of the directory: after a crash at any point there is the old text or the new one.
-fn write_durably(dir: &Path, text: &str) -> io::Result<()> {
-    let new = dir.join("identity.tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, dir.join(FILE))?;
-    File::open(dir)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +235,45 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         assert_ne!(load(other.path()).member(), member, "another directory is another member");
         assert_eq!(peek(dir.path()), Some(member));
+    }
+
+    #[test]
+    fn a_next_file_that_somebody_removed_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut identity = load(dir.path());
+        fs::remove_file(dir.path().join(NEXT)).unwrap();
+        assert_eq!(identity.advance().unwrap(), 1);
+        fs::write(dir.path().join(NEXT), "another").unwrap();
+        assert_eq!(identity.advance().unwrap(), 2);
+        assert_eq!(load(dir.path()).incarnation(), 2);
+    }
+
+    /// Set in the process that has no descriptor left: the limit is a process's.
+    const CHILD: &str = "DYAD_TEST_DESCRIPTORS";
+
+    #[test]
+    fn an_incarnation_is_written_without_a_descriptor_left() {
+        let Some(dir) = std::env::var_os(CHILD) else {
+            let dir = tempfile::tempdir().unwrap();
+            let name = "identity::tests::an_incarnation_is_written_without_a_descriptor_left";
+            let child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args([name, "--exact"])
+                .env(CHILD, dir.path())
+                .output()
+                .unwrap();
+            assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+            assert_eq!(load(dir.path()).incarnation(), 9);
+            return;
+        };
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let mut identity = load(Path::new(&dir));
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum }).unwrap();
+        let taken: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        assert!(!taken.is_empty());
+        for incarnation in 7..=9 {
+            identity.persist(incarnation).unwrap();
+        }
     }
 
     #[test]

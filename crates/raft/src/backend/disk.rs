@@ -75,7 +75,7 @@ impl Disk {
 }
 
 /// Makes created and renamed entries of a directory durable.
-pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 

@@ -10,7 +10,6 @@ use std::io;
 
 use bytes::Bytes;
 
-pub(crate) use disk::sync_dir;
 pub use mem::{MemBackend, MemContents};
 pub use rows::SledContents;
 pub use sled::SledBackend;

@@ -1,7 +1,12 @@
 //! The directory of snapshots. It has one current file, and the store names this file only after it is durable.
+//!
+//! Clients can take all descriptors that the process may have, and a member that cannot write a snapshot keeps its whole log.
+//! What a snapshot needs is therefore open before it is needed: the directory, and two empty files, one to build into and one
+//! to receive into.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter};
+use std::io::{self, BufReader, BufWriter, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +15,15 @@ use dyad_state::CpState;
 use parking_lot::Mutex;
 
 use super::format::{self, Header, ReadError};
-use crate::backend::{MetaKey, sync_dir};
+use crate::backend::MetaKey;
+use crate::descriptors::patient;
 use crate::error::{Fatal, FatalSlot, StartError};
 use crate::log::LogStore;
 use crate::record::{self, SnapshotRecord};
 use crate::types::{LogId, Snapshot, SnapshotMeta};
+
+/// Empty files that are kept open: to build into, to receive into.
+const BLANKS: usize = 2;
 
 /// A handle of a snapshot file. The descriptor keeps it readable after a newer snapshot has replaced it.
 #[derive(Clone, Debug)]
@@ -25,9 +34,33 @@ pub(crate) struct SnapshotFile {
 }
 
 impl SnapshotFile {
-    pub(crate) fn open(path: PathBuf) -> io::Result<SnapshotFile> {
-        let file = File::open(&path)?;
-        Ok(SnapshotFile { len: file.metadata()?.len(), file: Arc::new(file), path })
+    fn open(path: PathBuf) -> io::Result<SnapshotFile> {
+        SnapshotFile::new(path.clone(), Arc::new(File::open(path)?))
+    }
+
+    /// An open file that is complete.
+    pub(crate) fn new(path: PathBuf, file: Arc<File>) -> io::Result<SnapshotFile> {
+        Ok(SnapshotFile { len: file.metadata()?.len(), file, path })
+    }
+}
+
+/// An open file that becomes a snapshot, and goes if it does not.
+pub(crate) struct Blank {
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<File>,
+}
+
+impl Blank {
+    fn is_there(&self) -> bool {
+        let (Ok(opened), Ok(named)) = (self.file.metadata(), fs::metadata(&self.path)) else { return false };
+        (opened.dev(), opened.ino()) == (named.dev(), named.ino())
+    }
+}
+
+impl Drop for Blank {
+    fn drop(&mut self) {
+        // Renamed, it has another name.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -40,11 +73,15 @@ pub(crate) struct Loaded {
 
 pub(crate) struct SnapshotDir {
     dir: PathBuf,
+    /// The directory itself, to make a rename durable.
+    opened: Arc<File>,
     log: LogStore,
     current: Mutex<Option<Snapshot>>,
     /// Makes one snapshot the current one at a time.
     turn: tokio::sync::Mutex<()>,
-    received: AtomicU64,
+    blanks: Mutex<Vec<Blank>>,
+    /// Numbers the blank files.
+    made: AtomicU64,
 }
 
 impl SnapshotDir {
@@ -73,13 +110,17 @@ impl SnapshotDir {
             loaded = Some(content);
         }
         remove_others(&dir, record.as_ref().map(|r| r.file.as_str())).map_err(io)?;
+        let opened = Arc::new(File::open(&dir).map_err(io)?);
         let snapshots = SnapshotDir {
             dir,
+            opened,
             log,
             current: Mutex::new(current),
             turn: tokio::sync::Mutex::new(()),
-            received: AtomicU64::new(0),
+            blanks: Mutex::default(),
+            made: AtomicU64::new(0),
         };
+        snapshots.refill();
         Ok((snapshots, loaded))
     }
 
@@ -92,30 +133,51 @@ impl SnapshotDir {
         fatal.set(Fatal::Disk { file: self.dir.display().to_string(), cause: error.to_string() });
     }
 
-    /// A path for a snapshot that arrives from the leader.
-    pub(crate) fn receiving_path(&self) -> PathBuf {
-        self.dir.join(format!("received-{}.tmp", self.received.fetch_add(1, Ordering::Relaxed)))
+    /// An empty file, one that is kept for this if there is any.
+    pub(crate) fn blank(&self) -> io::Result<Blank> {
+        // Who tidies up may have removed one.
+        let kept = std::iter::from_fn(|| self.blanks.lock().pop()).find(Blank::is_there);
+        let blank = kept.map_or_else(|| self.create(), Ok);
+        self.refill();
+        blank
     }
 
-    /// Writes a snapshot and makes it the current one.
+    /// As far as there are descriptors; what lacks is made when it is asked for.
+    fn refill(&self) {
+        let mut blanks = self.blanks.lock();
+        while blanks.len() < BLANKS
+            && let Ok(blank) = self.create()
+        {
+            blanks.push(blank);
+        }
+    }
+
+    fn create(&self) -> io::Result<Blank> {
+        let path = self.dir.join(format!("snap-blank-{}.tmp", self.made.fetch_add(1, Ordering::Relaxed)));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        Ok(Blank { path, file: Arc::new(file) })
+    }
+
+    /// Writes a snapshot and makes it the current one. Waits while the process has no descriptor for it: that says nothing
+    /// of the disk.
     pub(crate) async fn build(&self, header: Header, state: CpState) -> io::Result<Snapshot> {
-        let tmp = self.dir.join(format!("{}.tmp", file_name(header.meta.last_log_id)));
+        let blank = patient("a snapshot", || self.blank()).await?;
         let meta = header.meta.clone();
-        let path = tmp.clone();
+        let file = Arc::clone(&blank.file);
         let written = tokio::task::spawn_blocking(move || {
-            let file = File::create(&path)?;
-            let (_, sha256) = format::write(BufWriter::new(&file), &header, &state)?;
+            let (_, sha256) = format::write(BufWriter::new(&*file), &header, &state)?;
             file.sync_all()?;
             Ok::<_, io::Error>(sha256)
         });
         let sha256 = written.await.map_err(io::Error::other)??;
-        self.publish(&tmp, meta, sha256).await
+        let file = SnapshotFile::new(blank.path.clone(), Arc::clone(&blank.file))?;
+        self.publish(file, meta, sha256).await
     }
 
     /// Renames a complete, synced file to its name and makes it the current snapshot, unless a newer one is.
     pub(crate) async fn publish(
         &self,
-        tmp: &Path,
+        file: SnapshotFile,
         meta: SnapshotMeta,
         sha256: [u8; 32],
     ) -> io::Result<Snapshot> {
@@ -124,15 +186,14 @@ impl SnapshotDir {
         if let Some(old) = &old
             && old.meta.last_log_id > meta.last_log_id
         {
-            fs::remove_file(tmp)?;
             return Ok(old.clone());
         }
         let name = file_name(meta.last_log_id);
         let path = self.dir.join(&name);
-        fs::rename(tmp, &path)?;
-        let dir = self.dir.clone();
-        tokio::task::spawn_blocking(move || sync_dir(&dir)).await.map_err(io::Error::other)??;
-        let file = SnapshotFile::open(path.clone())?;
+        fs::rename(&file.path, &path)?;
+        let dir = Arc::clone(&self.opened);
+        tokio::task::spawn_blocking(move || dir.sync_all()).await.map_err(io::Error::other)??;
+        let file = SnapshotFile { path: path.clone(), ..file };
         let record = SnapshotRecord { file: name, length: file.len, sha256: sha256.to_vec() };
         self.log.put_meta(MetaKey::Snapshot, record::encode_snapshot(&record)).await?;
         let snapshot = Snapshot { meta, snapshot: file };
@@ -141,14 +202,30 @@ impl SnapshotDir {
             // A file that cannot be removed now is removed at the next start.
             let _ = fs::remove_file(&old.snapshot.path);
         }
+        self.refill();
         Ok(snapshot)
     }
 }
 
 /// Reads a snapshot file from its beginning, whatever was read of it before.
 pub(crate) fn load(file: &SnapshotFile) -> Result<Loaded, ReadError> {
-    let (header, state, sha256) = format::read(BufReader::new(File::open(&file.path)?))?;
+    let input = FromStart { file: &file.file, offset: 0 };
+    let (header, state, sha256) = format::read(BufReader::new(input))?;
     Ok(Loaded { header, state, sha256 })
+}
+
+/// Reads a file whatever its descriptor's position is, and without another descriptor.
+struct FromStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buf, self.offset)?;
+        self.offset += n as u64;
+        Ok(n)
+    }
 }
 
 fn file_name(last: Option<LogId>) -> String {

@@ -25,7 +25,7 @@ use crate::space::Space;
 use crate::types::{
     Entry, LogId, Outcome, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, index_of,
 };
-pub(crate) use files::{Loaded, SnapshotDir, SnapshotFile, load};
+pub(crate) use files::{Blank, Loaded, SnapshotDir, SnapshotFile, load};
 pub(crate) use format::{Header, SNAPSHOT_MAX};
 #[cfg(test)]
 pub(crate) use format::{read as read_snapshot, write as write_snapshot};
@@ -249,7 +249,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         // All rows are looked at: this state does not come from the one before.
         drop(contents.since());
         let extra = contents.whole(contents.settle(loaded.state.config(), upto, Since::default()).await?)?;
-        let published = self.snapshots.publish(&file.path, meta.clone(), loaded.sha256).await;
+        let published = self.snapshots.publish(file, meta.clone(), loaded.sha256).await;
         published.inspect_err(|e| self.snapshots.report(&self.fatal, e))?;
         let cluster_id = loaded.state.cluster().id();
         {

@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::Me;
-use crate::machine::{Loaded, SNAPSHOT_MAX, SnapshotDir, SnapshotFile, load};
+use crate::machine::{Blank, Loaded, SNAPSHOT_MAX, SnapshotDir, SnapshotFile, load};
 use crate::types::{Snapshot, Vote};
 use crate::wire;
 
@@ -105,15 +104,6 @@ async fn give(feed: &mpsc::Sender<pb::SnapshotPart>, part: pb::snapshot_part::Pa
     }
 }
 
-/// Removes the file unless it was renamed to its final name.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// A snapshot that arrived whole and was checked; its file goes with it unless it is installed.
 pub(super) struct Received {
     pub(super) vote: Vote,
@@ -121,7 +111,7 @@ pub(super) struct Received {
     /// The member that sent it.
     pub(super) from: u64,
     pub(super) state: CpState,
-    _temporary: Temporary,
+    _blank: Blank,
 }
 
 /// Receives a snapshot into the snapshot directory and checks digest, size and cluster.
@@ -140,9 +130,8 @@ pub(super) async fn receive(
     if begin.length > SNAPSHOT_MAX {
         return Err(Status::invalid_argument(format!("{} bytes, limit {SNAPSHOT_MAX}", begin.length)));
     }
-    let temporary = Temporary(dir.receiving_path());
-    let disk = |e: io::Error| Status::internal(format!("{}: {e}", temporary.0.display()));
-    let file = Arc::new(File::create(&temporary.0).map_err(disk)?);
+    let blank = dir.blank().map_err(|e| Status::internal(format!("no file for a snapshot: {e}")))?;
+    let disk = |e: io::Error| Status::internal(format!("{}: {e}", blank.path.display()));
     let mut length = 0;
     while let Some(part) = next(&mut parts).await? {
         let Part::Data(chunk) = part else {
@@ -153,14 +142,15 @@ pub(super) async fn receive(
         if length > begin.length {
             return Err(Status::invalid_argument("more bytes than announced"));
         }
-        let file = Arc::clone(&file);
+        let file = Arc::clone(&blank.file);
         blocking(move || file.write_all_at(&chunk, offset)).await?.map_err(disk)?;
     }
     if length != begin.length {
         return Err(Status::invalid_argument(format!("{length} bytes of {} announced", begin.length)));
     }
+    let file = Arc::clone(&blank.file);
     blocking(move || file.sync_all()).await?.map_err(disk)?;
-    let handle = SnapshotFile::open(temporary.0.clone()).map_err(disk)?;
+    let handle = SnapshotFile::new(blank.path.clone(), Arc::clone(&blank.file)).map_err(disk)?;
     let reading = handle.clone();
     let loaded: Loaded = blocking(move || load(&reading))
         .await?
@@ -174,7 +164,7 @@ pub(super) async fn receive(
         )));
     }
     let snapshot = Snapshot { meta: loaded.header.meta, snapshot: handle };
-    Ok(Received { vote, snapshot, from, state: loaded.state, _temporary: temporary })
+    Ok(Received { vote, snapshot, from, state: loaded.state, _blank: blank })
 }
 
 async fn next(parts: &mut Streaming<pb::SnapshotPart>) -> Result<Option<pb::snapshot_part::Part>, Status> {

@@ -175,6 +175,8 @@ async fn a_snapshot_is_the_state_after_a_restart_and_left_overs_go() {
     let mut left: Vec<String> =
         fs::read_dir(snapshots).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     left.sort();
+    // The two empty files of the next snapshots.
+    left.retain(|name| !name.starts_with("snap-blank-"));
     assert_eq!(left, ["notes.txt", path.file_name().unwrap().to_str().unwrap()]);
     log.stop().await;
 }
