@@ -24,6 +24,8 @@ mod requests;
 mod row;
 mod snapshot;
 mod state;
+pub mod syntax;
+mod yaml;
 
 pub use dyad_types::BadRecord;
 

@@ -8,6 +8,7 @@
     reason = "each test binary uses its part"
 )]
 
+pub mod config_requests;
 pub mod configs;
 pub mod recorded;
 pub mod sdk;

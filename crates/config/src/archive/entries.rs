@@ -9,6 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::Unreadable;
+use super::metadata::{NEW, OLD};
 
 /// Most entries of an archive, which is as many as ten commands hold.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -16,16 +17,41 @@ pub const ENTRIES_MAX: usize = 10_000;
 const ENTRY_BYTES_MAX: usize = COMMAND_MAX;
 /// Most bytes of all entries together after they were uncompressed, because all of them are in memory at once.
 const TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that any archive may inflate to, however small it is.
+const FREE_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes that each byte of an archive may inflate to beyond that. Deflate reaches 1,000 with one repeated character, text 20:
+/// who wants our memory has to send something for it.
+const RATIO_MAX: usize = 200;
 /// Starts each entry of the directory at the archive's end.
 const DIRECTORY_SIGNATURE: &[u8] = b"PK\x01\x02";
 
 /// The bytes of such an entry before its name. The lengths of name, extra field and comment are at the offsets 28, 30 and 32.
 const DIRECTORY_FIXED: usize = 46;
 
-/// Name and text of one entry.
-pub(super) type Entry = (String, String);
+/// Files that desktops leave in folders.
+const DESKTOP_FILES: [&str; 3] = [".DS_Store", "Thumbs.db", "desktop.ini"];
+/// The folder that Finder adds to an archive, for what its files have beside their contents.
+const FINDER_FOLDER: &str = "__MACOSX/";
+/// Starts a file of that kind, whose name is that of another file with `._` before it.
+const APPLE_DOUBLE: &[u8] = &[0, 5, 0x16, 7];
 
-/// Uncompresses all entries that are files.
+/// A file of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    /// `None` for what is neither an item nor metadata; that was not inflated, or not kept.
+    pub(super) text: Option<String>,
+}
+
+/// The group and the data id of an entry that may be an item.
+pub(super) fn split(name: &str) -> Option<(&str, &str)> {
+    let (group, data_id) = name.split_once('/')?;
+    let plain = !group.is_empty() && !data_id.is_empty() && !data_id.contains('/');
+    let foreign = name.starts_with(FINDER_FOLDER) || DESKTOP_FILES.contains(&data_id);
+    (plain && !foreign).then_some((group, data_id))
+}
+
+/// Lists all entries that are files, and uncompresses what may be an item or metadata.
 ///
 /// # Errors
 /// The bytes are not an archive, a name leads out of it, it has too many entries or bytes, it is encrypted or damaged,
@@ -48,7 +74,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
     }
     let mut entries = Vec::new();
     let mut names = BTreeSet::new();
-    let mut left = TOTAL_BYTES_MAX;
+    let max = TOTAL_BYTES_MAX.min(FREE_BYTES.saturating_add(bytes.len().saturating_mul(RATIO_MAX)));
+    let mut left = max;
     for at in 0..archive.len() {
         let mut file = archive
             .by_index(at)
@@ -66,29 +93,44 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
         if !names.insert(name.clone()) {
             return Err(refused("is there twice"));
         }
-        let max = ENTRY_BYTES_MAX.min(left);
-        let mut text = Vec::new();
-        // One more than may be, to see that there is more. The size that the archive announces is not believed.
-        file.by_ref()
-            .take(max as u64 + 1)
-            .read_to_end(&mut text)
-            .map_err(|error| refused(&error.to_string()))?;
-        if text.len() > ENTRY_BYTES_MAX {
+        if name != NEW && name != OLD && split(&name).is_none() {
+            entries.push(Entry { name, text: None });
+            continue;
+        }
+        let bytes =
+            inflate(&mut file, ENTRY_BYTES_MAX.min(left)).map_err(|error| refused(&error.to_string()))?;
+        if bytes.len() > ENTRY_BYTES_MAX {
             return Err(refused(&format!("inflates to more than {ENTRY_BYTES_MAX} bytes")));
         }
-        if text.len() > left {
-            return Err(Unreadable::Refused(format!(
-                "the archive inflates to more than {TOTAL_BYTES_MAX} bytes"
-            )));
-        }
-        left -= text.len();
-        let text = String::from_utf8(text).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            refused(&format!("is not UTF-8 at byte {at}"))
-        })?;
-        entries.push((name, text));
+        left = left.checked_sub(bytes.len()).ok_or_else(|| over_total(max))?;
+        let text = text(&name, bytes).map_err(|at| refused(&format!("is not UTF-8 at byte {at}")))?;
+        entries.push(Entry { name, text });
     }
     Ok(entries)
+}
+
+/// One byte more than `max`, where there is more. The size that the archive announces is not believed.
+fn inflate(file: &mut impl Read, max: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn over_total(max: usize) -> Unreadable {
+    let why = match max {
+        TOTAL_BYTES_MAX => String::new(),
+        _ => format!(", {FREE_BYTES} and {RATIO_MAX} times its own size"),
+    };
+    Unreadable::Refused(format!("the archive inflates to more than {max} bytes{why}"))
+}
+
+/// The text of an entry; `None` for what Finder keeps beside a file; the place of the first byte that is not UTF-8.
+fn text(name: &str, bytes: Vec<u8>) -> Result<Option<String>, usize> {
+    let apple = name.rsplit('/').next().is_some_and(|last| last.starts_with("._"));
+    if apple && bytes.starts_with(APPLE_DOUBLE) {
+        return Ok(None);
+    }
+    String::from_utf8(bytes).map(Some).map_err(|error| error.utf8_error().valid_up_to())
 }
 
 /// A name that the directory has more than once, if any. The library keeps only the last of these entries.
@@ -148,13 +190,48 @@ mod tests {
         }
     }
 
+    /// An archive of these entries, as they are.
+    fn stored<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        for (name, bytes) in entries {
+            writer.start_file(name, options).unwrap();
+            writer.write_all(bytes).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
     #[test]
     fn what_is_written_is_read() {
         let entries = [("G/a", "x=1"), ("G/b:c.yaml", "中"), (".metadata.yml", "metadata: []\n")];
         let read = read(&write(entries).unwrap()).unwrap();
-        let want: Vec<Entry> =
-            entries.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+        let want = entries.map(|(name, text)| Entry { name: name.into(), text: Some(text.into()) });
         assert_eq!(read, want);
+    }
+
+    #[test]
+    fn what_can_be_no_item_is_named_and_not_read() {
+        let binary: &[u8] = &[0, 0, 0, 1, 0xff, 0xfe];
+        let apple = [APPLE_DOUBLE, binary].concat();
+        let entries = [
+            ("G/a", &b"x"[..], true),
+            ("G/.DS_Store", binary, false),
+            ("G/Thumbs.db", binary, false),
+            (".DS_Store", binary, false),
+            ("__MACOSX/G/._a", &apple, false),
+            ("__MACOSX/._G", &apple, false),
+            ("G/._a", &apple, false),
+            ("G/._text", b"y", true),
+            ("G/deep/b.properties", b"z", false),
+            ("picture.png", binary, false),
+            (".metadata.yml", b"metadata: []", true),
+        ];
+        let archive = stored(entries.map(|(name, bytes, _)| (name, bytes)));
+        let entry = |(name, bytes, kept): (&str, &[u8], bool)| Entry {
+            name: name.into(),
+            text: kept.then(|| String::from_utf8(bytes.to_vec()).unwrap()),
+        };
+        assert_eq!(read(&archive).unwrap(), entries.map(entry));
     }
 
     #[test]
@@ -166,6 +243,8 @@ mod tests {
         let mut damaged =
             write([("G/a", "some text that is long enough to be deflated, deflated, deflated")]).unwrap();
         damaged[40] ^= 0x55;
+        let bomb = write(names[..2].iter().map(|name| (&**name, &*large))).unwrap();
+        let allowed = FREE_BYTES + RATIO_MAX * bomb.len();
         for (bytes, want) in [
             (b"not a zip".to_vec(), "the file is no zip archive"),
             (Vec::new(), "the file is no zip archive"),
@@ -174,8 +253,14 @@ mod tests {
             (write([("G\\x", "x")]).unwrap(), "entry \"G\\\\x\": its name leads out of the archive"),
             (write([("G/a", &*zeros)]).unwrap(), "entry \"G/a\": inflates to more than 12582912 bytes"),
             (
-                write(names.iter().map(|name| (&**name, &*large))).unwrap(),
+                stored(names.iter().map(|name| (&**name, large.as_bytes()))),
                 "the archive inflates to more than 67108864 bytes",
+            ),
+            (
+                bomb,
+                &format!(
+                    "the archive inflates to more than {allowed} bytes, 16777216 and 200 times its own size"
+                ),
             ),
             (
                 write(many.iter().map(|name| (&**name, "x"))).unwrap(),
@@ -204,10 +289,7 @@ mod tests {
 
     #[test]
     fn text_must_be_utf_8() {
-        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-        writer.start_file("G/gbk", SimpleFileOptions::default()).unwrap();
-        writer.write_all(&[b'a', 0xd6, 0xd0]).unwrap();
-        let bytes = writer.finish().unwrap().into_inner();
+        let bytes = stored([("G/gbk", &[b'a', 0xd6, 0xd0][..])]);
         assert_eq!(refusal(bytes), "entry \"G/gbk\": is not UTF-8 at byte 1");
     }
 }

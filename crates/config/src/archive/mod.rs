@@ -15,9 +15,10 @@ use dyad_types::check::{self, Input};
 use dyad_types::config_check::{ConfigInput, check_config};
 
 use crate::{ConfigType, Content, Draft};
-use entries::Entry;
 pub use entries::{ENTRIES_MAX, write};
-pub use metadata::{ItemMeta, NEW, OLD, old_line, write_new};
+use entries::{Entry, split};
+pub use metadata::{ItemMeta, NEW, OLD, write_new, write_old};
+use metadata::{OldApps, shared_keys};
 
 /// The contents of an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,16 +53,16 @@ pub enum Unreadable {
 pub fn read(bytes: &[u8], namespace: &str) -> Result<Archive, Unreadable> {
     let mut entries = entries::read(bytes)?;
     let mut take = |name: &str| {
-        let at = entries.iter().position(|(have, _)| have == name)?;
-        Some(entries.remove(at).1)
+        let at = entries.iter().position(|entry| entry.name == name)?;
+        entries.remove(at).text
     };
     let (new, old) = (take(NEW), take(OLD));
     let bad = |file: &'static str| move |what: String| Unreadable::Metadata { file, what };
     let archive = match new {
         Some(text) => by_metadata(entries, metadata::read_new(&text).map_err(bad(NEW))?, namespace)?,
         None => {
-            let apps = metadata::read_old(&old.unwrap_or_default()).map_err(bad(OLD))?;
-            by_names(entries, &apps, namespace)?
+            let old = old.unwrap_or_default();
+            by_names(entries, &OldApps::read(&old).map_err(bad(OLD))?, namespace)?
         }
     };
     if archive.items.is_empty() { Err(Unreadable::NoItems(archive.unrecognized.len())) } else { Ok(archive) }
@@ -72,7 +73,7 @@ pub fn read(bytes: &[u8], namespace: &str) -> Result<Archive, Unreadable> {
 /// # Errors
 /// The bytes are not an archive, or not one that a server exports.
 pub fn count(bytes: &[u8]) -> Result<usize, Unreadable> {
-    Ok(entries::read(bytes)?.iter().filter(|(name, _)| name != NEW && name != OLD).count())
+    Ok(entries::read(bytes)?.iter().filter(|entry| entry.name != NEW && entry.name != OLD).count())
 }
 
 /// Reads the new format, in which the metadata lists the items.
@@ -85,8 +86,8 @@ fn by_metadata(entries: Vec<Entry>, meta: Vec<ItemMeta>, namespace: &str) -> Res
         }
     }
     let (mut items, mut unrecognized) = (Vec::new(), Vec::new());
-    for (name, text) in entries {
-        let Some((group, data_id)) = split(&name) else {
+    for Entry { name, text } in entries {
+        let (Some((group, data_id)), Some(text)) = (split(&name), text) else {
             unrecognized.push(name);
             continue;
         };
@@ -110,32 +111,23 @@ fn by_metadata(entries: Vec<Entry>, meta: Vec<ItemMeta>, namespace: &str) -> Res
 }
 
 /// Reads the old format, in which every entry whose name has two parts is an item. Its type follows from its extension.
-fn by_names(
-    entries: Vec<Entry>,
-    apps: &BTreeMap<String, String>,
-    namespace: &str,
-) -> Result<Archive, Unreadable> {
+fn by_names(entries: Vec<Entry>, apps: &OldApps<'_>, namespace: &str) -> Result<Archive, Unreadable> {
     let (mut items, mut unrecognized) = (Vec::new(), Vec::new());
-    for (name, text) in entries {
-        let Some((group, data_id)) = split(&name) else {
+    let names = entries.iter().filter(|entry| entry.text.is_some()).filter_map(|entry| split(&entry.name));
+    let shared = shared_keys(names);
+    for Entry { name, text } in entries {
+        let (Some((group, data_id)), Some(text)) = (split(&name), text) else {
             unrecognized.push(name);
             continue;
         };
-        let app = apps.get(&metadata::old_key(group, data_id));
         let draft = Draft {
             kind: ConfigType::of_name(data_id).unwrap_or_default(),
-            app_name: app.map(|app| Box::from(&**app)),
+            app_name: apps.of(group, data_id, &shared).map(Box::from),
             ..Draft::text("")
         };
         items.push(item(namespace, &name, (group, data_id), text, draft)?);
     }
     Ok(Archive { items, unrecognized })
-}
-
-/// Splits `group/dataId`.
-fn split(name: &str) -> Option<(&str, &str)> {
-    name.split_once('/')
-        .filter(|(group, data_id)| !group.is_empty() && !data_id.is_empty() && !data_id.contains('/'))
 }
 
 /// Checks one item in the way of a publish, and takes its md5.
@@ -191,6 +183,23 @@ mod tests {
         items[0].1.tags = Some(["p".into(), "q".into()].into());
         let unrecognized = vec!["未在元数据中找到: G/b".into(), "未在文件中找到: G/gone".into()];
         assert_eq!(read(&write(new).unwrap(), "dev"), Ok(Archive { items, unrecognized }));
+    }
+
+    #[test]
+    fn what_is_not_recognized_is_named_and_the_rest_is_read() {
+        let old = [
+            ("G/one.yml", "a: 1"),
+            ("G/two", "b"),
+            ("G/deep/three", "c"),
+            ("G/.DS_Store", "Bud1"),
+            ("__MACOSX/G/._one.yml", "\0\u{5}\u{16}\u{7}"),
+            (OLD, "G.one~yml.app=app1\rG.two.app=app2"),
+        ];
+        let read = read(&write(old).unwrap(), "dev").unwrap();
+        let apps: Vec<_> =
+            read.items.iter().map(|(key, draft)| (key.data_id(), draft.app_name.as_deref())).collect();
+        assert_eq!(apps, [("one.yml", Some("app1")), ("two", Some("app2"))]);
+        assert_eq!(read.unrecognized, ["G/deep/three", "G/.DS_Store", "__MACOSX/G/._one.yml"]);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The HTTP routes of the configuration center, in the three generations of Nacos's API.
 
 pub(crate) mod capacity;
-mod check;
 pub(crate) mod detail;
 mod diff;
 pub(crate) mod get;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dyad_config::ConfigType;
+use dyad_config::{ConfigType, syntax};
 use http::header::{HeaderName, HeaderValue};
+use tokio::sync::Semaphore;
 
-use super::{check, step, transfer, truth, wait};
+use super::{step, transfer, truth, wait};
 use crate::config::fault::{Fault, Generation};
 use crate::config::request::{filter, group_key, namespace_param, source};
 use crate::config::write::{self, Fields, GrayFields, Prepared, blocking};
@@ -20,6 +21,8 @@ const WARNING: HeaderName = HeaderName::from_static("dyad-warning");
 const CHECK_INLINE_MAX: usize = 64 * 1024;
 /// Bytes of a content up to which its type is checked at all: some 50 ms of parsing.
 const CHECK_MAX: usize = 1024 * 1024;
+/// Checks at a time of contents that are not checked at once: each takes up to 100 MB. Those that find no room are left out.
+static CHECKS: Semaphore = Semaphore::const_new(2);
 /// Characters of a warning.
 const WARNING_MAX: usize = 200;
 
@@ -112,9 +115,14 @@ async fn warning(prepared: &Prepared) -> Result<Option<HeaderValue>, Fault> {
         return Ok(None);
     }
     let found = if content.len() <= CHECK_INLINE_MAX {
-        check::check(kind, &content)
+        syntax::check(kind, &content)
     } else {
-        blocking(move || check::check(kind, &content)).await?
+        let Ok(room) = CHECKS.try_acquire() else { return Ok(None) };
+        blocking(move || {
+            let _room = room;
+            syntax::check(kind, &content)
+        })
+        .await?
     };
     Ok(found.map(|what| header(&format!("the content is no valid {}: {what}", kind.as_str()))))
 }

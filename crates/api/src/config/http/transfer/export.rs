@@ -113,9 +113,10 @@ fn new_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, Stri
 
 /// Only what has an application is in it.
 fn old_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, String)> {
-    let line = |(key, release): &(&ConfigKey, &Release)| {
-        archive::old_line(key.group(), key.data_id(), &release.extra().app_name)
-    };
-    let lines: String = releases.iter().filter_map(line).collect();
+    let mut items: Vec<(&str, &str, &str)> = Vec::with_capacity(releases.len());
+    for (key, release) in releases {
+        items.push((key.group(), key.data_id(), &release.extra().app_name));
+    }
+    let lines = archive::write_old(&items);
     (!lines.is_empty()).then_some((archive::OLD, lines))
 }
