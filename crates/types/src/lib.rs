@@ -27,4 +27,4 @@ pub use metadata::Metadata;
 pub use placement::responsible;
 pub use publication::Publication;
 pub use record::BadRecord;
-pub use time::{Millis, Stamp};
+pub use time::{Clock, Millis, Stamp};

@@ -49,3 +49,12 @@ impl fmt::Display for Millis {
         write!(f, "{} ms", self.0)
     }
 }
+
+/// The two clocks that a shell needs. The server gives the real ones, tests give their own; the pure crates are handed the
+/// moments that were read from them.
+pub trait Clock: Send + Sync + 'static {
+    /// Monotonic time; its zero is the start of the process.
+    fn now(&self) -> Millis;
+    /// Wall-clock milliseconds since the epoch: shown to clients, never compared.
+    fn wall_ms(&self) -> u64;
+}

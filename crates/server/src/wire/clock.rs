@@ -22,7 +22,7 @@ pub(crate) fn wall_ms() -> u64 {
 #[derive(Debug)]
 pub(crate) struct ProcessClock;
 
-impl dyad_api::Clock for ProcessClock {
+impl dyad_types::Clock for ProcessClock {
     fn now(&self) -> Millis {
         monotonic()
     }

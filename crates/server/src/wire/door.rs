@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_api::{AppState, Drained};
+use dyad_app::App;
 use dyad_cli::{Exit, Failure};
 use dyad_distro::MemberState;
+use dyad_http::{Drained, HttpMetrics};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +59,7 @@ impl Door {
 /// When another process opened a port in the meantime.
 pub(super) async fn serve(
     parts: Arc<Parts>,
-    app: Arc<AppState>,
+    (app, metrics): (Arc<App>, Arc<HttpMetrics>),
     http: Door,
     grpc: Door,
     quit: CancellationToken,
@@ -70,8 +71,14 @@ pub(super) async fn serve(
         () = quit.cancelled() => return Ok(Drained { cut: 0 }),
     };
     let (http, grpc) = (http.open()?, grpc.open()?);
-    let clients = tokio::spawn(dyad_api::serve_grpc(grpc, app.clone(), quit.clone().cancelled_owned()));
-    let mut serving = pin!(dyad_api::serve(http, app, limits(&parts.settings), quit.cancelled_owned()));
+    let clients = tokio::spawn(dyad_grpc::serve(
+        grpc,
+        app.clone(),
+        parts.connections.clone(),
+        quit.clone().cancelled_owned(),
+    ));
+    let mut serving =
+        pin!(dyad_http::serve(http, app, metrics, limits(&parts.settings), quit.cancelled_owned(),));
     let drained = if is_warm {
         announce(&parts);
         serving.await

@@ -19,14 +19,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_api::{
-    AppState, Bounds, ConfigMetrics, Connections, Drained, GrpcLimits, GrpcMetrics, HttpMetrics, IdSource,
-    ListenLimits, ListenMetrics, Listeners, Push, PushMetrics,
-};
+use dyad_app::{App, Bounds, ConfigMetrics, IdSource};
 use dyad_cli::{Exit, Failure};
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
 use dyad_distro::{Config, Distro};
+use dyad_grpc::{Connections, GrpcLimits, GrpcMetrics};
+use dyad_http::{Drained, HttpMetrics};
 use dyad_naming::Registry;
+use dyad_push::config::{ListenLimits, ListenMetrics, Listeners};
+use dyad_push::naming::{Push, PushMetrics};
 use dyad_raft::{RaftConfig, RaftHandle};
 use dyad_types::MemberId;
 use prometheus_client::registry::Registry as Prometheus;
@@ -107,8 +108,9 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     parts.tasks.spawn(admin.serve(handler, parts.stop.clone()));
     jobs::spawn(&parts);
     let quit = CancellationToken::new();
-    let app = Arc::new(app_state(&parts, prometheus));
-    let mut serving = tokio::spawn(door::serve(parts.clone(), app, http, grpc, quit.clone()));
+    let http_metrics = HttpMetrics::register(&mut prometheus);
+    let app = Arc::new(app(&parts, prometheus));
+    let mut serving = tokio::spawn(door::serve(parts.clone(), (app, http_metrics), http, grpc, quit.clone()));
     let why = tokio::select! {
         signal = stop::signal() => Ok(signal?),
         failure = fatal.wait() => Err(failure),
@@ -257,11 +259,10 @@ fn spawn_cluster(parts: &Arc<Parts>, link: &Link, listener: TcpListener, incarna
     parts.tasks.spawn(bootstrap::run(parts.clone(), directory));
 }
 
-fn app_state(parts: &Arc<Parts>, mut prometheus: Prometheus) -> AppState {
-    let http_metrics = HttpMetrics::register(&mut prometheus);
+fn app(parts: &Arc<Parts>, mut prometheus: Prometheus) -> App {
     let config_metrics = ConfigMetrics::register(&mut prometheus);
     metrics::register(&mut prometheus, parts.clone());
-    AppState {
+    App {
         registry: parts.registry.clone(),
         ephemeral: parts.ap.clone(),
         propose: parts.raft.clone(),
@@ -271,27 +272,26 @@ fn app_state(parts: &Arc<Parts>, mut prometheus: Prometheus) -> AppState {
         contents: parts.raft.contents(),
         push: parts.push.clone(),
         listeners: parts.listeners.clone(),
-        connections: parts.connections.clone(),
+        clients: parts.connections.clone(),
         switches: parts.sink.switches(),
         clock: Arc::new(clock::ProcessClock),
         ids: IdSource::new(parts.me.0),
         bounds: bounds(&parts.settings),
-        http_metrics,
         config_metrics,
         prometheus: Arc::new(prometheus),
     }
 }
 
-fn limits(settings: &Settings) -> dyad_api::Limits {
+fn limits(settings: &Settings) -> dyad_http::Limits {
     let from = &settings.limits;
-    dyad_api::Limits {
+    dyad_http::Limits {
         body: from.body,
         naming_body: from.form,
         head: from.headers,
         head_read: from.header_read,
         body_read: from.body_read,
         connections: from.connections,
-        ..dyad_api::Limits::default()
+        ..dyad_http::Limits::default()
     }
 }
 

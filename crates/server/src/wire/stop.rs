@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_api::Drained;
-use dyad_api::grpc::Drain;
 use dyad_cli::{Exit, Failure};
+use dyad_grpc::Drain;
+use dyad_http::Drained;
 use tokio::signal::unix::{SignalKind, signal as listen};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -1,0 +1,109 @@
+//! The use case that reads a configuration: which release a reader gets, and its content without a copy.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dyad_config::{
+    Answer, ConfigItem, ConfigType, ContentError, ContentRow, Contents, ReaderLabels, Release, Revision,
+};
+
+use super::write::blocking;
+use crate::fault::Fault;
+use crate::state::App;
+
+/// A content in memory, as the owner of the bytes of an answer.
+struct Text(Arc<str>);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// The bytes of a content that is in memory: they share it.
+pub fn shared(text: &Arc<str>) -> Bytes {
+    Bytes::from_owner(Text(Arc::clone(text)))
+}
+
+/// The configuration, and which of its releases this reader gets, by position in the item.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub item: Arc<ConfigItem>,
+    /// The position in `item.grays()`; `None` is the formal release.
+    pub gray: Option<usize>,
+}
+
+impl Answered {
+    pub fn release(&self) -> Option<&Release> {
+        match self.gray {
+            Some(at) => self.item.grays().get(at).map(|gray| &gray.release),
+            None => self.item.formal(),
+        }
+    }
+
+    /// The declared type. A gray release without one of its own has that of the formal release, as in Nacos.
+    pub fn kind(&self) -> ConfigType {
+        let own = self.release().map_or(ConfigType::Text, |release| release.kind);
+        match self.item.formal() {
+            Some(formal) if own == ConfigType::Text => formal.kind,
+            _ => own,
+        }
+    }
+
+    /// The gray release's name and the expression of its rule.
+    pub fn gray(&self) -> Option<(&str, &str)> {
+        let gray = self.item.grays().get(self.gray?)?;
+        Some((&gray.name, gray.rule.expression()))
+    }
+}
+
+/// Which release of a configuration this reader gets; `None` is 404.
+pub fn answer(item: Arc<ConfigItem>, reader: &ReaderLabels<'_>) -> Option<Answered> {
+    let gray = match item.answer(reader) {
+        Answer::Formal(_) => None,
+        Answer::Gray(gray) => Some(item.grays().iter().position(|g| std::ptr::eq(g, gray))?),
+        Answer::Absent => return None,
+    };
+    Some(Answered { item, gray })
+}
+
+/// The content of a release: from memory if it is small, else from the store.
+///
+/// # Errors
+/// The store does not yield it.
+pub async fn content(app: &Arc<App>, release: &Release) -> Result<Arc<str>, Fault> {
+    match &release.inline {
+        Some(text) => Ok(Arc::clone(text)),
+        None => stored(row(app, release.revision).await?),
+    }
+}
+
+/// The same where blocking is allowed.
+///
+/// # Errors
+/// As there.
+pub fn content_here(contents: &dyn Contents, release: &Release) -> Result<Arc<str>, Fault> {
+    match &release.inline {
+        Some(text) => Ok(Arc::clone(text)),
+        None => stored(contents.read(release.revision)?),
+    }
+}
+
+/// The content of a row that must have one.
+///
+/// # Errors
+/// The row is of a removal, which no release refers to.
+fn stored(row: ContentRow) -> Result<Arc<str>, Fault> {
+    let revision = row.revision;
+    let damaged = || ContentError::Damaged(format!("row {revision} has no content")).into();
+    row.content.map(|content| Arc::clone(content.text())).ok_or_else(damaged)
+}
+
+/// The row of a write, read where blocking is allowed.
+///
+/// # Errors
+/// The store does not yield it.
+pub async fn row(app: &Arc<App>, revision: Revision) -> Result<ContentRow, Fault> {
+    let contents = Arc::clone(&app.contents);
+    Ok(blocking(move || contents.read(revision)).await??)
+}

@@ -1,0 +1,242 @@
+//! The use cases that change configurations, shared by HTTP and gRPC: validation, the command, and its reply.
+
+use std::sync::Arc;
+
+use dyad_config::{
+    BETA, Change, ConfigCommand, ConfigReply, ConfigType, Content, Draft, GrayRule, Publish, PublishGray,
+    Revision, Source, tag_gray_name,
+};
+use dyad_state::CpReply;
+use dyad_types::config_check::{ConfigFault, ConfigInput, check_config};
+use dyad_types::{ConfigKey, Md5};
+
+use super::metrics::Kind;
+use crate::fault::Fault;
+use crate::state::App;
+
+/// Bytes of a content up to which its md5 is taken where the request is answered: about 0.1 ms.
+const MD5_INLINE_MAX: usize = 64 * 1024;
+/// The version of a gray release by label rule, when the request names none.
+const LABEL_VERSION: &str = "1.1.0";
+
+/// What a publish gives, under whatever names; `None` and `''` as in the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields<'a> {
+    pub data_id: &'a str,
+    pub group: &'a str,
+    /// Any spelling.
+    pub namespace: Option<&'a str>,
+    pub content: &'a str,
+    pub kind: Option<&'a str>,
+    /// A comma-separated list; `None` keeps the present tags.
+    pub config_tags: Option<&'a str>,
+    pub app_name: Option<&'a str>,
+    pub desc: Option<&'a str>,
+    pub used_for: Option<&'a str>,
+    pub effect: Option<&'a str>,
+    pub schema: Option<&'a str>,
+    pub encrypted_data_key: Option<&'a str>,
+    /// Publishes to these addresses only. Wins over `tag`.
+    pub beta_ips: Option<&'a str>,
+    /// Publishes to readers with this tag only.
+    pub tag: Option<&'a str>,
+    /// Publishes to readers whom a rule names; wins over both.
+    pub gray: Option<GrayFields<'a>>,
+    /// Only over a release with this md5.
+    pub cas_md5: Option<&'a str>,
+}
+
+/// A gray release by its own name (`ConfigFormV3`).
+#[derive(Clone, Copy, Debug)]
+pub struct GrayFields<'a> {
+    pub name: &'a str,
+    pub expression: &'a str,
+    /// Default: that of label rules.
+    pub version: Option<&'a str>,
+    pub priority: i32,
+}
+
+/// A gray release's name and rule.
+type Named = (Box<str>, Arc<GrayRule>);
+
+/// A publish that may be proposed.
+#[derive(Debug)]
+pub struct Prepared {
+    key: ConfigKey,
+    gray: Option<Named>,
+    cas: Option<Md5>,
+    /// The content is separate, since its md5 is still to be taken.
+    draft: Draft,
+    content: Arc<str>,
+}
+
+/// What was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub revision: Revision,
+    pub md5: Md5,
+}
+
+/// Checks everything that can be checked before the state is asked (`ParamUtils`), and copies the content, once.
+///
+/// # Errors
+/// The first rule that a field breaks; `tenant_name` is what the message calls the namespace.
+pub fn prepare(fields: &Fields<'_>, tenant_name: &'static str) -> Result<Prepared, Fault> {
+    let blank = |fault| match fault {
+        // Nacos shows what was blank.
+        ConfigFault::ContentBlank => Fault::BlankContent(fields.content.to_owned()),
+        fault => Fault::Param(fault),
+    };
+    check_config(
+        &ConfigInput {
+            data_id: Some(fields.data_id),
+            group: Some(fields.group),
+            content: Some(fields.content),
+            tag: fields.tag,
+            tenant: fields.namespace,
+            config_tags: fields.config_tags,
+            desc: fields.desc,
+            used_for: fields.used_for,
+            effect: fields.effect,
+            kind: fields.kind,
+            schema: fields.schema,
+            app_name: fields.app_name,
+            encrypted_data_key: fields.encrypted_data_key,
+        },
+        tenant_name,
+    )
+    .map_err(blank)?;
+    let given = |text: Option<&str>| Box::from(text.unwrap_or_default());
+    let tags =
+        |list: &str| list.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(Box::from).collect();
+    let draft = Draft {
+        kind: fields.kind.and_then(ConfigType::parse).unwrap_or_default(),
+        app_name: fields.app_name.map(Box::from),
+        tags: fields.config_tags.map(tags),
+        desc: given(fields.desc),
+        used_for: given(fields.used_for),
+        effect: given(fields.effect),
+        schema: given(fields.schema),
+        encrypted_data_key: given(fields.encrypted_data_key),
+        ..Draft::text("")
+    };
+    Ok(Prepared {
+        key: ConfigKey::new(fields.namespace.unwrap_or_default(), fields.group, fields.data_id),
+        gray: gray(fields)?,
+        // What is no md5 at all matches nothing.
+        cas: fields.cas_md5.map(|text| Md5::parse(text).unwrap_or(Md5::UNMATCHED)),
+        draft,
+        content: Arc::from(fields.content),
+    })
+}
+
+/// The gray release that a publish is for: by name, else by addresses, else by tag.
+fn gray(fields: &Fields<'_>) -> Result<Option<Named>, Fault> {
+    let present = |text: Option<&'_ str>| text.is_some_and(|text| !text.trim().is_empty());
+    let (name, rule) = if let Some(gray) = fields.gray {
+        (gray.name.to_owned(), named_rule(&gray)?)
+    } else if let Some(ips) = fields.beta_ips.filter(|ips| present(Some(ips))) {
+        (BETA.to_owned(), GrayRule::beta(ips)?)
+    } else if let Some(tag) = fields.tag.filter(|tag| present(Some(tag))) {
+        (tag_gray_name(tag), GrayRule::tag(tag)?)
+    } else {
+        return Ok(None);
+    };
+    Ok(Some((name.into(), Arc::new(rule))))
+}
+
+/// The names `beta` and `tag_…` belong to their own rules.
+fn named_rule(gray: &GrayFields<'_>) -> Result<GrayRule, Fault> {
+    Ok(match gray.name {
+        BETA => GrayRule::beta(gray.expression)?,
+        name if name == tag_gray_name(gray.expression) => GrayRule::tag(gray.expression)?,
+        name if name.starts_with(&tag_gray_name("")) => return Err(Fault::GrayName(name.to_owned())),
+        _ => {
+            let version = gray.version.unwrap_or(LABEL_VERSION);
+            GrayRule::parse("tagv2", version, gray.expression, gray.priority)?
+        }
+    })
+}
+
+impl Prepared {
+    pub fn content(&self) -> &Arc<str> {
+        &self.content
+    }
+
+    pub fn kind(&self) -> ConfigType {
+        self.draft.kind
+    }
+}
+
+/// Publishes, and returns when a majority has it on disk and this member has applied it.
+///
+/// # Errors
+/// A CAS that does not match, a limit, or a core that does not acknowledge.
+pub async fn publish(app: &App, prepared: Prepared, source: Source) -> Result<Published, Fault> {
+    let Prepared { key, gray, cas, mut draft, content } = prepared;
+    draft.content = with_md5(content).await?;
+    let change = match gray {
+        Some((name, rule)) => Change::PublishGray(PublishGray { key, name, rule, draft, cas }),
+        None => Change::Publish(Publish { key, draft, cas, enforce: app.bounds.config_quotas }),
+    };
+    let name = match &change {
+        Change::PublishGray(publish) => publish.name.to_string(),
+        _ => String::new(),
+    };
+    match propose(app, change, source).await? {
+        ConfigReply::Done { revision, md5: Some(md5) } => Ok(Published { revision, md5 }),
+        ConfigReply::CasMismatch { .. } => Err(Fault::CasMismatch),
+        ConfigReply::BadName => Err(Fault::GrayName(name)),
+        _ => Err(Fault::UnknownReply),
+    }
+}
+
+/// Removes the formal release, or the gray one of this name. False when it was not there.
+///
+/// # Errors
+/// When the core does not acknowledge.
+pub async fn remove(
+    app: &App,
+    key: ConfigKey,
+    gray: Option<Box<str>>,
+    source: Source,
+) -> Result<bool, Fault> {
+    match propose(app, Change::Remove { key, gray }, source).await? {
+        ConfigReply::Done { .. } => Ok(true),
+        ConfigReply::NotFound => Ok(false),
+        _ => Err(Fault::UnknownReply),
+    }
+}
+
+/// Proposes a change as one request of a user. Limits are errors; all other replies are the caller's.
+///
+/// # Errors
+/// A limit, or a core that does not acknowledge.
+pub async fn propose(app: &App, change: Change, source: Source) -> Result<ConfigReply, Fault> {
+    let kind = Kind::of(&change);
+    let command = ConfigCommand { request: rand::random(), source, change };
+    match app.propose.propose(command.into()).await? {
+        CpReply::Config(ConfigReply::Limit(limit)) => Err(Fault::ConfigLimit(limit)),
+        CpReply::Config(reply) => {
+            app.config_metrics.observe(kind, &reply);
+            Ok(reply)
+        }
+        _ => Err(Fault::UnknownReply),
+    }
+}
+
+/// Takes the md5 of a content; of a large one where it may take its time.
+pub async fn with_md5(content: Arc<str>) -> Result<Content, Fault> {
+    if content.len() <= MD5_INLINE_MAX {
+        return Ok(Content::new(content));
+    }
+    blocking(move || Content::new(content)).await
+}
+
+/// Runs work that takes longer than a request should keep its thread for.
+///
+/// # Errors
+/// When the process stops.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Stopping)
+}

@@ -1,0 +1,245 @@
+//! Why a use case was not done. Every front end turns a fault into its own answer, each in one file; the texts are what the
+//! client reads.
+
+use dyad_config::{ConfigLimit, ContentError, GrayFault};
+use dyad_naming::cp::Limit;
+use dyad_naming::ports::EphemeralError;
+use dyad_push::config::ListenFull;
+use dyad_state::ports::ProposeError;
+use dyad_types::check::Illegal;
+use dyad_types::config_check::ConfigFault;
+use dyad_types::{Lifetime, ServiceKey};
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// The parameter check (`ParamCheckerFilter`).
+    #[error("{0}\r\n")]
+    Illegal(Illegal),
+    /// `ServiceNameFilter`.
+    #[error("Service name filter error,caused: Param 'serviceName' is illegal, {0};")]
+    ServiceName(&'static str),
+    /// `WebUtils.required`.
+    #[error("Param '{0}' is required.")]
+    Required(&'static str),
+    /// Spring's `MissingServletRequestParameterException`.
+    #[error("Parameter '{0}' is missing")]
+    Missing(&'static str),
+    #[error("metadata format incorrect:{0}")]
+    Metadata(String),
+    #[error("instance format invalid: The weights range from 0.0 to 10000.0")]
+    Weight,
+    #[error("Instance 'heart beat interval' must less than 'heart beat timeout' and 'ip delete timeout'.")]
+    BeatIntervals,
+    #[error("Instance 'clusterName' should be characters with only 0-9a-zA-Z-. (current: {0})")]
+    ClusterName(String),
+    #[error("errCode: 400, errMsg: Current service {} is {} service, can't register {} instance. ",
+        .service.grouped_name(), .is.word(), .wanted.word())]
+    Lifetime { service: ServiceKey, is: Lifetime, wanted: Lifetime },
+    #[error("specified service {} already exists!", .0.grouped_name())]
+    ServiceExists(ServiceKey),
+    #[error("service {} not found!", .0.grouped_name())]
+    ServiceNotFound(ServiceKey),
+    #[error("Service {} is not empty, can't be delete. Please unregister instance first", .0.grouped_name())]
+    ServiceNotEmpty(ServiceKey),
+    /// `GET /service`.
+    #[error("service not found, namespace: {}, serviceName: {}", .0.namespace(), .0.grouped_name())]
+    NoServiceDetail(ServiceKey),
+    /// `PUT /instance`, with Java's way of showing the service that was looked for.
+    #[error(
+        "service not found, namespace: {ns}, service: Service{{namespace='{ns}', group='{}', name='{}', \
+         ephemeral={ephemeral}, revision=0}}",
+        .service.group(), .service.name(), ns = .service.namespace()
+    )]
+    NoServiceToUpdate { service: ServiceKey, ephemeral: bool },
+    #[error("no ips found for cluster {cluster} in service {}", .service.grouped_name())]
+    NoHosts { service: ServiceKey, cluster: String },
+    #[error("no matched ip found!")]
+    NoInstance,
+    /// More than the registry holds (429).
+    #[error("{0}")]
+    Full(Limit),
+    /// The CP half did not acknowledge the write.
+    #[error("{0}")]
+    Propose(#[from] ProposeError),
+    /// The AP half does not serve now.
+    #[error("{0}")]
+    Ephemeral(#[from] EphemeralError),
+    #[error(
+        "no raft leader is known; the members elect one as soon as a majority of them can talk to each other"
+    )]
+    NoLeader,
+    #[error(
+        "the write was applied with an answer this build does not know; is a newer member in the cluster?"
+    )]
+    UnknownReply,
+    /// Nacos's words where too much of one kind is under way.
+    #[error("server limit match.")]
+    Overloaded,
+    #[error("the server stops now")]
+    Stopping,
+    /// More listeners than this member takes (503).
+    #[error("{0}")]
+    Listeners(#[from] ListenFull),
+    /// 500 of `readiness`.
+    #[error("{0} not in readiness")]
+    NotReady(&'static str),
+    /// A parameter that Spring demands of the method.
+    #[error("Required request parameter '{name}' for method parameter type {kind} is not present")]
+    MissingParam { name: &'static str, kind: &'static str },
+    /// A field that a form demands.
+    #[error("Required parameter '{0}' type String is not present")]
+    MissingField(&'static str),
+    /// The same of the namespace form.
+    #[error("required parameter '{0}' is missing")]
+    MissingNamespace(&'static str),
+    /// `ParamUtils`.
+    #[error("{0}")]
+    Param(#[from] ConfigFault),
+    /// `content is blank : ` with what it was.
+    #[error("content is blank : {0}")]
+    BlankContent(String),
+    /// Anything else that does not parse or is out of range; carries the whole message.
+    #[error("{0}")]
+    Invalid(String),
+    #[error("Cas publish fail, server md5 may have changed.")]
+    CasMismatch,
+    /// The plain query of v1 and v2.
+    #[error("config data not exist")]
+    NoConfig,
+    /// Something that was named is not there; carries the whole message.
+    #[error("{0}")]
+    NotFound(String),
+    #[error("Please check dataId, group or namespaceId.")]
+    OtherConfig,
+    #[error("{0}")]
+    Gray(#[from] GrayFault),
+    #[error("a gray release cannot have the name {0}")]
+    GrayName(String),
+    #[error("{0}")]
+    ConfigLimit(ConfigLimit),
+    /// Code 22000.
+    #[error("{0}")]
+    IllegalNamespace(String),
+    #[error("namespaceId [ {0} ] not exist")]
+    NoNamespace(String),
+    #[error(
+        "the namespace holds {configs} configurations and {services} services: remove them, or repeat the request with \
+         force=true, which removes the configurations and leaves the services to their clients"
+    )]
+    NamespaceNotEmpty { configs: u64, services: usize },
+    /// The store of contents does not yield a content: the member is damaged, or the version was pruned a moment ago.
+    #[error("{0}")]
+    Content(#[from] ContentError),
+}
+
+/// What kind of failure a fault is: front ends make their status of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The request breaks a rule: repeating it is of no use.
+    Invalid,
+    Forbidden,
+    NotFound,
+    Conflict,
+    TooLarge,
+    /// A limit of what this server holds.
+    TooMany,
+    /// The same request can succeed later, or on another member.
+    Unavailable,
+    /// The server is at fault.
+    Internal,
+}
+
+impl From<Illegal> for Fault {
+    fn from(illegal: Illegal) -> Fault {
+        Fault::Illegal(illegal)
+    }
+}
+
+impl Fault {
+    pub fn class(&self) -> Class {
+        match self {
+            Fault::Illegal(_)
+            | Fault::ServiceName(_)
+            | Fault::Required(_)
+            | Fault::Missing(_)
+            | Fault::Invalid(_)
+            | Fault::Metadata(_)
+            | Fault::Weight
+            | Fault::BeatIntervals
+            | Fault::ClusterName(_)
+            | Fault::Lifetime { .. }
+            | Fault::ServiceExists(_)
+            | Fault::ServiceNotFound(_)
+            | Fault::ServiceNotEmpty(_)
+            | Fault::NoServiceDetail(_)
+            | Fault::NoServiceToUpdate { .. }
+            | Fault::Ephemeral(EphemeralError::TooLong)
+            | Fault::MissingParam { .. }
+            | Fault::MissingField(_)
+            | Fault::MissingNamespace(_)
+            | Fault::Param(_)
+            | Fault::BlankContent(_)
+            | Fault::Gray(_)
+            | Fault::GrayName(_)
+            | Fault::IllegalNamespace(_)
+            | Fault::ConfigLimit(ConfigLimit::Grays(_) | ConfigLimit::Extra(_) | ConfigLimit::Names(_)) => {
+                Class::Invalid
+            }
+            Fault::OtherConfig => Class::Forbidden,
+            Fault::NoHosts { .. }
+            | Fault::NoInstance
+            | Fault::NoConfig
+            | Fault::NotFound(_)
+            | Fault::NoNamespace(_) => Class::NotFound,
+            Fault::NamespaceNotEmpty { .. } | Fault::Content(ContentError::Gone(_)) | Fault::CasMismatch => {
+                Class::Conflict
+            }
+            Fault::Propose(ProposeError::TooLarge { .. })
+            | Fault::ConfigLimit(ConfigLimit::ContentSize(_)) => Class::TooLarge,
+            Fault::Full(_) | Fault::ConfigLimit(_) => Class::TooMany,
+            Fault::Propose(_)
+            | Fault::Ephemeral(_)
+            | Fault::NoLeader
+            | Fault::Overloaded
+            | Fault::Stopping
+            | Fault::Listeners(_) => Class::Unavailable,
+            Fault::NotReady(_) | Fault::UnknownReply | Fault::Content(ContentError::Damaged(_)) => {
+                Class::Internal
+            }
+        }
+    }
+
+    /// Nacos's code (`ErrorCode`) with the code's own text.
+    pub fn code(&self) -> (u32, &'static str) {
+        match self {
+            Fault::MissingParam { .. } | Fault::MissingField(_) | Fault::MissingNamespace(_) => {
+                (10_000, "parameter missing")
+            }
+            Fault::OtherConfig => (10_001, "access denied"),
+            Fault::NoConfig | Fault::NotFound(_) => (20_004, "resource not found"),
+            Fault::CasMismatch | Fault::Content(ContentError::Gone(_)) => (20_005, "resource conflict"),
+            Fault::ConfigLimit(ConfigLimit::Grays(_)) => {
+                (20_010, "config gray version version over max count")
+            }
+            Fault::Gray(GrayFault::Invalid(_)) => (20_011, "config gray rule format invalid"),
+            Fault::Gray(GrayFault::UnknownVersion { .. }) => (20_012, "config gray rule version invalid"),
+            Fault::GrayName(_) => (20_013, "config gray name not recognized"),
+            Fault::ConfigLimit(ConfigLimit::ClusterQuota(_) | ConfigLimit::Configs(_)) => {
+                (5_031, "cluster capacity reach quota")
+            }
+            Fault::ConfigLimit(ConfigLimit::GroupQuota(_)) => (5_032, "group capacity reach quota"),
+            Fault::ConfigLimit(ConfigLimit::NamespaceQuota(_)) => (5_033, "tenant capacity reach quota"),
+            Fault::ConfigLimit(ConfigLimit::ContentSize(_)) => (5_034, "config content size is over limit"),
+            Fault::ConfigLimit(_) => (30_000, "server error"),
+            Fault::IllegalNamespace(_) => (22_000, "illegal namespace"),
+            Fault::NoNamespace(_) => (22_001, "namespace not exist"),
+            Fault::NamespaceNotEmpty { .. } => (20_005, "resource conflict"),
+            Fault::Content(ContentError::Damaged(_)) => (10_002, "data access error"),
+            fault => match fault.class() {
+                Class::Unavailable | Class::Internal => (30_000, "server error"),
+                _ => (20_002, "parameter validate error"),
+            },
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The use cases: what a request does, whichever front end it came by. Typed in, typed out.
+//!
+//! The server makes one [`App`] from the registry, the two cores behind their ports, a clock and the counters. A front end
+//! parses a request into keys and values, calls a use case, and turns its result or its [`Fault`] into an answer. The
+//! delegate ([`naming::delegate`]) sends each write of an instance to the core of its lifetime.
+
+mod clients;
+pub mod config;
+mod fault;
+pub mod naming;
+mod state;
+
+pub use clients::{ClientMetrics, Clients};
+pub use config::ConfigMetrics;
+pub use fault::{Class, Fault};
+pub use state::{App, Bounds, IdSource};

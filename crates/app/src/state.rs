@@ -1,0 +1,137 @@
+//! What the front end works on: the registry, the two cores behind their ports, and the process's clock and counters.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use dyad_config::{Catalog, Contents};
+use dyad_naming::Registry;
+use dyad_naming::Switches;
+use dyad_naming::ports::{Ephemeral, Members};
+use dyad_state::ports::{Linearize, Propose};
+use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SERVICES_MAX};
+use prometheus_client::registry::Registry as MetricsRegistry;
+
+use crate::clients::Clients;
+use crate::config::ConfigMetrics;
+use dyad_push::config::Listeners;
+use dyad_push::naming::Push;
+use dyad_types::Clock;
+
+/// Everything a handler may use. The server constructs one and shares it; there is no other state in this crate.
+pub struct App {
+    /// What queries and the lifetime rule read.
+    pub registry: Arc<Registry>,
+    /// The AP core.
+    pub ephemeral: Arc<dyn Ephemeral>,
+    /// The CP core.
+    pub propose: Arc<dyn Propose>,
+    /// Reads that must see every acknowledged write wait for it.
+    pub linearize: Arc<dyn Linearize>,
+    pub members: Arc<dyn Members>,
+    /// The configurations as applied on this member.
+    pub configs: Arc<Catalog>,
+    /// The contents that are not in `configs`.
+    pub contents: Arc<dyn Contents>,
+    /// The subscriptions of this member.
+    pub push: Arc<Push>,
+    /// Who listens to configurations on this member.
+    pub listeners: Arc<Listeners>,
+    /// The clients of the SDK port.
+    pub clients: Arc<dyn Clients>,
+    /// The present switches: whoever applies the CP log stores them here.
+    pub switches: Arc<ArcSwap<Switches>>,
+    pub clock: Arc<dyn Clock>,
+    /// Source of `snowflake` instance ids.
+    pub ids: IdSource,
+    pub bounds: Bounds,
+    pub config_metrics: Arc<ConfigMetrics>,
+    /// What `GET /metrics` shows: this crate's counters and those that the server added.
+    pub prometheus: Arc<MetricsRegistry>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("registry", &self.registry.counts()).finish_non_exhaustive()
+    }
+}
+
+/// Bounds of the registry that the front end keeps, each a setting. They can only be lower than those of the cores, which
+/// are the defaults. More is 429, a larger page is 400.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Instances in the whole registry. Default 1,000,000.
+    pub instances: usize,
+    /// Services in the whole registry. Default 100,000.
+    pub services: usize,
+    /// Instances of one service. Default 10,000.
+    pub per_service: usize,
+    /// Entries of one page of a listing. Default 10,000.
+    pub page: usize,
+    /// Enforce the quotas of configurations (`isCapacityLimitCheck`). Default false.
+    pub config_quotas: bool,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            instances: INSTANCES_MAX,
+            services: SERVICES_MAX,
+            per_service: INSTANCES_PER_SERVICE_MAX,
+            page: PAGE_MAX,
+            config_quotas: false,
+        }
+    }
+}
+
+/// Milliseconds from the Unix epoch to the epoch of snowflake ids, 2020-11-20 (that of Nacos's `SnowFlakeIdGenerator`
+/// matters to nobody: only order and uniqueness do).
+const ID_EPOCH_MS: u64 = 1_605_830_400_000;
+const SEQUENCE_BITS: u32 = 12;
+const WORKER_BITS: u32 = 10;
+
+/// Snowflake ids: 41 bits of milliseconds, 10 of the worker, 12 of a sequence. Unique within the worker whatever the wall
+/// clock does, since the counter never goes back.
+#[derive(Debug)]
+pub struct IdSource {
+    worker: u64,
+    /// Milliseconds and sequence of the last id.
+    last: AtomicU64,
+}
+
+impl IdSource {
+    /// `seed`: anything that tells this member from others, e.g. its id; ten bits of its hash are used.
+    pub fn new(seed: u64) -> IdSource {
+        let worker = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - WORKER_BITS);
+        IdSource { worker, last: AtomicU64::new(0) }
+    }
+
+    pub fn next(&self, wall_ms: u64) -> u64 {
+        let floor = wall_ms.saturating_sub(ID_EPOCH_MS) << SEQUENCE_BITS;
+        let step = |last: u64| (last + 1).max(floor);
+        let before =
+            match self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(step(last))) {
+                Ok(before) | Err(before) => before,
+            };
+        let id = step(before);
+        let sequence = id & ((1 << SEQUENCE_BITS) - 1);
+        ((id >> SEQUENCE_BITS) << (WORKER_BITS + SEQUENCE_BITS)) | (self.worker << SEQUENCE_BITS) | sequence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_rise_even_when_the_clock_goes_back() {
+        let ids = IdSource::new(7);
+        let clock = (0..10_000u64).map(|n| ID_EPOCH_MS + 1_000 - n % 900);
+        let drawn: Vec<u64> = clock.map(|ms| ids.next(ms)).collect();
+        assert!(drawn.is_sorted());
+        assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), drawn.len());
+    }
+}

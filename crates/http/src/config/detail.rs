@@ -1,0 +1,149 @@
+//! One configuration with everything that is known of it: v1's `show=all`, `catalog` and beta query, v3's details.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dyad_config::{BETA, ConfigItem};
+use dyad_types::ConfigKey;
+use serde_json::{Value, json};
+
+use super::json as shapes;
+use super::{get, list, rest_result, result};
+use crate::config::request::config_key;
+use crate::fault::Generation;
+use crate::params::{Key, Params};
+use crate::reply::{Kind, Reply};
+use crate::routes::Step;
+use dyad_app::App;
+use dyad_app::Fault;
+use dyad_app::config::read::{content, row};
+
+/// `GET /v1/cs/configs`: the selectors, and the plain query without one.
+pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
+    let is = |key: Key, value: &str| params.get(key) == Some(value);
+    if is(Key::Show, "all") {
+        return show_all(app, params);
+    }
+    match params.get(Key::Search) {
+        Some("accurate") => return list::v1(app, params, true),
+        Some("blur") => return list::v1(app, params, false),
+        _ => {}
+    }
+    if is(Key::Beta, "true") {
+        return beta_v1(app, params);
+    }
+    if is(Key::Export, "true") || is(Key::ExportV2, "true") {
+        return super::transfer::export(app, params, is(Key::ExportV2, "true"));
+    }
+    get::plain(app, params)
+}
+
+/// `show=all`: 200 with an empty body for what is not there.
+fn show_all(app: &Arc<App>, params: &Params) -> Step {
+    with_item(app, params, Generation::V1, async |app, key, item| {
+        let Some(release) = item.as_deref().and_then(ConfigItem::formal) else {
+            return Ok(Reply::new(Kind::JsonUtf8, Bytes::new()));
+        };
+        let row = row(&app, release.revision).await?;
+        let text = content(&app, release).await?;
+        Ok(Reply::new(Kind::JsonUtf8, shapes::all_info(&key, release, &row, &text).to_string()))
+    })
+}
+
+/// `GET /v1/cs/configs/catalog`.
+pub(crate) fn catalog(app: &Arc<App>, params: &Params) -> Step {
+    with_item(app, params, Generation::V1, async |app, _, item| {
+        let Some(release) = item.as_deref().and_then(ConfigItem::formal) else {
+            return Ok(rest_result(200, None, &Value::Null));
+        };
+        let row = row(&app, release.revision).await?;
+        Ok(rest_result(200, None, &shapes::catalog(release, &row)))
+    })
+}
+
+/// `GET /v1/cs/configs?beta=true`.
+fn beta_v1(app: &Arc<App>, params: &Params) -> Step {
+    with_item(app, params, Generation::V1, async |app, key, item| {
+        let data = match item.as_ref().and_then(|item| item.gray(BETA)) {
+            Some(gray) => shapes::beta(&key, gray, &content(&app, &gray.release).await?),
+            None => Value::Null,
+        };
+        Ok(rest_result(200, Some("query beta ok"), &data))
+    })
+}
+
+/// `GET /v3/admin/cs/config`.
+pub(crate) fn admin(app: &Arc<App>, params: &Params) -> Step {
+    with_item(app, params, Generation::V3, async |app, key, item| match detail(&app, &key, item).await? {
+        Some(detail) => Ok(result(&detail)),
+        None => Err(Fault::NotFound("Config not exist, please publish Config first.".into())),
+    })
+}
+
+/// `GET /v3/console/cs/config`: null for what is not there.
+pub(crate) fn console(app: &Arc<App>, params: &Params) -> Step {
+    with_item(app, params, Generation::V3, async |app, key, item| {
+        Ok(result(&detail(&app, &key, item).await?.unwrap_or_default()))
+    })
+}
+
+async fn detail(
+    app: &Arc<App>,
+    key: &ConfigKey,
+    item: Option<Arc<ConfigItem>>,
+) -> Result<Option<Value>, Fault> {
+    let Some(release) = item.as_deref().and_then(ConfigItem::formal) else { return Ok(None) };
+    let row = row(app, release.revision).await?;
+    let text = content(app, release).await?;
+    Ok(Some(Value::Object(shapes::detail(key, release, &row, &text))))
+}
+
+/// `GET /v3/admin/cs/config/beta`, and of any gray release with `grayName`.
+pub(crate) fn beta(app: &Arc<App>, params: &Params) -> Step {
+    let name = params.get(Key::GrayName).unwrap_or(BETA).to_owned();
+    with_item(app, params, Generation::V3, async move |app, key, item| {
+        let Some(gray) = item.as_ref().and_then(|item| item.gray(&name)) else {
+            return Err(Fault::NotFound(format!("Config is not in {name}.")));
+        };
+        let row = row(&app, gray.release.revision).await?;
+        let text = content(&app, &gray.release).await?;
+        let mut detail = shapes::detail(&key, &gray.release, &row, &text);
+        detail.extend(gray_parts(gray));
+        Ok(result(&Value::Object(detail)))
+    })
+}
+
+/// `GET /v3/admin/cs/config/grays`: all gray releases, in the order in which readers are asked about. Not in Nacos.
+pub(crate) fn grays(app: &Arc<App>, params: &Params) -> Step {
+    with_item(app, params, Generation::V3, async |_, key, item| {
+        let one = |gray: &dyad_config::Gray| {
+            let mut basic = shapes::basic(&key, &gray.release);
+            basic.extend(gray_parts(gray));
+            Value::Object(basic)
+        };
+        let grays: Vec<Value> = item.iter().flat_map(|item| item.grays()).map(one).collect();
+        Ok(result(&Value::Array(grays)))
+    })
+}
+
+fn gray_parts(gray: &dyad_config::Gray) -> serde_json::Map<String, Value> {
+    shapes::object(json!({ "grayName": gray.name, "grayRule": shapes::gray_rule(&gray.rule) }))
+}
+
+/// Reads the configuration that the parameters name, and goes on with it.
+fn with_item<F>(
+    app: &Arc<App>,
+    params: &Params,
+    generation: Generation,
+    then: impl FnOnce(Arc<App>, ConfigKey, Option<Arc<ConfigItem>>) -> F,
+) -> Step
+where
+    F: Future<Output = Result<Reply, Fault>> + Send + 'static,
+{
+    let prepare = || -> Result<Step, Fault> {
+        let key = config_key(params, generation)?;
+        let item = app.configs.item(&key);
+        Ok(Step::wait(then(Arc::clone(app), key, item)))
+    };
+    Step::of(prepare())
+}

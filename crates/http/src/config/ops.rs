@@ -1,0 +1,35 @@
+//! Small operations: health, and the answers of what this server has no need of.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::rest_result;
+use crate::params::Params;
+use crate::reply::Reply;
+use crate::routes::Step;
+use dyad_app::App;
+
+/// `GET /v1/cs/health`: without a leader reads go on, writes wait.
+pub(crate) fn health(app: &Arc<App>, _: &Params) -> Step {
+    let text = if !app.members.ready() {
+        "DOWN:this member is starting. "
+    } else if app.propose.leader().is_none() {
+        "WARN:no raft leader is known, writes have to wait. "
+    } else {
+        "UP"
+    };
+    Step::Done(Ok(Reply::text(text)))
+}
+
+/// `POST /v1/cs/ops/localCache` and v3's: there is no copy that could be old, what is applied is what is read.
+pub(crate) fn local_cache(_: &Arc<App>, _: &Params) -> Step {
+    Step::Done(Ok(Reply::text("200")))
+}
+
+/// `GET /v1/cs/ops/derby`: there is no SQL store; Nacos's answer of a server where it is switched off.
+pub(crate) fn derby(_: &Arc<App>, _: &Params) -> Step {
+    let what =
+        "Derby ops is disabled, please set `nacos.config.derby.ops.enabled=true` to enabled this feature.";
+    Step::Done(Ok(rest_result(500, Some(what), &Value::Null)))
+}

@@ -1,0 +1,136 @@
+//! `DELETE` of configurations: one with its tag, gray releases, and several by id.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use dyad_config::limits::BATCH_MAX;
+use dyad_config::{BETA, Change, ConfigItem, ConfigReply, RemoveItem, Revision, tag_gray_name};
+use dyad_types::ConfigKey;
+use serde_json::Value;
+
+use super::{rest_result, truth, turn};
+use crate::config::request::{config_key, filter, number, source};
+use crate::fault::Generation;
+use crate::params::{Key, Params};
+use crate::routes::Step;
+use dyad_app::App;
+use dyad_app::Fault;
+use dyad_app::config::write::{blocking, propose, remove};
+
+/// Ids of one request: what fits ten commands.
+pub(crate) const IDS_MAX: usize = 10 * BATCH_MAX;
+
+/// `DELETE /v1/cs/configs` in its three forms.
+pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
+    if params.get(Key::Beta) == Some("true") {
+        return beta(app, params, Generation::V1);
+    }
+    if params.get(Key::DelType) == Some("ids") {
+        return by_ids(app, params, Generation::V1);
+    }
+    one(app, params, Generation::V1)
+}
+
+/// `DELETE /v2/cs/config`.
+pub(crate) fn v2(app: &Arc<App>, params: &Params) -> Step {
+    one(app, params, Generation::V2)
+}
+
+/// `DELETE /v3/admin/cs/config` and `/v3/console/cs/config`.
+pub(crate) fn v3(app: &Arc<App>, params: &Params) -> Step {
+    one(app, params, Generation::V3)
+}
+
+/// `DELETE /v3/admin/cs/config/beta` and its console twin.
+pub(crate) fn v3_beta(app: &Arc<App>, params: &Params) -> Step {
+    beta(app, params, Generation::V3)
+}
+
+/// `DELETE /v3/admin/cs/config/batch` and `/v3/console/cs/config/batchDelete`.
+pub(crate) fn v3_batch(app: &Arc<App>, params: &Params) -> Step {
+    by_ids(app, params, Generation::V3)
+}
+
+/// True, also when nothing was there.
+fn one(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
+    let prepare = || -> Result<Step, Fault> {
+        let key = config_key(params, generation)?;
+        let gray = params.get(Key::GrayName).map(Box::from);
+        let gray = gray.or_else(|| params.get(Key::Tag).map(|tag| tag_release(app, &key, tag)));
+        let (app, source) = (Arc::clone(app), source(params));
+        Ok(Step::wait(async move {
+            remove(&app, key, gray, source).await?;
+            Ok(truth(generation, true))
+        }))
+    };
+    Step::of(prepare())
+}
+
+/// The release of a tag. Nacos 2.5 wants the release's name here, others the tag: both are understood.
+pub(crate) fn tag_release(app: &App, key: &ConfigKey, tag: &str) -> Box<str> {
+    let named = app.configs.item(key).is_some_and(|item| item.gray(tag).is_some());
+    if named { tag.into() } else { tag_gray_name(tag).into() }
+}
+
+fn beta(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
+    let prepare = || -> Result<Step, Fault> {
+        let key = config_key(params, generation)?;
+        let (app, source) = (Arc::clone(app), source(params));
+        Ok(Step::wait(async move {
+            let removed = remove(&app, key, Some(BETA.into()), source).await?;
+            Ok(match (generation, removed) {
+                (Generation::V1, true) => rest_result(200, Some("stop beta ok"), &Value::Bool(true)),
+                (Generation::V1, false) => {
+                    rest_result(500, Some("remove beta data error"), &Value::Bool(false))
+                }
+                _ => truth(generation, true),
+            })
+        }))
+    };
+    Step::of(prepare())
+}
+
+/// One entry per batch; ids that are unknown, or of a configuration that was created anew, remove nothing.
+fn by_ids(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
+    let prepare = || -> Result<Step, Fault> {
+        filter(params)?;
+        let text = params.raw(Key::Ids).ok_or(Fault::MissingParam { name: "ids", kind: "List" })?;
+        let ids = ids(text)?;
+        let (app, source) = (Arc::clone(app), source(params));
+        Ok(Step::wait(async move {
+            let _turn = turn().await?;
+            let state = app.configs.state();
+            let item = |(key, item): (&ConfigKey, &Arc<ConfigItem>)| RemoveItem {
+                key: key.clone(),
+                id: item.formal().map(|release| release.id),
+            };
+            let items: Vec<RemoveItem> =
+                blocking(move || state.by_ids(&ids).into_iter().map(item).collect()).await?;
+            for batch in items.chunks(BATCH_MAX) {
+                let change = Change::RemoveBatch { items: batch.to_vec() };
+                let ConfigReply::Report(_) = propose(&app, change, source.clone()).await? else {
+                    return Err(Fault::UnknownReply);
+                };
+            }
+            Ok(match generation {
+                Generation::V1 => rest_result(200, None, &Value::Bool(true)),
+                _ => truth(generation, true),
+            })
+        }))
+    };
+    Step::of(prepare())
+}
+
+/// A comma-separated list of ids.
+///
+/// # Errors
+/// What is no number, or more than [`IDS_MAX`].
+pub(crate) fn ids(text: &str) -> Result<BTreeSet<Revision>, Fault> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let ids =
+        parts.map(|part| number(Key::Ids, part).map(Revision)).collect::<Result<BTreeSet<_>, Fault>>()?;
+    if ids.len() > IDS_MAX {
+        return Err(Fault::Invalid(format!("ids: {} are over the limit of {IDS_MAX}", ids.len())));
+    }
+    Ok(ids)
+}

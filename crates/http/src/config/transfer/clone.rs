@@ -1,0 +1,129 @@
+//! Clone: configurations by id, written to a namespace, perhaps under other names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dyad_config::{Draft, Revision};
+use dyad_types::ConfigKey;
+use dyad_types::check::{self, Input};
+use dyad_types::config_check::{ConfigInput, check_config};
+use serde_json::Value;
+
+use super::report::{self, Job, Refusal};
+use crate::config::remove::IDS_MAX;
+use crate::config::request::{filter, namespace_param, source};
+use crate::config::{history, turn};
+use crate::fault::Generation;
+use crate::params::{Key, Params};
+use crate::routes::Step;
+use dyad_app::App;
+use dyad_app::Fault;
+use dyad_app::config::write::blocking;
+
+/// Bytes of contents of one clone: they are in memory at once.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// One wish.
+struct Wish {
+    id: Revision,
+    data_id: Option<String>,
+    group: Option<String>,
+}
+
+/// `POST /v3/admin/cs/config/clone`.
+pub(crate) fn admin(app: &Arc<App>, params: &Params) -> Step {
+    clone(app, params, Generation::V3)
+}
+
+/// `POST /v3/console/cs/config/clone`.
+pub(crate) fn console(app: &Arc<App>, params: &Params) -> Step {
+    clone(app, params, Generation::V3)
+}
+
+/// `POST /v1/cs/configs?clone=true`.
+pub(crate) fn clone(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
+    let prepare = || -> Result<Step, Fault> {
+        filter(params)?;
+        let namespace =
+            params.get(Key::TargetNamespaceId).or_else(|| namespace_param(params)).unwrap_or_default();
+        check::check(&Input { namespace_id: Some(namespace), ..Input::default() })?;
+        let policy = report::policy(params, None)?;
+        let wishes = wishes(&params.rest.body)?;
+        let refuse = |refusal: Refusal, reason: &str| Ok(Step::Done(Ok(refusal.reply(generation, reason))));
+        if wishes.is_empty() {
+            return refuse(Refusal::NothingSelected, "the list is empty");
+        }
+        if app.configs.state().namespace(namespace).is_none() {
+            return refuse(Refusal::NoNamespace, &format!("namespace {namespace} does not exist"));
+        }
+        let (app, namespace, source) = (Arc::clone(app), namespace.to_owned(), source(params));
+        Ok(Step::wait(async move {
+            let _turn = turn().await?;
+            let (reader, wanted) = (Arc::clone(&app), namespace);
+            let items = blocking(move || load(&reader, &wishes, &wanted)).await??;
+            if items.is_empty() {
+                return Ok(Refusal::NoData.reply(generation, "none of the ids is known"));
+            }
+            report::run(
+                &app,
+                Job { items, policy, clone: true, source, unrecognized: Vec::new() },
+                generation,
+            )
+            .await
+        }))
+    };
+    Step::of(prepare())
+}
+
+/// Reads the body: a JSON list, with the names of the fields that each generation has.
+fn wishes(body: &[u8]) -> Result<Vec<Wish>, Fault> {
+    let wrong = |what: String| Fault::Invalid(format!("the body is no list of configurations: {what}"));
+    let list: Vec<Value> = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+    if list.len() > IDS_MAX {
+        return Err(wrong(format!("{} are over the limit of {IDS_MAX}", list.len())));
+    }
+    let wish = |value: &Value| {
+        let text = |names: [&str; 2]| {
+            let found = names.iter().find_map(|name| value.get(name)).and_then(Value::as_str);
+            found.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let id = value.get("cfgId").or_else(|| value.get("configId"));
+        let id = id.and_then(|id| id.as_u64().or_else(|| id.as_str()?.trim().parse().ok()));
+        Ok(Wish {
+            id: Revision(id.ok_or_else(|| wrong("an item has no cfgId or configId".into()))?),
+            data_id: text(["dataId", "targetDataId"]),
+            group: text(["group", "targetGroupName"]),
+        })
+    };
+    list.iter().map(wish).collect()
+}
+
+/// The configurations with their contents and new names; unknown ids are left out.
+fn load(app: &App, wishes: &[Wish], namespace: &str) -> Result<Vec<(ConfigKey, Draft)>, Fault> {
+    let state = app.configs.state();
+    let ids: BTreeSet<Revision> = wishes.iter().map(|wish| wish.id).collect();
+    let found = state.by_ids(&ids);
+    let by_id: BTreeMap<Revision, _> = found
+        .into_iter()
+        .filter_map(|(key, item)| Some((item.formal()?.id, (key, item.formal()?))))
+        .collect();
+    let mut bytes = 0;
+    let mut items = Vec::new();
+    for wish in wishes {
+        let Some((key, release)) = by_id.get(&wish.id) else { continue };
+        bytes += release.len as usize;
+        if bytes > BYTES_MAX {
+            let max = BYTES_MAX / (1024 * 1024);
+            return Err(Fault::Invalid(format!("the contents are over {max} MiB: clone fewer at a time")));
+        }
+        let data_id = wish.data_id.as_deref().unwrap_or(key.data_id());
+        let group = wish.group.as_deref().unwrap_or(key.group());
+        check::check(&Input { data_id: Some(data_id), group: Some(group), ..Input::default() })?;
+        let names = ConfigInput { data_id: Some(data_id), group: Some(group), ..ConfigInput::default() };
+        check_config(&names, "tenant")?;
+        let row = app.contents.read(release.revision)?;
+        let draft = history::draft(&row).map_err(|_| Fault::UnknownReply)?;
+        items.push((ConfigKey::new(namespace, group, data_id), draft));
+    }
+    Ok(items)
+}

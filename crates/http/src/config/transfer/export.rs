@@ -1,0 +1,122 @@
+//! Export: the configurations with these ids, or those that match, as an archive.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use dyad_config::archive::{self, ENTRIES_MAX, ItemMeta};
+use dyad_config::{ConfigItem, Filter, PageRequest, Pattern, Release, Revision};
+use dyad_types::ConfigKey;
+use http::header::{CONTENT_DISPOSITION, HeaderValue};
+
+use crate::config::remove::ids;
+use crate::config::request::{filter, namespace_param};
+use crate::config::turn;
+use crate::params::{Key, Params};
+use crate::reply::{Kind, Reply};
+use crate::routes::Step;
+use dyad_app::App;
+use dyad_app::Fault;
+use dyad_app::config::read::content_here;
+use dyad_app::config::write::blocking;
+use dyad_types::date::compact_date;
+
+/// Bytes of contents in one archive: it is made in memory, and an import takes no more.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// `GET /v3/admin/cs/config/export` and `/v3/console/cs/config/export2`.
+pub(crate) fn v3(app: &Arc<App>, params: &Params) -> Step {
+    export(app, params, true)
+}
+
+/// `GET /v1/cs/configs?export=true` (old format) and `?exportV2=true`.
+pub(crate) fn export(app: &Arc<App>, params: &Params, new: bool) -> Step {
+    let prepare = || -> Result<Step, Fault> {
+        filter(params)?;
+        let ids = params.get(Key::Ids).map(ids).transpose()?;
+        let group = params.either(Key::Group, Key::GroupName);
+        let filter = Filter {
+            namespace: Some(namespace_param(params).unwrap_or_default().into()),
+            data_id: params.get(Key::DataId).map(Pattern::blur),
+            group: group.map(Pattern::exact),
+            app_name: params.get(Key::AppName).map(Pattern::exact),
+            ..Filter::default()
+        };
+        let name = format!("nacos_config_export_{}.zip", compact_date(app.clock.wall_ms()));
+        let app = Arc::clone(app);
+        Ok(Step::wait(async move {
+            let _turn = turn().await?;
+            let bytes = blocking(move || archive_of(&app, ids.as_ref(), &filter, new)).await??;
+            let mut reply = Reply::new(Kind::Zip, bytes);
+            let disposition = HeaderValue::try_from(format!("attachment;filename={name}"));
+            if let Ok(disposition) = disposition {
+                reply.headers.insert(CONTENT_DISPOSITION, disposition);
+            }
+            Ok(reply)
+        }))
+    };
+    Step::of(prepare())
+}
+
+fn archive_of(
+    app: &App,
+    ids: Option<&BTreeSet<Revision>>,
+    filter: &Filter,
+    new: bool,
+) -> Result<Vec<u8>, Fault> {
+    let state = app.configs.state();
+    let found: Vec<(&ConfigKey, &Arc<ConfigItem>)> = match ids {
+        Some(ids) => state.by_ids(ids),
+        None => {
+            let found = state.find(filter, PageRequest { number: 1, size: ENTRIES_MAX }, |_, _| true);
+            if found.total > ENTRIES_MAX {
+                let total = found.total;
+                let what =
+                    format!("{total} configurations are over {ENTRIES_MAX}: export them by group or ids");
+                return Err(Fault::Invalid(what));
+            }
+            found.page
+        }
+    };
+    let releases: Vec<(&ConfigKey, &Release)> =
+        found.into_iter().filter_map(|(key, item)| Some((key, item.formal()?))).collect();
+    let bytes: usize = releases.iter().map(|(_, release)| release.len as usize).sum();
+    if bytes > BYTES_MAX {
+        let max = BYTES_MAX / (1024 * 1024);
+        return Err(Fault::Invalid(format!("the contents are over {max} MiB: export them by group or ids")));
+    }
+    let mut entries = Vec::with_capacity(releases.len());
+    for (key, release) in &releases {
+        entries.push((format!("{}/{}", key.group(), key.data_id()), content_here(&*app.contents, release)?));
+    }
+    let meta = if new { new_format(&releases) } else { old_format(&releases) };
+    let files = entries.iter().map(|(name, text)| (&**name, &**text));
+    let meta = meta.as_ref().map(|(name, text)| (*name, &**text));
+    archive::write(files.chain(meta)).map_err(Fault::Invalid)
+}
+
+fn new_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, String)> {
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let item = |(key, release): &(&ConfigKey, &Release)| {
+        let extra = release.extra();
+        ItemMeta {
+            group: key.group().to_owned(),
+            data_id: key.data_id().to_owned(),
+            kind: release.kind.as_str().to_owned(),
+            app_name: given(&extra.app_name),
+            desc: given(&extra.desc),
+            tags: given(&extra.tags.join(",")),
+        }
+    };
+    let items: Vec<ItemMeta> = releases.iter().map(item).collect();
+    Some((archive::NEW, archive::write_new(&items)))
+}
+
+/// Only what has an application is in it.
+fn old_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, String)> {
+    let mut items: Vec<(&str, &str, &str)> = Vec::with_capacity(releases.len());
+    for (key, release) in releases {
+        items.push((key.group(), key.data_id(), &release.extra().app_name));
+    }
+    let lines = archive::write_old(&items);
+    (!lines.is_empty()).then_some((archive::OLD, lines))
+}

@@ -1,0 +1,75 @@
+//! Import of an archive: everything in it is checked before anything is written.
+
+use std::sync::Arc;
+
+use dyad_config::archive::{self, Archive, Unreadable};
+
+use super::multipart::Multipart;
+use super::report::{self, Job, Refusal};
+use crate::config::request::{filter, namespace_param, source};
+use crate::config::turn;
+use crate::fault::Generation;
+use crate::params::{Key, Params};
+use crate::reply::Reply;
+use crate::routes::Step;
+use dyad_app::App;
+use dyad_app::Fault;
+use dyad_app::config::cut;
+use dyad_app::config::write::blocking;
+
+/// True for an import by v1: the selector is in the query or in the body.
+pub(crate) fn is_import(params: &Params) -> bool {
+    params.get(Key::Import) == Some("true") || Multipart::is(&params.rest.headers)
+}
+
+/// `POST /v3/admin/cs/config/import` and its console twin.
+pub(crate) fn v3(app: &Arc<App>, params: &Params) -> Step {
+    import(app, params, Generation::V3)
+}
+
+/// `POST /v1/cs/configs?import=true`.
+pub(crate) fn import(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
+    let prepare = || -> Result<Step, Fault> {
+        filter(params)?;
+        let body = Multipart::parse(&params.rest.headers, &params.rest.body).map_err(Fault::Invalid)?;
+        let policy = report::policy(params, body.field("policy"))?;
+        let mut source = source(params);
+        for field in ["src_user", "srcUser"] {
+            if let Some(user) = body.field(field).filter(|_| source.user.is_empty()) {
+                source.user = cut(user);
+            }
+        }
+        let namespace = namespace_param(params)
+            .or_else(|| body.field("namespaceId"))
+            .or_else(|| body.field("namespace"))
+            .unwrap_or_default();
+        let Some(file) = body.file().cloned() else {
+            return Ok(Step::Done(Ok(Refusal::NoData.reply(generation, "there is no part \"file\""))));
+        };
+        if app.configs.state().namespace(namespace).is_none() {
+            let reason = format!("namespace {namespace} does not exist");
+            return Ok(Step::Done(Ok(Refusal::NoNamespace.reply(generation, &reason))));
+        }
+        let (app, namespace) = (Arc::clone(app), namespace.to_owned());
+        Ok(Step::wait(async move {
+            let _turn = turn().await?;
+            let Archive { items, unrecognized } =
+                match blocking(move || archive::read(&file, &namespace)).await? {
+                    Ok(archive) => archive,
+                    Err(unreadable) => return refused(unreadable, generation),
+                };
+            report::run(&app, Job { items, policy, clone: false, source, unrecognized }, generation).await
+        }))
+    };
+    Step::of(prepare())
+}
+
+/// Nacos has codes for what is no archive of configurations; all else is a mistake like any other.
+fn refused(unreadable: Unreadable, generation: Generation) -> Result<Reply, Fault> {
+    let reason = unreadable.to_string();
+    match unreadable {
+        Unreadable::NoArchive | Unreadable::NoItems(_) => Ok(Refusal::NoData.reply(generation, &reason)),
+        Unreadable::Metadata { .. } => Ok(Refusal::BadMetadata.reply(generation, &reason)),
+        Unreadable::Refused(what) => Err(Fault::Invalid(what)),
+    }
+}

@@ -1,0 +1,50 @@
+//! Liveness: the process serves. Readiness: this member has what the others have. A lost leader makes no member unready,
+//! since reads and ephemeral writes go on; `?cp=true` asks for a leader too.
+
+use std::sync::Arc;
+
+use dyad_naming::java::parse_boolean;
+use serde_json::json;
+
+use crate::fault::status;
+use crate::params::{Key, Params};
+use crate::reply::Reply;
+use crate::routes::Step;
+use dyad_app::App;
+use dyad_app::Fault;
+
+/// `GET /v1/console/health/liveness`.
+pub(crate) fn liveness(_: &Arc<App>, _: &Params) -> Step {
+    Step::Done(Ok(Reply::text("OK")))
+}
+
+/// `GET /v1/console/health/readiness`.
+pub(crate) fn readiness(app: &Arc<App>, params: &Params) -> Step {
+    Step::Done(ready(app, params).map(|()| Reply::text("OK")))
+}
+
+/// `GET /v2/console/health/liveness`.
+pub(crate) fn liveness_v2(_: &Arc<App>, _: &Params) -> Step {
+    Step::Done(Ok(Reply::json(r#"{"code":0,"message":"success","data":"ok"}"#)))
+}
+
+/// `GET /v2/console/health/readiness`. Not ready is status 500 as in v1: a probe looks at nothing else.
+pub(crate) fn readiness_v2(app: &Arc<App>, params: &Params) -> Step {
+    Step::Done(Ok(match ready(app, params) {
+        Ok(()) => Reply::json(r#"{"code":0,"message":"success","data":"ok"}"#),
+        Err(error) => {
+            let body = json!({ "code": 30_000, "message": error.to_string(), "data": null }).to_string();
+            Reply { status: status(&error), ..Reply::json(body) }
+        }
+    }))
+}
+
+fn ready(app: &App, params: &Params) -> Result<(), Fault> {
+    if !app.members.ready() {
+        return Err(Fault::NotReady("naming"));
+    }
+    if params.get(Key::Cp).is_some_and(parse_boolean) && app.propose.leader().is_none() {
+        return Err(Fault::NotReady("naming_persistent_service"));
+    }
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! From a request to its row: the checks that hold for every request, the body, the handler, and the count of the answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::routing::{MethodFilter, on};
+use bytes::{Bytes, BytesMut};
+use http::Response;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, ORIGIN, USER_AGENT};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use crate::fault::{self, Refusal};
+use crate::metrics::HttpMetrics;
+use crate::params::{Key, Params, Rest};
+use crate::reply::{Outgoing, Pieces};
+use crate::routes::{self, ROUTES, Step};
+use crate::server::Limits;
+use dyad_app::App;
+use dyad_push::udp::{Asker, Udp};
+
+/// Below this path an unknown API is 501, as Nacos's `DistroFilter` answers it.
+const NAMING: &str = "/nacos/v1/ns/";
+
+/// In the path of every route that contents are sent to.
+const CONFIG: &str = "/cs/";
+
+/// Where Nacos 3 has what its console asks for.
+const CONSOLE: &str = "/v3/console/";
+
+/// A body: a form, or anything else, which most routes ignore as the servlet API does.
+#[derive(Debug, Default)]
+struct Sent {
+    form: Bytes,
+    body: Bytes,
+}
+
+/// The other end of the connection, on its way through axum's router.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
+fn with_peer(request: http::Request<Incoming>, peer: IpAddr) -> Request {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    request
+}
+
+/// The front end of one process; clones share everything.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    shared: Arc<Shared>,
+    router: Router,
+}
+
+#[derive(Debug)]
+struct Shared {
+    app: Arc<App>,
+    metrics: Arc<HttpMetrics>,
+    limits: Limits,
+    /// Who pushes to clients that ask for it by UDP.
+    udp: Option<Arc<Udp>>,
+}
+
+impl Front {
+    pub(crate) fn new(
+        app: Arc<App>,
+        metrics: Arc<HttpMetrics>,
+        limits: Limits,
+        udp: Option<Arc<Udp>>,
+    ) -> Front {
+        let shared = Arc::new(Shared { app, metrics, limits, udp });
+        let router = router(&shared);
+        Front { shared, router }
+    }
+
+    /// Answers one request of the client at `peer`. Hot rows are found by comparing strings, all others by axum's router.
+    pub(crate) fn call(
+        &self,
+        request: http::Request<Incoming>,
+        peer: IpAddr,
+    ) -> impl Future<Output = Response<Outgoing>> + use<> {
+        let shared = self.shared.clone();
+        let hot = routes::hot(request.method(), request.uri().path());
+        let router = if hot.is_none() { Some(self.router.clone()) } else { None };
+        async move {
+            if let Err(error) = admit(&request, &shared.limits) {
+                return shared.refuse(&error, request.uri().path()).map(Outgoing::Pieces);
+            }
+            match (hot, router) {
+                (Some(row), _) => shared.answer(row, request, Some(peer)).await.map(Outgoing::Pieces),
+                (None, Some(router)) => match router.oneshot(with_peer(request, peer)).await {
+                    Ok(response) => response.map(Outgoing::Axum),
+                    Err(never) => match never {},
+                },
+                (None, None) => shared.refuse(&Refusal::NotFound, request.uri().path()).map(Outgoing::Pieces),
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Runs a row's handler.
+    async fn answer<B>(&self, row: usize, request: http::Request<B>, peer: Option<IpAddr>) -> Response<Pieces>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        let started = Instant::now();
+        let route = &ROUTES[row];
+        let (head, body) = request.into_parts();
+        let body = self.body(&head.headers, route.path, body).await;
+        let path = head.uri.path();
+        let reply = match body {
+            Ok(Sent { form, body }) => {
+                let mut params = Params::parse(head.uri.query().unwrap_or_default(), &form);
+                if params.get(Key::UdpPort).is_some() {
+                    params.asker = self.asker(&head.headers, peer);
+                }
+                params.rest = Rest { headers: head.headers, peer, body };
+                let step = (route.handler)(&self.app, &params);
+                drop(params);
+                let result = match step {
+                    Step::Done(result) => result,
+                    Step::Wait(work) => work.await,
+                };
+                let answer = |fault| fault::reply(&fault, route.generation, path, self.app.clock.wall_ms());
+                result.unwrap_or_else(answer)
+            }
+            Err(refusal) => refusal.reply(path, self.app.clock.wall_ms()),
+        };
+        self.metrics.observe(row, reply.status.as_u16(), started.elapsed());
+        reply.into_http()
+    }
+
+    fn asker(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Asker> {
+        let agent = headers.get(USER_AGENT)?.to_str().ok()?;
+        Some(Asker { udp: self.udp.clone()?, ip: peer?, agent: agent.into() })
+    }
+
+    /// Reads the body within its limit.
+    async fn body<B>(&self, headers: &HeaderMap, path: &str, body: B) -> Result<Sent, Refusal>
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        if body.is_end_stream() {
+            return Ok(Sent::default());
+        }
+        let max = self.body_max(path);
+        let announced =
+            headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > max as u64) {
+            return Err(Refusal::BodyTooLarge(max));
+        }
+        let deadline = self.limits.body_read;
+        let bytes = match tokio::time::timeout(deadline, collect(body, max)).await {
+            Ok(bytes) => bytes?,
+            Err(_) => return Err(Refusal::BodyTimeout(deadline.as_millis() as u64)),
+        };
+        let form = headers.get(CONTENT_TYPE).is_some_and(|kind| is_form(kind.as_bytes()));
+        Ok(if form {
+            Sent { form: bytes, ..Sent::default() }
+        } else {
+            Sent { body: bytes, ..Sent::default() }
+        })
+    }
+
+    fn body_max(&self, path: &str) -> usize {
+        if path.starts_with(NAMING) {
+            self.limits.naming_body
+        } else if path.contains(CONFIG) {
+            self.limits.config_body
+        } else {
+            self.limits.body
+        }
+    }
+
+    fn refuse(&self, error: &Refusal, path: &str) -> Response<Pieces> {
+        let reply = error.reply(path, self.app.clock.wall_ms());
+        self.metrics.observe(usize::MAX, reply.status.as_u16(), std::time::Duration::ZERO);
+        reply.into_http()
+    }
+}
+
+/// One row of axum's router per row of the table, with and without a trailing slash.
+fn router(shared: &Arc<Shared>) -> Router {
+    let mut router = Router::new();
+    for (row, route) in ROUTES.iter().enumerate() {
+        let shared = shared.clone();
+        let handler = move |request: Request| async move {
+            let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+            shared.answer(row, request, peer).await.map(Body::new)
+        };
+        let filter =
+            MethodFilter::try_from(route.method.clone()).expect("the table has standard methods only");
+        // Nacos 3 serves its console without the context path.
+        if let Some(path) = route.path.strip_prefix("/nacos").filter(|path| path.starts_with(CONSOLE)) {
+            router = router.route(path, on(filter, handler.clone()));
+        }
+        router = router
+            .route(route.path, on(filter, handler.clone()))
+            .route(&format!("{}/", route.path), on(filter, handler));
+    }
+    let shared = shared.clone();
+    let unknown = move |request: Request| async move {
+        let path = request.uri().path();
+        let error = if path.starts_with(NAMING) {
+            Refusal::NoSuchApi { method: request.method().to_string(), uri: path.to_owned() }
+        } else {
+            Refusal::NotFound
+        };
+        shared.refuse(&error, path).map(Body::new)
+    };
+    router.fallback(unknown.clone()).method_not_allowed_fallback(unknown)
+}
+
+/// What holds for every request before anything of it is read further. No header grants anything here.
+fn admit<B>(request: &http::Request<B>, limits: &Limits) -> Result<(), Refusal> {
+    let uri = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if uri > limits.head {
+        return Err(Refusal::UriTooLong(limits.head));
+    }
+    let headers = request.headers();
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if uri + size > limits.head {
+        return Err(Refusal::HeadersTooLarge(limits.head));
+    }
+    match headers.get(ORIGIN) {
+        Some(origin) if !same_site(origin.as_bytes(), headers.get(HOST).map(|host| host.as_bytes())) => {
+            Err(Refusal::ForeignOrigin)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Is this `Origin` the `Host` that was asked? Browsers leave the scheme's own port out of both.
+fn same_site(origin: &[u8], host: Option<&[u8]>) -> bool {
+    let (origin, own_port): (&[u8], &[u8]) = match origin {
+        [b'h', b't', b't', b'p', b':', b'/', b'/', rest @ ..] => (rest, b":80"),
+        [b'h', b't', b't', b'p', b's', b':', b'/', b'/', rest @ ..] => (rest, b":443"),
+        _ => return false,
+    };
+    let Some(host) = host else { return false };
+    let bare = |authority: &[u8]| authority.strip_suffix(own_port).unwrap_or(authority).to_ascii_lowercase();
+    bare(origin) == bare(host)
+}
+
+fn is_form(content_type: &[u8]) -> bool {
+    const FORM: &[u8] = b"application/x-www-form-urlencoded";
+    let end = content_type.iter().position(|&b| b == b';').unwrap_or(content_type.len());
+    content_type[..end].trim_ascii().eq_ignore_ascii_case(FORM)
+}
+
+/// Reads the body; one that came in one piece is not copied.
+async fn collect<B>(mut body: B, max: usize) -> Result<Bytes, Refusal>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::BodyBroken)?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if first.len() + all.len() + piece.len() > max {
+            return Err(Refusal::BodyTooLarge(max));
+        }
+        if first.is_empty() && all.is_empty() {
+            first = piece;
+        } else {
+            if all.is_empty() {
+                all.extend_from_slice(&std::mem::take(&mut first));
+            }
+            all.extend_from_slice(&piece);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_accepted_only_when_it_is_the_host() {
+        for (origin, host, same) in [
+            ("http://127.0.0.1:8848", Some("127.0.0.1:8848"), true),
+            ("http://LOCALHOST:8848", Some("localhost:8848"), true),
+            ("http://dyad", Some("dyad:80"), true),
+            ("https://dyad:443", Some("dyad"), true),
+            ("http://evil.example", Some("127.0.0.1:8848"), false),
+            ("http://127.0.0.1:8849", Some("127.0.0.1:8848"), false),
+            ("http://127.0.0.1:8848.evil.example", Some("127.0.0.1:8848"), false),
+            ("null", Some("127.0.0.1:8848"), false),
+            ("file://", Some(""), false),
+            ("http://a", None, false),
+        ] {
+            assert_eq!(same_site(origin.as_bytes(), host.map(str::as_bytes)), same, "{origin} {host:?}");
+        }
+    }
+
+    #[test]
+    fn only_forms_are_read_as_forms() {
+        for (kind, form) in [
+            ("application/x-www-form-urlencoded", true),
+            ("Application/X-WWW-Form-URLEncoded;charset=UTF-8", true),
+            ("application/json", false),
+            ("application/x-www-form-urlencoded2", false),
+            ("", false),
+        ] {
+            assert_eq!(is_form(kind.as_bytes()), form, "{kind}");
+        }
+    }
+}

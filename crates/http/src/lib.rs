@@ -1,0 +1,31 @@
+//! The HTTP front end: Nacos's APIs of three generations over the use cases of `dyad_app`.
+//!
+//! The server calls [`serve`] with a bound listener. A request goes: limits and origin ([`server`], `dispatch`) → its row of
+//! [`routes::ROUTES`] → parameters in slots ([`params`]) → a handler (`naming`, `config`, `core`), which calls a use case →
+//! [`reply::Reply`], or a `Fault`, which only [`fault`] turns into the answer of the row's generation.
+//!
+//! ```no_run
+//! # async fn run(app: dyad_app::App) -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8848").await?;
+//! let stop = async { tokio::signal::ctrl_c().await.unwrap_or(()) };
+//! let drained = dyad_http::serve(listener, app.into(), Default::default(), Default::default(), stop).await;
+//! assert_eq!(drained.cut, 0, "connections were cut");
+//! # Ok(())
+//! # }
+//! ```
+
+mod ask;
+mod config;
+mod core;
+mod dispatch;
+pub mod fault;
+pub mod metrics;
+mod naming;
+mod page;
+pub mod params;
+pub mod reply;
+pub mod routes;
+pub mod server;
+
+pub use metrics::HttpMetrics;
+pub use server::{Drained, Limits, serve};

@@ -1,0 +1,404 @@
+//! Listening: who wants to hear of which configuration, and has which content of it, on this member.
+//!
+//! A change marks the configuration's topic and wakes one task, which is all that the apply path pays. That task compares,
+//! for every listener of the topic, the md5 of what the listener would read now with the md5 that it was last told of, and
+//! tells it if they differ: a listener hears of a change once, of a change that was taken back meanwhile not at all, and the
+//! last state always reaches it. Nothing is queued for a listener but a flag: a notification carries no content, the client
+//! reads the state that is present when it comes to ask. A client that says meanwhile what it has is answered, and what still
+//! waits to be sent to it is not.
+//!
+//! No change is lost between a client's comparison and its waiting: it is made a listener first and compared then, both by
+//! reading the [`Catalog`] under the lock of what it was told.
+
+mod metrics;
+pub mod poll;
+mod topic;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dyad_config::{Catalog, ChangedConfig, ConfigItem, ConfigWatcher};
+use dyad_types::{ConfigKey, Md5};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::fuzzy::{Fuzzy, MATCHES_MAX};
+use dyad_types::Clock;
+use topic::Topic;
+
+pub use metrics::ListenMetrics;
+pub use topic::{Listening, Reported, Told};
+
+/// The index of topics is cut into so many parts, so that clients that come and go rarely meet.
+const SHARDS: usize = 16;
+/// After so many topics the task lets others run.
+const TURN: usize = 64;
+
+/// Bounds of listening on one member.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenLimits {
+    /// Long polls that wait; more are 503. Default 16,384: each holds a connection of the HTTP port, whose own limit comes
+    /// on top.
+    pub polls: usize,
+    /// Pairs of listener and configuration; more are 503. Default 1,000,000, of some 250 bytes each.
+    pub listenings: usize,
+    /// Shortest time that a long poll waits (`MIN_LONG_POOLING_TIMEOUT`). Default 10 s.
+    pub hold_min: Duration,
+    /// Longest; what clients ask for beyond it is cut. Default 120 s: SDKs ask for 30.
+    pub hold_max: Duration,
+}
+
+impl Default for ListenLimits {
+    fn default() -> ListenLimits {
+        ListenLimits {
+            polls: 16_384,
+            listenings: 1_000_000,
+            hold_min: Duration::from_secs(10),
+            hold_max: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Which bound was reached. Its text is the reason that the client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListenFull {
+    #[error("{0} long polls wait on this member, which is its limit; ask another member, or try again later")]
+    Polls(usize),
+    #[error(
+        "clients listen to {0} configurations on this member, which is its limit; ask another member, or try again later"
+    )]
+    Listenings(usize),
+}
+
+/// How a listener waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    LongPoll,
+    Grpc,
+}
+
+/// A listener, for listings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerInfo {
+    pub means: Means,
+    /// The connection's id, or empty.
+    pub client: String,
+    pub app: String,
+}
+
+/// Somebody who is told that a configuration changed.
+pub trait Listener: Send + Sync + fmt::Debug + 'static {
+    /// There is something new. Must be quick, and must not call [`Listeners`].
+    fn notify(&self, listening: &Arc<Listening>);
+    /// The md5 of what this listener reads of the configuration; `None` when no release is for it.
+    fn md5(&self, item: &ConfigItem) -> Option<Md5>;
+    /// The client's address, as gray rules see it.
+    fn ip(&self) -> &str;
+    fn describe(&self) -> ListenerInfo;
+    /// The server stops. For those who wait for nothing else.
+    fn release(&self) {}
+}
+
+/// All listeners of this member, by configuration.
+pub struct Listeners {
+    catalog: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
+    limits: ListenLimits,
+    hasher: RandomState,
+    topics: [RwLock<HashMap<ConfigKey, Arc<Topic>>>; SHARDS],
+    /// Topics that changed, each once: bounded by the number of topics.
+    ready: Mutex<VecDeque<Arc<Topic>>>,
+    wake: Notify,
+    fuzzy: Fuzzy<ConfigKey>,
+    /// The server stops: nobody waits any more.
+    released: AtomicBool,
+    pub metrics: Arc<ListenMetrics>,
+}
+
+impl Listeners {
+    /// Nobody listens yet; [`Listeners::run`] does the work. Whoever feeds the catalog tells this of it afterwards, as a
+    /// [`ConfigWatcher`].
+    pub fn new(
+        catalog: Arc<Catalog>,
+        clock: Arc<dyn Clock>,
+        limits: ListenLimits,
+        metrics: Arc<ListenMetrics>,
+    ) -> Arc<Listeners> {
+        Arc::new(Listeners {
+            catalog,
+            clock,
+            limits,
+            hasher: RandomState::new(),
+            topics: Default::default(),
+            ready: Mutex::default(),
+            wake: Notify::new(),
+            fuzzy: Fuzzy::default(),
+            released: AtomicBool::new(false),
+            metrics,
+        })
+    }
+
+    /// Tells listeners of changes until `stop`. What takes long (making and writing messages) is done by the tasks of the
+    /// connections.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut done = 0;
+        while !stop.is_cancelled() {
+            let next = self.ready.lock().pop_front();
+            let Some(topic) = next else {
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = stop.cancelled() => {}
+                }
+                continue;
+            };
+            topic.tell(&self.catalog);
+            done += 1;
+            if done % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Makes `listener` listen to a configuration, present or not. `tenant` is the namespace as the client spelled it, which is
+    /// how it is told; `mark` is for the listener's own use. The caller compares then ([`Listening::compare`]), and ends it with
+    /// [`Listeners::unlisten`].
+    ///
+    /// # Errors
+    /// Too many listen.
+    pub fn listen(
+        &self,
+        key: &ConfigKey,
+        tenant: &str,
+        mark: u32,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Arc<Listening>, ListenFull> {
+        let listenings = &self.metrics.listenings;
+        if listenings.fetch_add(1, Ordering::Relaxed) >= self.limits.listenings as u64 {
+            listenings.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(ListenFull::Listenings(self.limits.listenings));
+        }
+        let since_ms = self.clock.wall_ms();
+        let add = |topic: &Arc<Topic>| topic.add(tenant, mark, since_ms, listener.clone());
+        let shard = self.shard(key);
+        if let Some(topic) = shard.read().get(key) {
+            return Ok(add(topic));
+        }
+        let mut topics = shard.write();
+        Ok(add(topics.entry(key.clone()).or_insert_with(|| Arc::new(Topic::new(key.clone())))))
+    }
+
+    /// Ends it: nothing is told for it any more. Ending it twice is no error.
+    pub fn unlisten(&self, listening: &Arc<Listening>) {
+        let topic = listening.topic();
+        let Some(empty) = topic.remove(listening) else { return };
+        self.metrics.listenings.fetch_sub(1, Ordering::Relaxed);
+        if empty {
+            // Under this lock nobody is added: an empty topic stays empty until it is out.
+            let mut topics = self.shard(topic.key()).write();
+            let held = topics.get(topic.key()).is_some_and(|held| Arc::ptr_eq(held, topic));
+            if held && topic.is_empty() {
+                topics.remove(topic.key());
+            }
+        }
+    }
+
+    /// What the catalog shows; compare with it.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Who listens to a configuration here.
+    pub fn listeners(&self, key: &ConfigKey) -> Vec<Arc<Listening>> {
+        let topic = self.shard(key).read().get(key).cloned();
+        topic.map_or_else(Vec::new, |topic| topic.all())
+    }
+
+    /// Goes through everybody who listens here, in no order.
+    pub fn each(&self, mut see: impl FnMut(&Arc<Listening>)) {
+        for shard in &self.topics {
+            let topics: Vec<Arc<Topic>> = shard.read().values().cloned().collect();
+            for topic in topics {
+                topic.all().iter().for_each(&mut see);
+            }
+        }
+    }
+
+    pub fn limits(&self) -> &ListenLimits {
+        &self.limits
+    }
+
+    /// Pairs of listener and configuration.
+    pub fn count(&self) -> u64 {
+        self.metrics.listenings.load(Ordering::Relaxed)
+    }
+
+    /// Long polls that wait.
+    pub fn polls(&self) -> u64 {
+        self.metrics.polls.load(Ordering::Acquire)
+    }
+
+    pub fn fuzzy(&self) -> &Fuzzy<ConfigKey> {
+        &self.fuzzy
+    }
+
+    /// The configurations that a pattern takes, for [`Fuzzy`].
+    pub fn present(&self, takes: &dyn Fn(&ConfigKey) -> bool) -> (BTreeSet<ConfigKey>, bool) {
+        let state = self.catalog.state();
+        let mut found =
+            state.items().filter(|(key, item)| item.is_present() && takes(key)).map(|(key, _)| key);
+        let taken = found.by_ref().take(MATCHES_MAX).cloned().collect();
+        (taken, found.next().is_some())
+    }
+
+    /// The server stops: long polls are answered at once, as if their time were over, so that clients ask elsewhere.
+    pub fn release(&self) {
+        // First: who comes later looks at it after it has become a listener.
+        self.released.store(true, Ordering::SeqCst);
+        self.each(|listening| listening.release());
+    }
+
+    fn shard(&self, key: &ConfigKey) -> &RwLock<HashMap<ConfigKey, Arc<Topic>>> {
+        &self.topics[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+
+    fn mark(&self, topics: impl IntoIterator<Item = Arc<Topic>>) {
+        let now = Instant::now();
+        let changed: Vec<Arc<Topic>> = topics.into_iter().filter(|topic| topic.changed(now)).collect();
+        if !changed.is_empty() {
+            self.ready.lock().extend(changed);
+            self.wake.notify_one();
+        }
+    }
+}
+
+impl ConfigWatcher for Listeners {
+    fn changed(&self, changed: &[ChangedConfig]) {
+        self.mark(changed.iter().filter_map(|c| self.shard(&c.key).read().get(&c.key).cloned()));
+        for config in changed.iter().filter(|config| config.was_present != config.item.is_some()) {
+            self.fuzzy.listed(&config.key, config.item.is_some());
+        }
+    }
+
+    fn reloaded(&self) {
+        for shard in &self.topics {
+            let topics: Vec<Arc<Topic>> = shard.read().values().cloned().collect();
+            self.mark(topics);
+        }
+        self.fuzzy.reloaded(|takes| self.present(takes));
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listeners").field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dyad_config::{Change, ConfigCommand, ConfigState, Draft, Publish, Source};
+    use dyad_types::{Millis, Stamp};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Millis {
+            Millis(0)
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Counts what it is told, by mark.
+    #[derive(Debug, Default)]
+    struct Client(Mutex<Vec<u32>>);
+
+    impl Listener for Client {
+        fn notify(&self, listening: &Arc<Listening>) {
+            self.0.lock().push(listening.mark());
+        }
+
+        fn md5(&self, item: &ConfigItem) -> Option<Md5> {
+            item.formal().map(|release| release.md5)
+        }
+
+        fn ip(&self) -> &str {
+            ""
+        }
+
+        fn describe(&self) -> ListenerInfo {
+            ListenerInfo { means: Means::Grpc, client: String::new(), app: String::new() }
+        }
+    }
+
+    fn key(data_id: &str) -> ConfigKey {
+        ConfigKey::new("", "G", data_id)
+    }
+
+    fn listeners() -> Arc<Listeners> {
+        Listeners::new(Arc::default(), Arc::new(Still), ListenLimits::default(), Arc::default())
+    }
+
+    /// A state with this content of `a`.
+    fn state(content: &str) -> ConfigState {
+        let mut state = ConfigState::default();
+        let publish = Publish { key: key("a"), draft: Draft::text(content), cas: None, enforce: false };
+        let change = Change::Publish(publish);
+        let command = ConfigCommand { request: 0, source: Source::default(), change };
+        state.apply(&command, Stamp { now_ms: 1, index: 1 });
+        state
+    }
+
+    fn work(listeners: &Listeners) {
+        while let Some(topic) = { listeners.ready.lock().pop_front() } {
+            topic.tell(&listeners.catalog);
+        }
+    }
+
+    #[test]
+    fn an_installed_state_is_compared_for_everybody() {
+        let listeners = listeners();
+        let client = Arc::<Client>::default();
+        for (mark, data_id) in ["a", "b"].iter().enumerate() {
+            let listening = listeners.listen(&key(data_id), "", mark as u32, client.clone()).unwrap();
+            assert!(!listening.compare(&listeners.catalog, Reported::Has(None)));
+        }
+        for (content, want) in [("1", vec![0]), ("1", vec![]), ("2", vec![0])] {
+            listeners.catalog.installed(&state(content));
+            listeners.reloaded();
+            work(&listeners);
+            assert_eq!(std::mem::take(&mut *client.0.lock()), want, "{content}");
+        }
+    }
+
+    #[test]
+    fn listeners_come_and_go_in_any_order() {
+        let listeners = listeners();
+        let client = Arc::<Client>::default();
+        let listen = |mark| listeners.listen(&key("a"), "public", mark, client.clone()).unwrap();
+        let mut held: Vec<Arc<Listening>> = (0..100).map(listen).collect();
+        for n in 0..100usize {
+            let gone = held.swap_remove(n * 7 % held.len());
+            listeners.unlisten(&gone);
+            listeners.unlisten(&gone);
+            assert!(gone.is_ended());
+            let mut marks: Vec<u32> = held.iter().map(|listening| listening.mark()).collect();
+            let mut there: Vec<u32> = listeners.listeners(&key("a")).iter().map(|l| l.mark()).collect();
+            marks.sort_unstable();
+            there.sort_unstable();
+            assert_eq!((marks.len() as u64, there), (listeners.count(), marks));
+        }
+        assert!(listeners.topics.iter().all(|shard| shard.read().is_empty()), "no topic is left behind");
+    }
+}

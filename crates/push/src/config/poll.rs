@@ -1,0 +1,157 @@
+//! A long poll that waits: small, since ten thousand of them may.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll as Ready;
+use std::time::Duration;
+
+use dyad_config::{ConfigItem, ReaderLabels};
+use dyad_types::{ConfigKey, Md5};
+use futures::task::AtomicWaker;
+use tokio::time::sleep;
+
+use super::{ListenFull, Listener, ListenerInfo, Listeners, Listening, Means, Reported};
+
+/// Nothing happened yet.
+const NOTHING: u32 = u32::MAX;
+/// The server stops.
+const RELEASED: u32 = u32::MAX - 1;
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// As Nacos sees it.
+    pub ip: Box<str>,
+    /// The header `Vipserver-Tag`.
+    pub tag: Option<Box<str>>,
+    /// The header `Client-AppName`.
+    pub app: Box<str>,
+}
+
+/// A configuration, how the client spells its namespace, and what the client has.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    pub key: ConfigKey,
+    pub tenant: &'a str,
+    pub reported: Reported,
+}
+
+impl Asking {
+    fn labels(&self) -> ReaderLabels<'_> {
+        ReaderLabels { header_tag: self.tag.as_deref(), ..ReaderLabels::ip(&self.ip) }
+    }
+
+    /// Does the client have something else than there is?
+    pub fn differs(&self, listeners: &Listeners, wanted: &Wanted<'_>) -> bool {
+        let item = listeners.catalog().item(&wanted.key);
+        wanted.reported != Reported::Has(item.and_then(|item| item.answer(&self.labels()).md5()))
+    }
+}
+
+/// A poll as its topics see it.
+#[derive(Debug)]
+struct Poll {
+    asking: Asking,
+    /// The mark of the first configuration that changed.
+    first: AtomicU32,
+    waker: AtomicWaker,
+}
+
+impl Poll {
+    fn end(&self, how: u32) {
+        let _not_the_first = self.first.compare_exchange(NOTHING, how, Ordering::AcqRel, Ordering::Acquire);
+        self.waker.wake();
+    }
+}
+
+impl Listener for Poll {
+    fn notify(&self, listening: &Arc<Listening>) {
+        self.end(listening.mark());
+    }
+
+    fn release(&self) {
+        self.end(RELEASED);
+    }
+
+    fn md5(&self, item: &ConfigItem) -> Option<Md5> {
+        item.answer(&self.asking.labels()).md5()
+    }
+
+    fn ip(&self) -> &str {
+        &self.asking.ip
+    }
+
+    fn describe(&self) -> ListenerInfo {
+        ListenerInfo { means: Means::LongPoll, client: String::new(), app: self.asking.app.to_string() }
+    }
+}
+
+/// A poll that is set up. It listens until it is dropped: also when its client goes away.
+#[derive(Debug)]
+pub struct Waiting {
+    listeners: Arc<Listeners>,
+    poll: Arc<Poll>,
+    held: Vec<Arc<Listening>>,
+}
+
+impl Waiting {
+    /// Listens to all that is wanted. What differs already, e.g. since the client's state was compared for the first time, ends
+    /// the wait at once.
+    ///
+    /// # Errors
+    /// Too many wait.
+    pub fn begin(
+        listeners: &Arc<Listeners>,
+        asking: Asking,
+        wanted: &[Wanted<'_>],
+    ) -> Result<Waiting, ListenFull> {
+        let max = listeners.limits.polls;
+        let before = listeners.metrics.polls.fetch_add(1, Ordering::Relaxed);
+        let poll = Arc::new(Poll { asking, first: AtomicU32::new(NOTHING), waker: AtomicWaker::new() });
+        // From here on dropping it takes everything back.
+        let mut waiting =
+            Waiting { listeners: listeners.clone(), poll, held: Vec::with_capacity(wanted.len()) };
+        if before >= max as u64 {
+            listeners.metrics.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(ListenFull::Polls(max));
+        }
+        for (mark, wanted) in wanted.iter().enumerate() {
+            let listening =
+                listeners.listen(&wanted.key, wanted.tenant, mark as u32, waiting.poll.clone())?;
+            if listening.compare(listeners.catalog(), wanted.reported) {
+                waiting.poll.end(listening.mark());
+            }
+            waiting.held.push(listening);
+        }
+        if listeners.released.load(Ordering::SeqCst) {
+            waiting.poll.end(RELEASED);
+        }
+        Ok(waiting)
+    }
+
+    /// Waits for the first configuration that changes; `None` when the time is over, or the server stops.
+    pub async fn first(self, hold: Duration) -> Option<Arc<Listening>> {
+        let mut over = pin!(sleep(hold));
+        let first = poll_fn(|cx| {
+            self.poll.waker.register(cx.waker());
+            match self.poll.first.load(Ordering::Acquire) {
+                NOTHING => over.as_mut().poll(cx).map(|()| NOTHING),
+                first => Ready::Ready(first),
+            }
+        });
+        let first = self.held.get(first.await as usize)?.clone();
+        self.listeners.metrics.observe(first.notified(self.listeners.clock.wall_ms()));
+        Some(first)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        for listening in &self.held {
+            self.listeners.unlisten(listening);
+        }
+        self.listeners.metrics.polls.fetch_sub(1, Ordering::Release);
+    }
+}
