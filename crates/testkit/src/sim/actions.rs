@@ -1,8 +1,8 @@
 //! What the members' cores ask for: frames on the network, answers, views, and the trace of them.
 
 use dyad_distro::message::DatumState;
-use dyad_distro::{Action, CLOCK_START, Event, MemberState, Message, Outcome, Visible};
-use dyad_types::MemberId;
+use dyad_distro::{Action, CLOCK_START, Event, MemberState, Message, Outcome, Visible, codec};
+use dyad_types::{MemberId, PublicationKey};
 
 use super::sdk::SdkEv;
 use super::world::{Ev, Reply, World, version};
@@ -38,7 +38,7 @@ impl World {
             }
             Action::Changed { key, visible } => {
                 if let Some(&link) = self.sdk.by_conn.get(&key.client) {
-                    return self.sdk_view(node, link, visible);
+                    return self.sdk_view(node, link, key, visible);
                 }
                 let Some(&client) = self.by_client.get(&key.client) else { return };
                 self.log(|| match &visible {
@@ -74,7 +74,12 @@ impl World {
         }
     }
 
-    fn sdk_view(&mut self, node: usize, link: usize, visible: Option<Visible>) {
+    fn sdk_view(&mut self, node: usize, link: usize, key: PublicationKey, visible: Option<Visible>) {
+        if key.service != self.sdk.links[link].key.service {
+            let further = &mut self.nodes[node].further;
+            let _ = if visible.is_some() { further.insert(key) } else { further.remove(&key) };
+            return;
+        }
         let client = self.sdk.links[link].client;
         self.log(|| match &visible {
             Some(v) => {
@@ -131,6 +136,10 @@ impl World {
             }
             return;
         }
+        let message = match read_back(&message) {
+            Ok(read) => Box::new(read),
+            Err(why) => return self.violate("I8", format!("a {} of m{from} {why}", message.name())),
+        };
         let now = self.now;
         let stream = &mut self.nodes[from].streams[target];
         if now.saturating_sub(stream.1) > 3_000 {
@@ -150,10 +159,17 @@ impl World {
                 self.count("delay");
             }
             let from_id = self.nodes[from].id;
-            let message = Box::new(message.clone());
+            let message = message.clone();
             self.at(now + delay, Ev::Net { from, from_id, to: target, stream, message });
         }
     }
+}
+
+/// The message as the receiver reads it from its bytes, or why it cannot.
+fn read_back(message: &Message) -> Result<Message, String> {
+    let bytes = codec::encode(message).map_err(|error| format!("cannot be sent: {error}"))?;
+    let read = codec::decode(&bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    if read == *message { Ok(read) } else { Err(format!("is read as {read:?}")) }
 }
 
 /// A message as a line of the trace.

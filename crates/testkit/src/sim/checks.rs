@@ -259,6 +259,7 @@ impl World {
         n.view = clients.iter().filter_map(|c| Some((c.index, core.visible(&c.key)?))).collect();
         let links = self.sdk.links.iter().enumerate();
         n.sdk = links.filter_map(|(link, l)| Some((link, core.visible(&l.key)?))).collect();
+        n.further.retain(|key| core.visible(key).is_some());
     }
 
     /// At the end of the quiet time: everybody agrees, with the clients too.

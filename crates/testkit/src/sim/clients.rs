@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use dyad_distro::{BeatOutcome, Input};
-use dyad_types::{ClientId, Dot, Instance, Publication, PublicationKey, ServiceKey};
+use dyad_types::{ClientId, Dot, Publication, PublicationKey};
 
+use super::names::Names;
 use super::rng::Rng;
 use super::world::{Ev, Reply, World};
 
@@ -76,12 +77,11 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(index: usize, rng: &mut Rng, members: usize) -> Client {
-        let service = ServiceKey::new("", "", &format!("svc-{}", index % 4));
-        let client = ClientId::beat(&format!("10.0.0.{index}"), 8080);
+    pub(super) fn new(index: usize, names: Names, rng: &mut Rng, members: usize) -> Client {
+        let client = ClientId::beat(&names.ip(format!("10.0.0.{index}")), 8080);
         Client {
             index,
-            key: PublicationKey { service, client },
+            key: PublicationKey { service: names.service(index), client },
             wish: Wish::Up,
             registered: false,
             version: 1,
@@ -102,10 +102,9 @@ impl Client {
         }
     }
 
-    fn publication(&self, version: u64) -> std::sync::Arc<Publication> {
-        let mut instance = Instance::new(&format!("10.0.0.{}", self.index), 8080);
-        instance.weight = version.min(VERSION_MAX) as f64;
-        Publication::one(instance)
+    fn publication(&self, names: Names, version: u64) -> std::sync::Arc<Publication> {
+        let ip = format!("10.0.0.{}", self.index);
+        Publication::one(names.instance(ip, 8080, version.min(VERSION_MAX)))
     }
 }
 
@@ -211,7 +210,7 @@ impl World {
         self.requests.insert(req, (client, node, life));
         match op {
             Op::Register(version) => {
-                let publication = self.clients[client].publication(version);
+                let publication = self.clients[client].publication(self.names, version);
                 self.input(node, Input::Register { req, key, publication });
             }
             Op::Deregister => self.input(node, Input::Deregister { req, key }),

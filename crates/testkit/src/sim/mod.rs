@@ -5,6 +5,7 @@ mod actions;
 mod checks;
 mod clients;
 mod faults;
+mod names;
 mod profile;
 mod raft;
 mod rng;

@@ -1,14 +1,15 @@
 //! The event loop: members with their clocks, and what reaches them when.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use dyad_distro::{CLOCK_START, Config, Distro, Input, MemberState, Message, Visible};
-use dyad_types::{ClientId, MemberId, Millis};
+use dyad_types::{ClientId, MemberId, Millis, PublicationKey};
 
 use super::actions::brief;
 use super::clients::{Client, Op};
 use super::faults::Fault;
+use super::names::Names;
 use super::profile::{Plan, Profile};
 use super::raft::Entry;
 use super::rng::Rng;
@@ -63,6 +64,8 @@ pub(super) struct Node {
     pub view: HashMap<usize, Visible>,
     /// The same of clients with a connection, by link.
     pub sdk: HashMap<usize, Visible>,
+    /// The further services that it shows of clients with many.
+    pub further: HashSet<PublicationKey>,
     /// Unfrozen time at which its process was stopped last, for a while or for good.
     pub stopped: u64,
     pub ready_since: u64,
@@ -77,6 +80,7 @@ pub(super) struct Node {
 
 pub(super) struct World {
     pub plan: Plan,
+    pub names: Names,
     pub rng: Rng,
     pub now: u64,
     pub frozen: u64,
@@ -108,11 +112,13 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(profile: Profile, seed: u64, trace: bool) -> World {
         let plan = profile.plan();
+        let names = Names::of(seed);
         let mut rng = Rng::new(seed.wrapping_mul(0x1_0000_01B3) ^ profile as u64);
         let members = plan.members;
         let loss = if plan.loss && rng.chance(500) { rng.range(20, 290) } else { 0 };
         let nodes = (0..members).map(|i| Node::new(MemberId(i as u64 + 1), members)).collect();
-        let clients: Vec<Client> = (0..plan.clients).map(|i| Client::new(i, &mut rng, members)).collect();
+        let clients: Vec<Client> =
+            (0..plan.clients).map(|i| Client::new(i, names, &mut rng, members)).collect();
         let by_client = clients.iter().map(|c| (c.key.client.clone(), c.index)).collect();
         let deadline = plan.chaos + plan.quiet;
         let sdk = Sdks::new(plan.sdks, seed.wrapping_mul(0x1_0000_01B3) ^ profile as u64);
@@ -139,6 +145,7 @@ impl World {
             trace,
             deadline,
             requests: HashMap::new(),
+            names,
             plan,
         }
     }
@@ -279,6 +286,7 @@ impl World {
         n.leaving = false;
         n.view.clear();
         n.sdk.clear();
+        n.further.clear();
         n.backlog.clear();
         n.ready_since = u64::MAX;
         n.streams.iter_mut().for_each(|s| s.0 += 1);
@@ -291,7 +299,10 @@ impl World {
         config.timing.gc_silent = 25_000;
         config.timing.cover_keep = 55_000;
         config.timing.stash = 45_000;
-        config.limits.delta_records = 6;
+        if !self.names.long {
+            // Else messages end where their bytes do.
+            config.limits.delta_records = 6;
+        }
         config.limits.cap_least = self.plan.cap_least;
         n.core = Some(Distro::new(config, CLOCK_START));
         n.woken = 0;
@@ -305,6 +316,7 @@ impl World {
         self.sdk_stop(node);
         self.nodes[node].stopped = self.unfrozen();
         self.nodes[node].sdk.clear();
+        self.nodes[node].further.clear();
         self.nodes[node].core = None;
         self.nodes[node].view.clear();
         self.nodes[node].backlog.clear();
@@ -359,6 +371,7 @@ impl Node {
             woken: 0,
             view: HashMap::new(),
             sdk: HashMap::new(),
+            further: HashSet::new(),
             stopped: 0,
             ready_since: u64::MAX,
             raft_seen: 0,

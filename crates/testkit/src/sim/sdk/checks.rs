@@ -1,6 +1,9 @@
 //! The invariants of clients with a connection: I3 (visible while connected), I4 (once, with its attributes), I5r (a
 //! reconnect is not seen).
 
+use dyad_distro::Distro;
+use dyad_types::PublicationKey;
+
 use super::Voucher;
 use crate::sim::clients::Wish;
 use crate::sim::world::{World, version};
@@ -171,6 +174,9 @@ impl World {
                     return self.violate("I1", detail);
                 }
             }
+            if let Some((invariant, what)) = self.further_problem(client, node, core) {
+                return self.violate(invariant, format!("s{client} {what} at m{node} at the end"));
+            }
             let seen = self.sdk_seen(client, node);
             let problem = match seen.keys {
                 0 if alive => Some(("I3", "missing".to_string())),
@@ -187,5 +193,32 @@ impl World {
                 return self.violate(invariant, format!("s{client} is {what} at m{node} at the end"));
             }
         }
+    }
+
+    /// What is wrong with the further services of a client: the live connection of one that is up publishes each of them.
+    fn further_problem(&self, client: usize, node: usize, core: &Distro) -> Option<(&'static str, String)> {
+        let c = &self.sdk.clients[client];
+        let live = c.link.filter(|_| c.wish == Wish::Up);
+        for &link in &c.links {
+            let connection = &self.sdk.links[link].key.client;
+            for n in 0..self.names.furthers(client) {
+                let key = PublicationKey { service: self.names.further(n), client: connection.clone() };
+                let seen = core.visible(&key);
+                if seen.is_some() != self.nodes[node].further.contains(&key) {
+                    return Some(("I1", format!("has another service {n} of l{link} than the changes told")));
+                }
+                match seen {
+                    Some(seen) if live == Some(link) && !seen.healthy => {
+                        return Some(("I3", format!("has an unhealthy service {n}")));
+                    }
+                    None if live == Some(link) => return Some(("I3", format!("lacks service {n}"))),
+                    Some(_) if live != Some(link) => {
+                        return Some(("H2", format!("still has service {n} of l{link}")));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        None
     }
 }

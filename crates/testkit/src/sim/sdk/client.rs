@@ -1,6 +1,6 @@
 //! The client's side: it registers, pings, changes, moves, stops for a while, opens a second connection, leaves and dies.
 
-use dyad_types::{ClientId, PublicationKey, ServiceKey};
+use dyad_types::{ClientId, PublicationKey};
 
 use super::{DETECT, Do, Link, SILENT, SdkEv, Voucher};
 use crate::sim::clients::Wish;
@@ -236,7 +236,7 @@ impl World {
 
     fn sdk_link(&mut self, client: usize, node: usize) -> usize {
         let link = self.sdk.links.len();
-        let service = ServiceKey::new("", "", &format!("svc-{}", client % 4));
+        let service = self.names.service(client);
         let id = ClientId::from_text(&format!("{}_10.1.0.{client}_{link}", self.now));
         self.sdk.by_conn.insert(id.clone(), link);
         self.sdk.links.push(Link {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use dyad_distro::{Ending, Input};
-use dyad_types::{ClientId, Instance, Publication};
+use dyad_types::{ClientId, Instance, Publication, PublicationKey};
 
-use super::{DETECT, Do, SILENT, SdkEv};
+use super::{DETECT, Do, Link, SILENT, SdkEv};
 use crate::sim::clients::Wish;
 use crate::sim::world::{Ev, Reply, World};
 
@@ -35,14 +35,44 @@ impl World {
             Do::Reset => self.sdk_close(link, Some(Ending::Abnormal)),
             Do::Register(version) => {
                 self.sdk.requests.insert(req, link);
-                let publication = publication(client, version, self.sdk.clients[client].batch);
+                self.sdk_further(link, Some(version));
+                let publication = self.sdk_publication(client, version);
                 self.input(node, Input::Register { req: id, key, publication });
             }
             Do::Deregister => {
                 self.sdk.requests.insert(req, link);
+                self.sdk_further(link, None);
                 self.input(node, Input::Deregister { req: id, key });
             }
         }
+    }
+
+    /// The further services of a client that has many. They are accepted or refused together with its first one, whose
+    /// answer alone counts.
+    fn sdk_further(&mut self, link: usize, version: Option<u64>) {
+        let Link { client, node, ref key, .. } = self.sdk.links[link];
+        let connection = key.client.clone();
+        for n in 0..self.names.furthers(client) {
+            let key = PublicationKey { service: self.names.further(n), client: connection.clone() };
+            let input = match version {
+                Some(version) => {
+                    let mut instance = Instance::new(&format!("10.1.0.{client}"), 9_000);
+                    instance.weight = version as f64;
+                    Input::Register { req: SDK, key, publication: Publication::one(instance) }
+                }
+                None => Input::Deregister { req: SDK, key },
+            };
+            self.input(node, input);
+        }
+    }
+
+    fn sdk_publication(&self, client: usize, version: u64) -> Arc<Publication> {
+        let instance = |port: u16| self.names.instance(format!("10.1.0.{client}"), port, version);
+        if !self.sdk.clients[client].batch {
+            return Publication::one(instance(9_000));
+        }
+        let count = self.names.batch(&instance(9_000)) as u16;
+        Publication::batch((0..count).map(|i| instance(9_000 + i)).collect())
     }
 
     fn sdk_reply(&mut self, link: usize, req: u64, ok: bool) {
@@ -160,18 +190,5 @@ impl World {
                 self.sdk.links[link].asked = Some(self.now);
             }
         }
-    }
-}
-
-fn publication(client: usize, version: u64, batch: bool) -> Arc<Publication> {
-    let instance = |port: u16| {
-        let mut instance = Instance::new(&format!("10.1.0.{client}"), port);
-        instance.weight = version as f64;
-        instance
-    };
-    if batch {
-        Publication::batch((0..3).map(|i| instance(9_000 + i)).collect())
-    } else {
-        Publication::one(instance(9_000))
     }
 }
