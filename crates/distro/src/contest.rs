@@ -1,11 +1,11 @@
-//! Keys of which more than one member has a live record: hand-over (rule 13), newest registration (rule 15), stash (rule 16).
+//! Keys of which more than one member has a live record: hand-over (rule 13), newest registration (rule 15).
 
-use dyad_types::{Dot, Millis, PublicationKey, placement};
+use dyad_types::{Dot, Millis, placement};
 
 use crate::api::Event;
-use crate::core::{Contest, Distro, New, Stashed};
+use crate::core::{Contest, Distro, New};
 use crate::relay::{Known, Pending, Purpose};
-use crate::store::{KeyId, LogId, RecState, Record, covers};
+use crate::store::{KeyId, RecState, Record};
 
 impl Distro {
     /// Looks at a key again after a record of it came or went.
@@ -15,7 +15,7 @@ impl Distro {
         let contested = if entry.slot.is_some() {
             entry.records.iter().any(|r| r.log != own && (r.state.shows() || r.rare.is_some()))
         } else {
-            !self.stash.is_empty() && self.stash.contains_key(&entry.key)
+            self.stash.get(&entry.key).is_some()
         };
         if contested {
             self.contest(id, self.at);
@@ -148,125 +148,5 @@ impl Distro {
         let new =
             New { state: RecState::Yield, publication, dot: Some(dot), reg, to: Some(to), covers: vec![] };
         self.append(id, new);
-    }
-
-    /// Rule 16: keeps what is given up without knowing that somebody has something newer.
-    pub(crate) fn stash(&mut self, id: KeyId) {
-        if self.peers.is_standalone() {
-            return;
-        }
-        let own = self.own;
-        if let Some(record) = self.store.entry(id).and_then(|e| e.record(own)).cloned() {
-            self.stash_record(id, &record);
-        }
-    }
-
-    /// Rule 16 for a copy: a retired log is dropped here, and with it the only record here of the newest registration. The
-    /// members that retired it may never have seen that record and show an older one. Nothing comes back by it: the beat
-    /// is unknown here, so it counts as old and makes nobody a holder (rule 12), and a covered dot is never given.
-    pub(crate) fn stash_copy(&mut self, id: KeyId, log: LogId) {
-        let Some(entry) = self.store.entry(id).filter(|e| e.key.client.is_beat() && e.slot.is_none()) else {
-            return;
-        };
-        let Some(newest) = entry.newest().filter(|r| r.log == log) else { return };
-        let elsewhere = entry.visible().any(|r| r.log != log && r.dot == newest.dot);
-        let stashed = self.stash.get(&entry.key).is_some_and(|s| s.reg >= newest.reg);
-        if elsewhere || stashed {
-            return;
-        }
-        let (key, known) = (entry.key.clone(), Known::of(newest));
-        if let Some(known) = known {
-            self.keep_aside(key, known, Millis(0));
-        }
-    }
-
-    /// Rule 16 for a copy: its owner lets the record go without a cover of it, so no client ended it. The owner keeps it
-    /// aside, and may die.
-    pub(crate) fn stash_expired(&mut self, id: KeyId, log: LogId, ended: &[Dot]) {
-        let record = self.store.entry(id).and_then(|e| e.record(log));
-        if record.is_some_and(|r| r.state.is_live() && !covers(ended, r.dot)) {
-            self.stash_copy(id, log);
-        }
-    }
-
-    pub(crate) fn stash_record(&mut self, id: KeyId, record: &Record) {
-        let Some(entry) = self.store.entry(id) else { return };
-        let (Some(slot), Some(known)) = (&entry.slot, Known::of(record)) else { return };
-        let (key, last) = (entry.key.clone(), slot.last());
-        self.keep_aside(key, known, last);
-    }
-
-    fn keep_aside(&mut self, key: PublicationKey, known: Known, last: Millis) {
-        let Known { publication, dot, reg } = known;
-        let stashed = Stashed { publication, dot, reg, last, at: self.at, sent: None };
-        while self.stash_order.len() >= self.limits.stash
-            && let Some((_, oldest)) = self.stash_order.pop_front()
-        {
-            self.stash.remove(&oldest);
-        }
-        self.stash.insert(key.clone(), stashed);
-        self.stash_order.push_back((self.at, key));
-    }
-
-    /// Rule 16 when the holder is this member itself: what it kept aside, if that is newer than `known` and not ended.
-    pub(crate) fn or_stashed(&mut self, id: KeyId, known: Known) -> Known {
-        let Some(entry) = self.store.entry(id) else { return known };
-        let newer = |s: &Stashed| s.reg > known.reg && !entry.is_covered(s.dot);
-        if !self.stash.get(&entry.key).is_some_and(newer) {
-            return known;
-        }
-        let stashed = self.stash.remove(&entry.key);
-        stashed.map_or(known, |s| Known { publication: s.publication, dot: s.dot, reg: s.reg })
-    }
-
-    pub(crate) fn forget_stash(&mut self, key: &PublicationKey) {
-        if !self.stash.is_empty() {
-            self.stash.remove(key);
-        }
-    }
-
-    /// Drops what is older than 10 minutes.
-    pub(crate) fn sweep_stash(&mut self) {
-        while let Some((at, _)) = self.stash_order.front()
-            && *at + self.timing.stash <= self.at
-        {
-            let Some((at, key)) = self.stash_order.pop_front() else { return };
-            if self.stash.get(&key).is_some_and(|s| s.at == at) {
-                self.stash.remove(&key);
-            }
-        }
-        if self.stash.capacity() > 4 * (self.stash.len() + 256) {
-            self.stash.shrink_to(2 * self.stash.len());
-            self.stash_order.shrink_to(2 * self.stash_order.len());
-        }
-    }
-
-    /// Rule 16: an older registration is visible again; its holder gets the newer one.
-    fn look_stash(&mut self, id: KeyId) -> Option<u64> {
-        let entry = self.store.entry(id)?;
-        let stashed = self.stash.get(&entry.key)?.clone();
-        let key = entry.key.clone();
-        if entry.is_covered(stashed.dot) {
-            self.stash.remove(&key);
-            return None;
-        }
-        // A Yield that waits for its successor's record says nothing: it may have been made, silently, to an older registration.
-        let newest = entry.visible().filter(|r| r.state.is_live()).max_by_key(|r| r.reg)?;
-        if newest.dot == stashed.dot || newest.reg >= stashed.reg {
-            self.stash.remove(&key);
-            return None;
-        }
-        let top = entry.visible().max_by_key(|r| (r.lamport, self.store.log(r.log).origin))?;
-        let to = self.store.log(top.log).origin.member;
-        let recently = stashed.sent.is_some_and(|at| self.at.saturating_sub(at) < self.timing.reassert);
-        if to != self.me && !recently {
-            let known = Some(Known { publication: stashed.publication, dot: stashed.dot, reg: stashed.reg });
-            if let Some(stashed) = self.stash.get_mut(&key) {
-                stashed.sent = Some(self.at);
-            }
-            let beat = stashed.last;
-            self.relay(Pending { key, beat, known, purpose: Purpose::Stash, to: Some(to), attempt: 1 });
-        }
-        Some(self.timing.reassert)
     }
 }

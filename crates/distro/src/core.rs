@@ -15,6 +15,7 @@ use crate::gate::Gate;
 use crate::message::Message;
 use crate::peers::Peers;
 use crate::relay::Relays;
+use crate::stash::Stash;
 use crate::store::{KeyId, LogId, Rare, RecState, Record, Shown, Store, add_cover};
 use crate::timers::Cap;
 use crate::write::Writes;
@@ -59,8 +60,7 @@ pub struct Distro {
     pub(crate) contested: HashMap<KeyId, Contest>,
     /// The key being looked at: its own records do not contest it anew.
     pub(crate) looking: Option<KeyId>,
-    pub(crate) stash: HashMap<PublicationKey, Stashed>,
-    pub(crate) stash_order: VecDeque<(u64, PublicationKey)>,
+    pub(crate) stash: Stash,
     pub(crate) relays: Relays,
     pub(crate) writes: Writes,
     pub(crate) conns: Conns,
@@ -79,17 +79,6 @@ pub(crate) struct Contest {
     pub(crate) due: u64,
     pub(crate) relayed: Option<u64>,
     pub(crate) asserted: Option<u64>,
-}
-
-/// A registration that this member gave up without knowing a newer one (rule 16).
-#[derive(Clone, Debug)]
-pub(crate) struct Stashed {
-    pub(crate) publication: Arc<Publication>,
-    pub(crate) dot: Dot,
-    pub(crate) reg: i64,
-    pub(crate) last: Millis,
-    pub(crate) at: u64,
-    pub(crate) sent: Option<u64>,
 }
 
 /// Where JOINING, RESUMING and leaving stand.
@@ -155,8 +144,7 @@ impl Distro {
             contested: HashMap::new(),
             looking: None,
             stretched_until: 0,
-            stash: HashMap::new(),
-            stash_order: VecDeque::new(),
+            stash: Stash::default(),
             relays: Relays::default(),
             writes: Writes::default(),
             conns: Conns::default(),

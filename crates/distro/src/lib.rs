@@ -23,6 +23,7 @@ mod life;
 pub mod message;
 mod peers;
 mod relay;
+mod stash;
 mod stats;
 mod store;
 mod sync;

@@ -22,7 +22,7 @@ impl Distro {
         self.claim_doomed();
         self.drop_doomed(None);
         self.run_delayed();
-        self.sweep_stash();
+        self.stash.sweep(self.at.saturating_sub(self.timing.stash));
         self.propose_retirements();
         self.leave_progress();
         if !self.peers.is_standalone() && self.serves() {

@@ -116,7 +116,7 @@ impl Distro {
     /// The registrations of a key that this member could still give to others: those that any log here has, and the
     /// stashed one (rule 16).
     pub fn remembered(&self, key: &PublicationKey) -> Vec<Dot> {
-        let stashed = self.stash.get(key).map(|s| s.dot);
+        let stashed = self.stash.get(key).map(|s| s.known.dot);
         self.vouched(key).into_iter().chain(stashed).collect()
     }
 

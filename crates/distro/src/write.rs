@@ -99,7 +99,7 @@ impl Distro {
     }
 
     fn accept(&mut self, key: &PublicationKey, publication: Option<Arc<Publication>>, known: &[Dot]) -> Dot {
-        self.forget_stash(key);
+        self.stash.remove(key);
         match publication {
             Some(publication) => self.accept_register(key, publication),
             None => self.accept_deregister(key, known),

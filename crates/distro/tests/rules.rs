@@ -5,7 +5,7 @@ mod net;
 
 use dyad_distro::message::{Datum, DatumState, Delta, Value};
 use dyad_distro::{
-    Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome,
+    Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, Limits, MemberState, Message, Outcome,
 };
 use dyad_types::instance::{KEY_BEAT_TIMEOUT, KEY_DELETE_TIMEOUT};
 use dyad_types::{Dot, Instance, MemberId, Origin, Publication, PublicationKey};
@@ -23,6 +23,31 @@ fn standalone_is_ready_at_once_and_forgets_what_is_gone() {
     core.handle(Input::Deregister { req: 10, key: key(1) }, CLOCK_START);
     assert!(core.visible(&key(1)).is_none());
     assert_eq!((core.status().keys, core.status().held), (0, 0));
+}
+
+/// Rule 16: what came first goes first, and only what is still kept counts.
+#[test]
+fn a_full_stash_gives_up_its_oldest_registration() {
+    let mut net = Net::with_limits(2, &Limits { stash: 3, ..Limits::default() });
+    net.run(3_000);
+    let owner = net.owner(1);
+    let keys: Vec<u16> = (1..).filter(|&n| net.owner(n) == owner).take(4).collect();
+    let times_out = |net: &mut Net, n: u16| {
+        net.register(owner, n, 1.0);
+        net.run(31_000);
+        assert!(net.cores[&owner].visible(&key(n)).is_none());
+    };
+    let kept = |net: &Net| -> Vec<u16> {
+        let core = &net.cores[&owner];
+        keys.iter().copied().filter(|&n| !core.remembered(&key(n)).is_empty()).collect()
+    };
+    // The first one has come back and timed out again when the third one does: it is the newest but one.
+    for n in [keys[0], keys[1], keys[0], keys[2]] {
+        times_out(&mut net, n);
+    }
+    assert_eq!(kept(&net), keys[..3]);
+    times_out(&mut net, keys[3]);
+    assert_eq!(kept(&net), [keys[0], keys[2], keys[3]]);
 }
 
 /// Rule 14, with Nacos's times and those of an instance's metadata.

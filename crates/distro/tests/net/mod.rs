@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dyad_distro::{
-    Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, MemberState, Message, Outcome, codec,
+    Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, Limits, MemberState, Message, Outcome,
+    codec,
 };
 use dyad_types::{ClientId, Instance, MemberId, Millis, Origin, Publication, PublicationKey, ServiceKey};
 
@@ -42,9 +43,15 @@ pub struct Net {
 
 impl Net {
     pub fn new(members: u64) -> Net {
+        Net::with_limits(members, &Limits::default())
+    }
+
+    pub fn with_limits(members: u64, limits: &Limits) -> Net {
         let known: Vec<MemberId> = (1..=members).map(MemberId).collect();
-        let core =
-            |id| Distro::new(Config::cluster(MemberId(id), 1, known.len(), known.clone()), CLOCK_START);
+        let core = |id| {
+            let config = Config::cluster(MemberId(id), 1, known.len(), known.clone());
+            Distro::new(Config { limits: limits.clone(), ..config }, CLOCK_START)
+        };
         Net {
             now: CLOCK_START,
             cores: (1..=members).map(|id| (id, core(id))).collect(),
