@@ -86,12 +86,16 @@ impl Distro {
 
     fn accept_and_reply(&mut self, req: u64, key: &PublicationKey, publication: Option<Arc<Publication>>) {
         let at = self.accept(key, publication, &[]);
-        // Nobody within reach who could acknowledge: waiting would protect nothing.
-        let waits = self.peers.iter().any(|p| {
-            p.configured
-                && !p.skip
-                && p.heard.is_some_and(|heard| self.at.saturating_sub(heard) <= self.timing.heard)
-        });
+        let within_reach = || {
+            self.peers.iter().filter(|p| {
+                p.configured
+                    && !p.skip
+                    && p.heard.is_some_and(|heard| self.at.saturating_sub(heard) <= self.timing.heard)
+            })
+        };
+        // Without a peer to acknowledge it, waiting would protect nothing. One that has the position already, since the
+        // write changed nothing, will not acknowledge it again.
+        let waits = within_reach().next().is_some() && !within_reach().any(|p| p.acked >= at.seq);
         if !waits || self.writes.len() >= self.limits.waiting {
             return self.reply(req, Outcome::Done);
         }

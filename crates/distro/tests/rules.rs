@@ -8,7 +8,7 @@ use dyad_distro::{
     Action, BeatOutcome, CLOCK_START, Config, Distro, Event, Input, Limits, MemberState, Message, Outcome,
 };
 use dyad_types::instance::{KEY_BEAT_TIMEOUT, KEY_DELETE_TIMEOUT};
-use dyad_types::{Dot, Instance, MemberId, Origin, Publication, PublicationKey};
+use dyad_types::{ClientId, Dot, Instance, MemberId, Origin, Publication, PublicationKey};
 use net::{Net, key, publication};
 
 #[test]
@@ -126,6 +126,37 @@ fn writes_go_to_the_responsible_member_and_beats_follow() {
         assert_eq!(net.beat(other, 1), BeatOutcome::Known);
     }
     assert_eq!((net.view(1), net.holders(1)), (vec![Some((true, 2.0)); 3], vec![owner]));
+}
+
+/// Rule 8: what a second member has already is not waited for.
+#[test]
+fn a_write_that_changes_nothing_is_answered_at_once() {
+    let mut net = Net::ready(3);
+    let connection = PublicationKey { client: ClientId::from_text("c"), ..key(2) };
+    for (key, publication) in [(key(1), publication(1, 1.0)), (connection, publication(2, 1.0))] {
+        let owner = if key.client.is_beat() { net.owner(1) } else { 1 };
+        let unknown = (9..).find(|&n| net.owner(n) == owner).map(net::key).unwrap();
+        let register = |req| Input::Register { req, key: key.clone(), publication: publication.clone() };
+        net.input(owner, register(1));
+        net.run(5_000);
+        for write in [register(2), Input::Deregister { req: 2, key: unknown }] {
+            net.replies.clear();
+            net.input(owner, write);
+            net.run(5);
+            assert_eq!(net.replies, [(2, Outcome::Done)], "{} within 5 ms", key.client);
+        }
+    }
+    // One that nobody else has got yet waits for it as the first one does.
+    let owner = net.owner(3);
+    net.cut = (1..=3).filter(|&to| to != owner).map(|to| (owner, to)).collect();
+    net.register(owner, 3, 1.0);
+    net.run(20);
+    net.replies.clear();
+    net.register(owner, 3, 1.0);
+    net.run(100);
+    assert_eq!(net.replies, []);
+    net.run(150);
+    assert_eq!(net.replies, [(1, Outcome::Done); 2]);
 }
 
 /// Rule 11: an answered beat is held by somebody, even when the responsible member does not answer.
