@@ -109,7 +109,7 @@ fn the_parameter_check_answers_before_anything_else_on_every_naming_route() {
 #[test]
 fn every_route_takes_a_trailing_slash_and_no_other_method() {
     let server = start();
-    for route in ROUTES {
+    for route in ROUTES.iter() {
         let plain = server.send(route.method.as_str(), route.path, &[], b"");
         let slash = server.send(route.method.as_str(), &format!("{}/", route.path), &[], b"");
         assert_eq!(plain.status, slash.status, "{} {}", route.method, route.path);

@@ -19,16 +19,10 @@ use crate::fault::{self, Refusal};
 use crate::metrics::HttpMetrics;
 use crate::params::{Key, Params, Rest};
 use crate::reply::{Outgoing, Pieces};
-use crate::routes::{self, ROUTES, Step};
+use crate::routes::{self, BodyLimit, ROUTES, Step};
 use crate::server::Limits;
 use dyad_app::App;
 use dyad_push::udp::{Asker, Udp};
-
-/// Below this path an unknown API is 501, as Nacos's `DistroFilter` answers it.
-const NAMING: &str = "/nacos/v1/ns/";
-
-/// In the path of every route that contents are sent to.
-const CONFIG: &str = "/cs/";
 
 /// Where Nacos 3 has what its console asks for.
 const CONSOLE: &str = "/v3/console/";
@@ -112,7 +106,7 @@ impl Shared {
         let started = Instant::now();
         let route = &ROUTES[row];
         let (head, body) = request.into_parts();
-        let body = self.body(&head.headers, route.path, body).await;
+        let body = self.body(&head.headers, route.body, body).await;
         let path = head.uri.path();
         let reply = match body {
             Ok(Sent { form, body }) => {
@@ -142,14 +136,14 @@ impl Shared {
     }
 
     /// Reads the body within its limit.
-    async fn body<B>(&self, headers: &HeaderMap, path: &str, body: B) -> Result<Sent, Refusal>
+    async fn body<B>(&self, headers: &HeaderMap, limit: BodyLimit, body: B) -> Result<Sent, Refusal>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
         if body.is_end_stream() {
             return Ok(Sent::default());
         }
-        let max = self.body_max(path);
+        let max = self.body_max(limit);
         let announced =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|length| length > max as u64) {
@@ -168,13 +162,11 @@ impl Shared {
         })
     }
 
-    fn body_max(&self, path: &str) -> usize {
-        if path.starts_with(NAMING) {
-            self.limits.naming_body
-        } else if path.contains(CONFIG) {
-            self.limits.config_body
-        } else {
-            self.limits.body
+    fn body_max(&self, limit: BodyLimit) -> usize {
+        match limit {
+            BodyLimit::Form => self.limits.naming_body,
+            BodyLimit::Content => self.limits.config_body,
+            BodyLimit::Other => self.limits.body,
         }
     }
 
@@ -207,7 +199,7 @@ fn router(shared: &Arc<Shared>) -> Router {
     let shared = shared.clone();
     let unknown = move |request: Request| async move {
         let path = request.uri().path();
-        let error = if path.starts_with(NAMING) {
+        let error = if routes::NOT_IMPLEMENTED.iter().any(|beginning| path.starts_with(beginning)) {
             Refusal::NoSuchApi { method: request.method().to_string(), uri: path.to_owned() }
         } else {
             Refusal::NotFound
