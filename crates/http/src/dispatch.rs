@@ -9,19 +9,21 @@ use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::routing::{MethodFilter, on};
 use bytes::{Bytes, BytesMut};
+use encoding_rs::Encoding;
 use http::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, ORIGIN, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, ORIGIN, USER_AGENT};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::fault::{self, Refusal};
 use crate::metrics::HttpMetrics;
+use crate::multipart::Multipart;
 use crate::params::{Key, Params, Rest};
 use crate::reply::{Outgoing, Pieces};
 use crate::routes::{self, BodyLimit, ROUTES, Step};
 use crate::server::Limits;
-use dyad_app::App;
+use dyad_app::{App, Fault};
 use dyad_push::udp::{Asker, Udp};
 
 /// Where Nacos 3 has what its console asks for.
@@ -109,17 +111,16 @@ impl Shared {
         let body = self.body(&head.headers, route.body, body).await;
         let path = head.uri.path();
         let reply = match body {
-            Ok(Sent { form, body }) => {
-                let mut params = Params::parse(head.uri.query().unwrap_or_default(), &form);
-                if params.get(Key::UdpPort).is_some() {
-                    params.asker = self.asker(&head.headers, peer);
-                }
-                params.rest = Rest { headers: head.headers, peer, body };
-                let step = (route.handler)(&self.app, &params);
-                drop(params);
-                let result = match step {
-                    Step::Done(result) => result,
-                    Step::Wait(work) => work.await,
+            Ok(sent) => {
+                let result = match self.params(head.uri.query(), head.headers, sent, peer) {
+                    Ok(params) => match (route.handler)(&self.app, &params) {
+                        Step::Done(result) => result,
+                        Step::Wait(work) => {
+                            drop(params);
+                            work.await
+                        }
+                    },
+                    Err(fault) => Err(fault),
                 };
                 let answer = |fault| fault::reply(&fault, route.generation, path, self.app.clock.wall_ms());
                 result.unwrap_or_else(answer)
@@ -128,6 +129,25 @@ impl Shared {
         };
         self.metrics.observe(row, reply.status.as_u16(), started.elapsed());
         reply.into_http()
+    }
+
+    /// The parameters of the query and of the body.
+    fn params(
+        &self,
+        query: Option<&str>,
+        headers: HeaderMap,
+        sent: Sent,
+        peer: Option<IpAddr>,
+    ) -> Result<Params, Fault> {
+        let Sent { form, body } = sent;
+        let parts = Multipart::parse(&headers, &body).map_err(Fault::Invalid)?;
+        let charset = if form.is_empty() { None } else { charset(&headers) };
+        let mut params = Params::read(query.unwrap_or_default(), &form, &parts, charset);
+        if params.get(Key::UdpPort).is_some() {
+            params.asker = self.asker(&headers, peer);
+        }
+        params.rest = Rest { headers, peer, body, file: parts.file().cloned() };
+        Ok(params)
     }
 
     fn asker(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Asker> {
@@ -142,6 +162,9 @@ impl Shared {
     {
         if body.is_end_stream() {
             return Ok(Sent::default());
+        }
+        if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+            return Err(Refusal::ContentEncoding(String::from_utf8_lossy(encoding.as_bytes()).into_owned()));
         }
         let max = self.body_max(limit);
         let announced =
@@ -228,16 +251,34 @@ fn admit<B>(request: &http::Request<B>, limits: &Limits) -> Result<(), Refusal> 
     }
 }
 
-/// Is this `Origin` the `Host` that was asked? Browsers leave the scheme's own port out of both.
+/// Does this `Origin` name the host that was asked? The port may differ: behind a proxy that ends TLS the server sees another
+/// one than the browser.
 fn same_site(origin: &[u8], host: Option<&[u8]>) -> bool {
-    let (origin, own_port): (&[u8], &[u8]) = match origin {
-        [b'h', b't', b't', b'p', b':', b'/', b'/', rest @ ..] => (rest, b":80"),
-        [b'h', b't', b't', b'p', b's', b':', b'/', b'/', rest @ ..] => (rest, b":443"),
+    let origin = match origin {
+        [b'h', b't', b't', b'p', b':', b'/', b'/', rest @ ..] => rest,
+        [b'h', b't', b't', b'p', b's', b':', b'/', b'/', rest @ ..] => rest,
         _ => return false,
     };
-    let Some(host) = host else { return false };
-    let bare = |authority: &[u8]| authority.strip_suffix(own_port).unwrap_or(authority).to_ascii_lowercase();
-    bare(origin) == bare(host)
+    host.is_some_and(|host| name_of(origin).eq_ignore_ascii_case(name_of(host)))
+}
+
+/// An authority without its port; the address of IPv6 stands in brackets.
+fn name_of(authority: &[u8]) -> &[u8] {
+    let begin = authority.iter().rposition(|&b| b == b']').unwrap_or(0);
+    match authority[begin..].iter().position(|&b| b == b':') {
+        Some(colon) => &authority[..begin + colon],
+        None => authority,
+    }
+}
+
+/// The charset that the request names for its form.
+fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let label = kind.split(';').skip(1).find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then_some(value)
+    })?;
+    Encoding::for_label(label.trim().trim_matches('"').as_bytes())
 }
 
 fn is_form(content_type: &[u8]) -> bool {
@@ -283,7 +324,7 @@ mod tests {
             ("http://dyad", Some("dyad:80"), true),
             ("https://dyad:443", Some("dyad"), true),
             ("http://evil.example", Some("127.0.0.1:8848"), false),
-            ("http://127.0.0.1:8849", Some("127.0.0.1:8848"), false),
+            ("http://127.0.0.1:8849", Some("127.0.0.1:8848"), true),
             ("http://127.0.0.1:8848.evil.example", Some("127.0.0.1:8848"), false),
             ("null", Some("127.0.0.1:8848"), false),
             ("file://", Some(""), false),

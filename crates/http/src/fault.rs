@@ -45,6 +45,8 @@ pub enum Refusal {
     BodyTimeout(u64),
     #[error("the request body broke off")]
     BodyBroken,
+    #[error("a body with the Content-Encoding {0} is not read; send it as it is")]
+    ContentEncoding(String),
 }
 
 impl Refusal {
@@ -55,6 +57,7 @@ impl Refusal {
             Refusal::NotFound => StatusCode::NOT_FOUND,
             Refusal::BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::ContentEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::UriTooLong(_) => StatusCode::URI_TOO_LONG,
             Refusal::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::NoSuchApi { .. } => StatusCode::NOT_IMPLEMENTED,

@@ -20,6 +20,7 @@ mod core;
 mod dispatch;
 pub mod fault;
 pub mod metrics;
+mod multipart;
 mod naming;
 mod page;
 pub mod params;

@@ -6,8 +6,10 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use encoding_rs::Encoding;
 use http::HeaderMap;
 
+use crate::multipart::Multipart;
 use dyad_push::udp::Asker;
 
 /// Declares the parameters that any route reads.
@@ -122,6 +124,8 @@ keys! {
     To = "to",
     ListeningConfigs = "Listening-Configs",
     All = "all",
+    Username = "username",
+    Password = "password",
 }
 
 /// Longest name of a parameter.
@@ -179,6 +183,8 @@ pub(crate) struct Rest {
     pub(crate) peer: Option<IpAddr>,
     /// A body that is no form, as it came.
     pub(crate) body: Bytes,
+    /// The file of a multipart body.
+    pub(crate) file: Option<Bytes>,
 }
 
 impl Rest {
@@ -192,13 +198,27 @@ impl Rest {
 impl Params {
     /// Decodes the query and, when the request has one, the form body. Both are far below 4 GiB by the limits on them.
     pub fn parse(query: &str, form: &[u8]) -> Params {
+        Params::read(query, form, &Multipart::default(), None)
+    }
+
+    /// The same, with the fields of a multipart body. A value that is not UTF-8 is read in `charset`, if the request names
+    /// one.
+    pub(crate) fn read(
+        query: &str,
+        form: &[u8],
+        parts: &Multipart,
+        charset: Option<&'static Encoding>,
+    ) -> Params {
         let mut slots = [ABSENT; KEYS];
         let mut bytes = Vec::with_capacity(query.len() + form.len());
         scan(query.as_bytes(), &mut slots, &mut bytes);
         scan(form, &mut slots, &mut bytes);
+        for (name, value) in parts.fields() {
+            put(name.as_bytes(), &mut slots, &mut bytes, |out| out.extend_from_slice(value));
+        }
         match String::from_utf8(bytes) {
             Ok(text) => Params { text, slots, damaged: None, asker: None, rest: Rest::default() },
-            Err(bad) => lossy(bad.as_bytes(), slots),
+            Err(bad) => lossy(bad.as_bytes(), slots, charset),
         }
     }
 
@@ -235,15 +255,20 @@ fn scan(input: &[u8], slots: &mut [Slot; KEYS], out: &mut Vec<u8>) {
             Some(at) => (&pair[..at], &pair[at + 1..]),
             None => (pair, &pair[pair.len()..]),
         };
-        let Some(key) = Key::of(name).or_else(|| encoded_key(name)) else { continue };
-        let slot = &mut slots[key as usize];
-        if slot.start != ABSENT.start {
-            continue;
-        }
-        let start = out.len();
-        decode(value, out);
-        *slot = Slot { start: start as u32, len: (out.len() - start) as u32 };
+        put(name, slots, out, |out| decode(value, out));
     }
+}
+
+/// Adds a value, unless no route reads the name or an earlier one has it.
+fn put(name: &[u8], slots: &mut [Slot; KEYS], out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let Some(key) = Key::of(name).or_else(|| encoded_key(name)) else { return };
+    let slot = &mut slots[key as usize];
+    if slot.start != ABSENT.start {
+        return;
+    }
+    let start = out.len();
+    write(out);
+    *slot = Slot { start: start as u32, len: (out.len() - start) as u32 };
 }
 
 /// A name that was itself percent-encoded: rare, so it pays with an allocation.
@@ -284,17 +309,27 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|d| d as u8)
 }
 
-/// Values that are not UTF-8 get replacement characters, as Java's decoder puts them.
-fn lossy(bytes: &[u8], mut slots: [Slot; KEYS]) -> Params {
+/// Values that are not UTF-8 are read in the request's charset; without one, or where it does not fit, they get replacement
+/// characters, as Java's decoder puts them. Valid UTF-8 stays what it is, whatever the label says.
+fn lossy(bytes: &[u8], mut slots: [Slot; KEYS], charset: Option<&'static Encoding>) -> Params {
     let mut text = String::with_capacity(bytes.len());
     let mut damaged = None;
     for (key, slot) in ALL.iter().zip(&mut slots).filter(|(_, slot)| slot.start != ABSENT.start) {
         let value = &bytes[slot.start as usize..(slot.start + slot.len) as usize];
         let start = text.len();
         if let Err(error) = std::str::from_utf8(value) {
-            damaged.get_or_insert((*key, error.valid_up_to()));
+            match charset
+                .and_then(|charset| charset.decode_without_bom_handling_and_without_replacement(value))
+            {
+                Some(decoded) => text.push_str(&decoded),
+                None => {
+                    damaged.get_or_insert((*key, error.valid_up_to()));
+                    text.push_str(&String::from_utf8_lossy(value));
+                }
+            }
+        } else {
+            text.push_str(&String::from_utf8_lossy(value));
         }
-        text.push_str(&String::from_utf8_lossy(value));
         *slot = Slot { start: start as u32, len: (text.len() - start) as u32 };
     }
     Params { text, slots, damaged, asker: None, rest: Rest::default() }
@@ -315,6 +350,17 @@ mod tests {
         assert_eq!(params.get(Key::Port), Some("80"));
         assert_eq!(params.get(Key::Beat), Some("{\"a\": 1}"));
         assert_eq!(params.get(Key::Weight), None);
+    }
+
+    #[test]
+    fn a_charset_is_for_values_that_are_not_utf_8() {
+        let gbk = Encoding::for_label(b"GBK");
+        let form = b"dataId=%D6%D0&group=%E4%B8%AD&content=%ff%ff";
+        let params = Params::read("", form, &Multipart::default(), gbk);
+        let (chinese, replaced) = (Some("\u{4e2d}"), Some("\u{fffd}\u{fffd}"));
+        assert_eq!((params.get(Key::DataId), params.get(Key::Group)), (chinese, chinese));
+        assert_eq!((params.get(Key::Content), params.damaged()), (replaced, Some((Key::Content, 0))));
+        assert_eq!(Params::parse("", form).damaged(), Some((Key::DataId, 0)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::rest_result;
+use super::{rest_result, result};
 use crate::params::Params;
 use crate::reply::Reply;
 use crate::routes::Step;
@@ -22,9 +22,14 @@ pub(crate) fn health(app: &Arc<App>, _: &Params) -> Step {
     Step::Done(Ok(Reply::text(text)))
 }
 
-/// `POST /v1/cs/ops/localCache` and v3's: there is no copy that could be old, what is applied is what is read.
+/// `POST /v1/cs/ops/localCache`: there is no copy that could be old, what is applied is what is read.
 pub(crate) fn local_cache(_: &Arc<App>, _: &Params) -> Step {
     Step::Done(Ok(Reply::text("200")))
+}
+
+/// `POST /v3/admin/cs/ops/localCache`: the same in v3's envelope.
+pub(crate) fn local_cache_v3(_: &Arc<App>, _: &Params) -> Step {
+    Step::Done(Ok(result(&"Local cache updated from store!".into())))
 }
 
 /// `GET /v1/cs/ops/derby`: there is no SQL store; Nacos's answer of a server where it is switched off.

@@ -1,6 +1,7 @@
 //! The naming routes.
 
 pub(crate) mod beat;
+pub(crate) mod discovery;
 pub(crate) mod instance;
 pub(crate) mod list;
 pub(crate) mod operator;

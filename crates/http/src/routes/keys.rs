@@ -153,3 +153,4 @@ pub(super) const NAMESPACE: &[Key] = &[
 pub(super) const POLL: &[Key] = &[ListeningConfigs];
 pub(super) const LISTENERS: &[Key] =
     &[DataId, Group, GroupName, Tenant, NamespaceId, Namespace, Ip, All, Aggregation];
+pub(super) const LOGIN: &[Key] = &[Username, Password];

@@ -11,8 +11,9 @@ use std::sync::{Arc, LazyLock};
 use futures::future::BoxFuture;
 use http::Method;
 
+use crate::core::state;
 use crate::fault::Generation;
-use crate::naming::operator;
+use crate::naming::{discovery, operator};
 use crate::page;
 use crate::params::{Key, Params};
 use crate::reply::Reply;
@@ -163,6 +164,9 @@ pub static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
     rows.extend([
         get("/metrics", Resource::Open, &[], operator::prometheus),
         get("/nacos", Resource::Open, &[], page::page),
+        get("/nacos/actuator/health", Resource::Open, &[], state::actuator_health),
+        get("/nacos/actuator/prometheus", Resource::Open, &[], state::actuator_prometheus),
+        get("/nacos/prometheus", Resource::Naming, &[Key::NamespaceId], discovery::targets),
         get("/nacos/dyad/overview", Resource::Open, &[], page::overview),
     ]);
     rows
@@ -190,8 +194,8 @@ mod tests {
                 route.path
             );
             assert!(!route.path.ends_with('/'), "{}: the router adds the trailing slash", route.path);
-            // A poll reads by POST: what it has to say does not fit a query.
-            let poll = route.params == keys::POLL;
+            // A poll reads by POST: what it has to say does not fit a query. A login writes nothing.
+            let poll = route.params == keys::POLL || route.params == keys::LOGIN;
             assert_eq!(
                 route.method == Method::GET || poll,
                 route.action == Action::Read,

@@ -4,7 +4,7 @@ use super::Resource::*;
 use super::keys::*;
 use super::{Route, delete, get, patch, post, put};
 use crate::config::{capacity, detail, history, listen, ops, publish, remove};
-use crate::core::{cluster, health, namespace, namespace_removal};
+use crate::core::{cluster, health, login, namespace, namespace_removal, state};
 use crate::naming::{beat, instance, list, operator, service, subscribers};
 use crate::params::Key::*;
 
@@ -34,6 +34,10 @@ pub(super) fn rows() -> Vec<Route> {
         put("/nacos/v1/ns/ops/switches", Switches, &[Entry, Value, Debug], operator::set_switch),
         get("/nacos/v1/ns/raft/leader", Open, &[], cluster::leader),
         get("/nacos/v1/core/cluster/nodes", Open, &[Keyword], cluster::nodes),
+        get("/nacos/v1/console/server/state", Open, &[], state::server),
+        get("/nacos/v1/ns/health/checkers", Open, &[], state::checkers),
+        post("/nacos/v1/auth/login", Open, LOGIN, login::login).reads(),
+        post("/nacos/v1/auth/users/login", Open, LOGIN, login::login).reads(),
         get("/nacos/v1/console/health/liveness", Open, &[], health::liveness),
         get("/nacos/v1/console/health/readiness", Open, &[Cp], health::readiness),
         post("/nacos/v1/cs/configs", Config, PUBLISH, publish::v1),

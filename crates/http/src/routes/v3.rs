@@ -4,7 +4,7 @@ use super::Resource::*;
 use super::keys::*;
 use super::{Handler, Resource, Route, delete, get, post, put};
 use crate::config::{capacity, detail, get, history, list as search, listen, ops, publish, remove, transfer};
-use crate::core::{namespace, namespace_removal};
+use crate::core::{login, namespace, namespace_removal, state};
 use crate::fault::Generation;
 use crate::params::Key;
 
@@ -30,6 +30,11 @@ fn twin(
 pub(super) fn rows() -> Vec<Route> {
     let mut rows =
         vec![get("/nacos/v3/client/cs/config", Config, CONFIG, get::client).answers(Generation::V1)];
+    rows.push(post("/nacos/v3/auth/user/login", Open, LOGIN, login::login).reads());
+    rows.push(get("/nacos/v3/admin/core/state", Open, &[], state::server_v3));
+    rows.push(get("/nacos/v3/admin/core/state/liveness", Open, &[], state::liveness));
+    rows.push(get("/nacos/v3/admin/core/state/readiness", Open, &[Key::Cp], state::readiness));
+    rows.push(get("/nacos/v3/console/server/state", Open, &[], state::server));
     rows.push(get("/nacos/v3/admin/cs/config", Config, CONFIG, detail::admin));
     rows.extend(twin(post, twin!("/cs/config"), Config, PUBLISH, publish::v3));
     rows.extend(twin(delete, twin!("/cs/config"), Config, REMOVE, remove::v3));
@@ -55,7 +60,7 @@ pub(super) fn rows() -> Vec<Route> {
     rows.push(post("/nacos/v3/console/cs/config/clone", Config, IMPORT, transfer::console_clone));
     rows.push(get("/nacos/v3/admin/cs/capacity", ConfigOps, CAPACITY, capacity::get_v3));
     rows.push(post("/nacos/v3/admin/cs/capacity", ConfigOps, CAPACITY, capacity::set_v3));
-    rows.push(post("/nacos/v3/admin/cs/ops/localCache", ConfigOps, &[], ops::local_cache));
+    rows.push(post("/nacos/v3/admin/cs/ops/localCache", ConfigOps, &[], ops::local_cache_v3));
     rows.extend(twin(get, twin!("/core/namespace/list"), Namespaces, &[], namespace::v3_list));
     rows.extend(twin(get, twin!("/core/namespace"), Namespaces, NAMESPACE, namespace::v3));
     rows.push(get("/nacos/v3/admin/core/namespace/check", Namespaces, NAMESPACE, namespace::v3_check));

@@ -47,7 +47,7 @@ pub(crate) fn clone(app: &Arc<App>, params: &Params, generation: Generation) -> 
         let namespace =
             params.get(Key::TargetNamespaceId).or_else(|| namespace_param(params)).unwrap_or_default();
         check::check(&Input { namespace_id: Some(namespace), ..Input::default() })?;
-        let policy = report::policy(params, None)?;
+        let policy = report::policy(params)?;
         let wishes = wishes(&params.rest.body)?;
         let refuse = |refusal: Refusal, reason: &str| Ok(Step::Done(Ok(refusal.reply(generation, reason))));
         if wishes.is_empty() {

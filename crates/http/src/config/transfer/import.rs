@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use dyad_config::archive::{self, Archive, Unreadable};
 
-use super::multipart::Multipart;
 use super::report::{self, Job, Refusal};
 use crate::config::request::{filter, namespace_param, source};
 use crate::config::turn;
@@ -14,12 +13,11 @@ use crate::reply::Reply;
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::cut;
 use dyad_app::config::write::blocking;
 
 /// True for an import by v1: the selector is in the query or in the body.
 pub(crate) fn is_import(params: &Params) -> bool {
-    params.get(Key::Import) == Some("true") || Multipart::is(&params.rest.headers)
+    params.get(Key::Import) == Some("true") || params.rest.file.is_some()
 }
 
 /// `POST /v3/admin/cs/config/import` and its console twin.
@@ -31,19 +29,10 @@ pub(crate) fn v3(app: &Arc<App>, params: &Params) -> Step {
 pub(crate) fn import(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
     let prepare = || -> Result<Step, Fault> {
         filter(params)?;
-        let body = Multipart::parse(&params.rest.headers, &params.rest.body).map_err(Fault::Invalid)?;
-        let policy = report::policy(params, body.field("policy"))?;
-        let mut source = source(params);
-        for field in ["src_user", "srcUser"] {
-            if let Some(user) = body.field(field).filter(|_| source.user.is_empty()) {
-                source.user = cut(user);
-            }
-        }
-        let namespace = namespace_param(params)
-            .or_else(|| body.field("namespaceId"))
-            .or_else(|| body.field("namespace"))
-            .unwrap_or_default();
-        let Some(file) = body.file().cloned() else {
+        let policy = report::policy(params)?;
+        let source = source(params);
+        let namespace = namespace_param(params).unwrap_or_default();
+        let Some(file) = params.rest.file.clone() else {
             return Ok(Step::Done(Ok(Refusal::NoData.reply(generation, "there is no part \"file\""))));
         };
         if app.configs.state().namespace(namespace).is_none() {

@@ -4,7 +4,6 @@
 mod clone;
 mod export;
 mod import;
-mod multipart;
 mod report;
 
 pub(crate) use clone::{admin as v3_clone, clone, console as console_clone};

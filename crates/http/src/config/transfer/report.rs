@@ -234,8 +234,8 @@ impl Report {
 ///
 /// # Errors
 /// Another word.
-pub(super) fn policy(params: &Params, field: Option<&str>) -> Result<ImportPolicy, Fault> {
-    match params.get(Key::Policy).or(field) {
+pub(super) fn policy(params: &Params) -> Result<ImportPolicy, Fault> {
+    match params.get(Key::Policy) {
         None | Some("ABORT") => Ok(ImportPolicy::Abort),
         Some("SKIP") => Ok(ImportPolicy::Skip),
         Some("OVERWRITE") => Ok(ImportPolicy::Overwrite),

@@ -1,11 +1,12 @@
-//! `multipart/form-data`: the one file and the few fields of an import.
+//! `multipart/form-data`: fields are parameters like those of a form, as the servlet API has it; a part with a file name is
+//! a file.
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-/// Parts of one body: a file and some fields.
-const PARTS_MAX: usize = 16;
+/// Parts of one body: a file, and every parameter that a row can have.
+const PARTS_MAX: usize = 64;
 /// Bytes of the headers of one part.
 const PART_HEAD_MAX: usize = 4 * 1024;
 /// Bytes of a boundary (RFC 2046).
@@ -13,13 +14,20 @@ const BOUNDARY_MAX: usize = 70;
 
 /// A body in its parts.
 #[derive(Debug, Default)]
-pub(super) struct Multipart {
-    parts: Vec<(String, Bytes)>,
+pub(crate) struct Multipart {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+struct Part {
+    name: String,
+    is_file: bool,
+    bytes: Bytes,
 }
 
 impl Multipart {
     /// True for a request whose body is of this type.
-    pub(super) fn is(headers: &HeaderMap) -> bool {
+    pub(crate) fn is(headers: &HeaderMap) -> bool {
         content_type(headers).is_some_and(|kind| {
             kind.get(..19).is_some_and(|start| start.eq_ignore_ascii_case("multipart/form-data"))
         })
@@ -29,7 +37,7 @@ impl Multipart {
     ///
     /// # Errors
     /// What is wrong with the body.
-    pub(super) fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Multipart, String> {
+    pub(crate) fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Multipart, String> {
         if !Multipart::is(headers) {
             return Ok(Multipart::default());
         }
@@ -49,21 +57,23 @@ impl Multipart {
             }
             let start = head + 4;
             let end = find(body, format!("\r\n{delimiter}").as_bytes(), start).ok_or_else(broken)?;
-            let name = name(&body[at..head]).ok_or("a part of the multipart body has no name")?;
-            parts.push((name, body.slice(start..end)));
+            let head = &body[at..head];
+            let name = parameter(head, "name").ok_or("a part of the multipart body has no name")?;
+            let is_file = parameter(head, "filename").is_some();
+            parts.push(Part { name, is_file, bytes: body.slice(start..end) });
             at = end + 2 + delimiter.len();
         }
         Ok(Multipart { parts })
     }
 
-    pub(super) fn file(&self) -> Option<&Bytes> {
-        self.parts.iter().find(|(name, _)| name == "file").map(|(_, bytes)| bytes)
+    /// The part that is called `file`, with a file name or without.
+    pub(crate) fn file(&self) -> Option<&Bytes> {
+        self.parts.iter().find(|part| part.name == "file").map(|part| &part.bytes)
     }
 
-    /// The trimmed text of a field that is not blank.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
-        let bytes = self.parts.iter().find(|(have, _)| have == name).map(|(_, bytes)| bytes)?;
-        std::str::from_utf8(bytes).ok().map(str::trim).filter(|text| !text.is_empty())
+    /// The fields in the order of the body.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.parts.iter().filter(|part| !part.is_file).map(|part| (&*part.name, &part.bytes))
     }
 }
 
@@ -81,13 +91,16 @@ fn boundary(content_type: &str) -> Option<&str> {
     (1..=BOUNDARY_MAX).contains(&value.len()).then_some(value)
 }
 
-/// The name in a part's `Content-Disposition`.
-fn name(head: &[u8]) -> Option<String> {
+/// A parameter of a part's `Content-Disposition`.
+fn parameter(head: &[u8], name: &str) -> Option<String> {
     let head = std::str::from_utf8(head).ok()?;
     let line = head
         .lines()
         .find(|l| l.get(..20).is_some_and(|start| start.eq_ignore_ascii_case("content-disposition:")))?;
-    let value = line.split(';').skip(1).find_map(|part| part.trim().strip_prefix("name="))?;
+    let value = line.split(';').skip(1).find_map(|part| {
+        let (have, value) = part.trim().split_once('=')?;
+        have.trim().eq_ignore_ascii_case(name).then_some(value)
+    })?;
     Some(value.trim().trim_matches('"').to_owned())
 }
 
@@ -122,9 +135,9 @@ mod tests {
                     form-data; name=\"file\"; filename=\"x.zip\"\r\nContent-Type: application/zip\r\n\r\nPK--b\r\n\r\n--b--\r\n";
         for kind in ["multipart/form-data; boundary=b", "Multipart/Form-Data;charset=UTF-8; Boundary=\"b\""] {
             let multipart = parse(kind, body).unwrap();
-            assert_eq!(multipart.field("policy"), Some("SKIP"));
+            let fields: Vec<_> = multipart.fields().map(|(name, bytes)| (name, &bytes[..])).collect();
+            assert_eq!(fields, [("policy", &b" SKIP "[..])]);
             assert_eq!(multipart.file().unwrap(), "PK--b\r\n");
-            assert_eq!(multipart.field("other"), None);
         }
         assert!(parse("application/json", body).unwrap().file().is_none());
     }
@@ -145,7 +158,7 @@ mod tests {
                 "the multipart body breaks off",
             ),
             (kind, "--b\r\nX: y\r\n\r\nabc\r\n--b--", "a part of the multipart body has no name"),
-            (kind, &many, "the multipart body has more than 16 parts"),
+            (kind, &many, "the multipart body has more than 64 parts"),
         ] {
             assert_eq!(parse(kind, body).unwrap_err(), want, "{body:?}");
         }
