@@ -1,5 +1,5 @@
-//! Why a use case was not done. Every front end turns a fault into its own answer, each in one file; the texts are what the
-//! client reads.
+//! Why a use case was not carried out. Every front end turns a fault into its own answer, in one file. The client reads
+//! the text of the fault.
 
 use dyad_config::{ConfigLimit, ContentError, GrayFault};
 use dyad_naming::cp::Limit;
@@ -10,19 +10,19 @@ use dyad_types::check::Illegal;
 use dyad_types::config_check::ConfigFault;
 use dyad_types::{Lifetime, ServiceKey};
 
-/// Why a request was not done.
+/// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Fault {
-    /// The parameter check (`ParamCheckerFilter`).
+    /// A parameter breaks a rule of the parameter check (`ParamCheckerFilter`).
     #[error("{0}\r\n")]
     Illegal(Illegal),
-    /// `ServiceNameFilter`.
+    /// The name of the service is not valid (`ServiceNameFilter`).
     #[error("Service name filter error,caused: Param 'serviceName' is illegal, {0};")]
     ServiceName(&'static str),
-    /// `WebUtils.required`.
+    /// A parameter is missing, in the words of `WebUtils.required`.
     #[error("Param '{0}' is required.")]
     Required(&'static str),
-    /// Spring's `MissingServletRequestParameterException`.
+    /// A parameter is missing, in the words of Spring's `MissingServletRequestParameterException`.
     #[error("Parameter '{0}' is missing")]
     Missing(&'static str),
     #[error("metadata format incorrect:{0}")]
@@ -42,10 +42,10 @@ pub enum Fault {
     ServiceNotFound(ServiceKey),
     #[error("Service {} is not empty, can't be delete. Please unregister instance first", .0.grouped_name())]
     ServiceNotEmpty(ServiceKey),
-    /// `GET /service`.
+    /// `GET /service` asks for a service that does not exist.
     #[error("service not found, namespace: {}, serviceName: {}", .0.namespace(), .0.grouped_name())]
     NoServiceDetail(ServiceKey),
-    /// `PUT /instance`, with Java's way of showing the service that was looked for.
+    /// `PUT /instance` names a service that does not exist. The text shows the service as Java prints it.
     #[error(
         "service not found, namespace: {ns}, service: Service{{namespace='{ns}', group='{}', name='{}', \
          ephemeral={ephemeral}, revision=0}}",
@@ -56,7 +56,7 @@ pub enum Fault {
     NoHosts { service: ServiceKey, cluster: String },
     #[error("no matched ip found!")]
     NoInstance,
-    /// More than the registry holds (429).
+    /// The registry would have more than a limit allows (429).
     #[error("{0}")]
     Full(Limit),
     /// The CP half did not acknowledge the write.
@@ -73,41 +73,41 @@ pub enum Fault {
         "the write was applied with an answer this build does not know; is a newer member in the cluster?"
     )]
     UnknownReply,
-    /// Nacos's words where too much of one kind is under way.
+    /// Too many requests of one kind are under way. The text has the words of Nacos.
     #[error("server limit match.")]
     Overloaded,
     #[error("the server stops now")]
     Stopping,
-    /// More listeners than this member takes (503).
+    /// There are more listeners than this member accepts (503).
     #[error("{0}")]
     Listeners(#[from] ListenFull),
-    /// 500 of `readiness`.
+    /// The member is not ready, which `readiness` answers with 500.
     #[error("{0} not in readiness")]
     NotReady(&'static str),
-    /// A parameter that Spring demands of the method.
+    /// A parameter is missing that a method demands in Spring.
     #[error("Required request parameter '{name}' for method parameter type {kind} is not present")]
     MissingParam { name: &'static str, kind: &'static str },
-    /// A field that a form demands.
+    /// A field is missing that a form demands.
     #[error("Required parameter '{0}' type String is not present")]
     MissingField(&'static str),
-    /// The same of the namespace form.
+    /// A field is missing that the form of namespaces demands.
     #[error("required parameter '{0}' is missing")]
     MissingNamespace(&'static str),
-    /// `ParamUtils`.
+    /// A value breaks a rule of `ParamUtils`.
     #[error("{0}")]
     Param(#[from] ConfigFault),
-    /// `content is blank : ` with what it was.
+    /// The content is blank. The message repeats it.
     #[error("content is blank : {0}")]
     BlankContent(String),
-    /// Anything else that does not parse or is out of range; carries the whole message.
+    /// Any other value cannot be read or is out of range. This is the whole message.
     #[error("{0}")]
     Invalid(String),
     #[error("Cas publish fail, server md5 may have changed.")]
     CasMismatch,
-    /// The plain query of v1 and v2.
+    /// The plain query of v1 and v2 finds nothing.
     #[error("config data not exist")]
     NoConfig,
-    /// Something that was named is not there; carries the whole message.
+    /// Something that the request names does not exist. This is the whole message.
     #[error("{0}")]
     NotFound(String),
     #[error("Please check dataId, group or namespaceId.")]
@@ -118,7 +118,7 @@ pub enum Fault {
     GrayName(String),
     #[error("{0}")]
     ConfigLimit(ConfigLimit),
-    /// Code 22000.
+    /// The namespace is not legal, which has the code 22000. This is the whole message.
     #[error("{0}")]
     IllegalNamespace(String),
     #[error("namespaceId [ {0} ] not exist")]
@@ -128,21 +128,21 @@ pub enum Fault {
          force=true, which removes the configurations and leaves the services to their clients"
     )]
     NamespaceNotEmpty { configs: u64, services: usize },
-    /// The store of contents does not yield a content: the member is damaged, or the version was pruned a moment ago.
+    /// The store of contents cannot give a content, because it is damaged, or because the version was deleted a moment ago.
     #[error("{0}")]
     Content(#[from] ContentError),
 }
 
-/// What kind of failure a fault is: front ends make their status of it.
+/// The kind of a fault. Front ends choose their status by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// The request breaks a rule: repeating it is of no use.
+    /// The request breaks a rule, so it is of no use to repeat it.
     Invalid,
     Forbidden,
     NotFound,
     Conflict,
     TooLarge,
-    /// A limit of what this server holds.
+    /// The server has reached a limit of what it can hold.
     TooMany,
     /// The same request can succeed later, or on another member.
     Unavailable,
@@ -210,7 +210,7 @@ impl Fault {
         }
     }
 
-    /// Nacos's code (`ErrorCode`) with the code's own text.
+    /// The code of Nacos (`ErrorCode`), and the text that belongs to the code.
     pub fn code(&self) -> (u32, &'static str) {
         match self {
             Fault::MissingParam { .. } | Fault::MissingField(_) | Fault::MissingNamespace(_) => {

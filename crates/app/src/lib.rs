@@ -1,4 +1,4 @@
-//! The use cases: what a request does, whichever front end it came by. Typed in, typed out.
+//! The use cases: what a request does, whichever front end it comes from. They take typed values and give typed results.
 //!
 //! The server makes one [`App`] from the registry, the two cores behind their ports, a clock and the counters. A front end
 //! parses a request into keys and values, calls a use case, and turns its result or its [`Fault`] into an answer. The

@@ -1,4 +1,4 @@
-//! What the front end works on: the registry, the two cores behind their ports, and the process's clock and counters.
+//! What the use cases work on: the registry, the two cores behind their ports, and the clock and the counters of the process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,35 +19,35 @@ use dyad_push::config::Listeners;
 use dyad_push::naming::Push;
 use dyad_types::Clock;
 
-/// Everything a handler may use. The server constructs one and shares it; there is no other state in this crate.
+/// Everything that a use case may use. The server makes one value and shares it; there is no other state in this crate.
 pub struct App {
-    /// What queries and the lifetime rule read.
+    /// The registry, from which queries are answered, and by which the lifetime of a service is decided.
     pub registry: Arc<Registry>,
     /// The AP core.
     pub ephemeral: Arc<dyn Ephemeral>,
     /// The CP core.
     pub propose: Arc<dyn Propose>,
-    /// Reads that must see every acknowledged write wait for it.
+    /// For reads that must see every acknowledged write: they wait for it first.
     pub linearize: Arc<dyn Linearize>,
     pub members: Arc<dyn Members>,
-    /// The configurations as applied on this member.
+    /// The configurations, as they were applied on this member.
     pub configs: Arc<Catalog>,
     /// The contents that are not in `configs`.
     pub contents: Arc<dyn Contents>,
     /// The subscriptions of this member.
     pub push: Arc<Push>,
-    /// Who listens to configurations on this member.
+    /// The listeners of configurations on this member.
     pub listeners: Arc<Listeners>,
-    /// The clients of the SDK port.
+    /// The clients of the gRPC port.
     pub clients: Arc<dyn Clients>,
-    /// The present switches: whoever applies the CP log stores them here.
+    /// The present switches. The code that applies the CP log stores them here.
     pub switches: Arc<ArcSwap<Switches>>,
     pub clock: Arc<dyn Clock>,
-    /// Source of `snowflake` instance ids.
+    /// The source of instance ids of the generator `snowflake`.
     pub ids: IdSource,
     pub bounds: Bounds,
     pub config_metrics: Arc<ConfigMetrics>,
-    /// What `GET /metrics` shows: this crate's counters and those that the server added.
+    /// What `GET /metrics` shows.
     pub prometheus: Arc<MetricsRegistry>,
 }
 
@@ -57,19 +57,20 @@ impl fmt::Debug for App {
     }
 }
 
-/// Bounds of the registry that the front end keeps, each a setting. They can only be lower than those of the cores, which
-/// are the defaults. More is 429, a larger page is 400.
+/// The limits of the registry that the use cases keep. Each of them is a setting. They can only be lower than the
+/// limits of the cores, which are the defaults. Whatever would exceed a limit is refused with 429, and a larger page
+/// with 400.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Instances in the whole registry. Default 1,000,000.
+    /// Most instances in the whole registry. Default 1,000,000.
     pub instances: usize,
-    /// Services in the whole registry. Default 100,000.
+    /// Most services in the whole registry. Default 100,000.
     pub services: usize,
-    /// Instances of one service. Default 10,000.
+    /// Most instances of one service. Default 10,000.
     pub per_service: usize,
-    /// Entries of one page of a listing. Default 10,000.
+    /// Most entries on one page of a listing. Default 10,000.
     pub page: usize,
-    /// Enforce the quotas of configurations (`isCapacityLimitCheck`). Default false.
+    /// Whether the quotas of configurations are enforced (`isCapacityLimitCheck`). Default false.
     pub config_quotas: bool,
 }
 
@@ -91,17 +92,18 @@ const ID_EPOCH_MS: u64 = 1_605_830_400_000;
 const SEQUENCE_BITS: u32 = 12;
 const WORKER_BITS: u32 = 10;
 
-/// Snowflake ids: 41 bits of milliseconds, 10 of the worker, 12 of a sequence. Unique within the worker whatever the wall
-/// clock does, since the counter never goes back.
+/// Makes snowflake ids: 41 bits of milliseconds, 10 bits of the worker and 12 bits of a sequence. The ids of one worker
+/// are unique whatever the wall clock does, because the counter never goes back.
 #[derive(Debug)]
 pub struct IdSource {
     worker: u64,
-    /// Milliseconds and sequence of the last id.
+    /// The milliseconds and the sequence of the last id.
     last: AtomicU64,
 }
 
 impl IdSource {
-    /// `seed`: anything that tells this member from others, e.g. its id; ten bits of its hash are used.
+    /// Makes a source. `seed` is anything that distinguishes this member from others, such as its id; ten bits of its
+    /// hash are used.
     pub fn new(seed: u64) -> IdSource {
         let worker = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - WORKER_BITS);
         IdSource { worker, last: AtomicU64::new(0) }

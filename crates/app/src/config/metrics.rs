@@ -1,4 +1,4 @@
-//! What clients of this member wrote, in plain atomics.
+//! Counts what clients of this member wrote, in plain atomics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 
-/// Counters of acknowledged writes to configurations that came by this member.
+/// Counters of the acknowledged writes of configurations that this member received.
 #[derive(Debug, Default)]
 pub struct ConfigMetrics {
-    /// Releases published, gray ones, imports and rollbacks included.
+    /// The number of published releases, including gray releases, imports and rollbacks.
     pub published: AtomicU64,
-    /// Releases removed.
+    /// The number of removed releases.
     pub removed: AtomicU64,
 }
 

@@ -9,7 +9,7 @@ pub use metrics::ConfigMetrics;
 /// Characters of a reason or of an operator's name: more is cut, so that the history stays small.
 const REMARK_MAX: usize = 256;
 
-/// As much of an operator's words as the history keeps.
+/// The text of an operator, cut to what the history keeps.
 pub fn cut(text: &str) -> Box<str> {
     match text.char_indices().nth(REMARK_MAX) {
         Some((end, _)) => text[..end].into(),

@@ -20,16 +20,16 @@ impl AsRef<[u8]> for Text {
     }
 }
 
-/// The bytes of a content that is in memory: they share it.
+/// The bytes of a content that is in memory. They share its memory.
 pub fn shared(text: &Arc<str>) -> Bytes {
     Bytes::from_owner(Text(Arc::clone(text)))
 }
 
-/// The configuration, and which of its releases this reader gets, by position in the item.
+/// The configuration, and which of its releases a reader gets.
 #[derive(Clone, Debug)]
 pub struct Answered {
     pub item: Arc<ConfigItem>,
-    /// The position in `item.grays()`; `None` is the formal release.
+    /// The position of the release in `item.grays()`. `None` means the formal release.
     pub gray: Option<usize>,
 }
 
@@ -41,7 +41,7 @@ impl Answered {
         }
     }
 
-    /// The declared type. A gray release without one of its own has that of the formal release, as in Nacos.
+    /// The declared type. As in Nacos, a gray release without a type has the type of the formal release.
     pub fn kind(&self) -> ConfigType {
         let own = self.release().map_or(ConfigType::Text, |release| release.kind);
         match self.item.formal() {
@@ -50,14 +50,14 @@ impl Answered {
         }
     }
 
-    /// The gray release's name and the expression of its rule.
+    /// The name of the gray release, and the expression of its rule. `None` for the formal release.
     pub fn gray(&self) -> Option<(&str, &str)> {
         let gray = self.item.grays().get(self.gray?)?;
         Some((&gray.name, gray.rule.expression()))
     }
 }
 
-/// Which release of a configuration this reader gets; `None` is 404.
+/// The release of a configuration that this reader gets. `None` if there is none; the answer is 404 then.
 pub fn answer(item: Arc<ConfigItem>, reader: &ReaderLabels<'_>) -> Option<Answered> {
     let gray = match item.answer(reader) {
         Answer::Formal(_) => None,
@@ -67,10 +67,10 @@ pub fn answer(item: Arc<ConfigItem>, reader: &ReaderLabels<'_>) -> Option<Answer
     Some(Answered { item, gray })
 }
 
-/// The content of a release: from memory if it is small, else from the store.
+/// The content of a release. A small one comes from memory, and a large one from the store.
 ///
 /// # Errors
-/// The store does not yield it.
+/// The store cannot give it.
 pub async fn content(app: &Arc<App>, release: &Release) -> Result<Arc<str>, Fault> {
     match &release.inline {
         Some(text) => Ok(Arc::clone(text)),
@@ -78,10 +78,10 @@ pub async fn content(app: &Arc<App>, release: &Release) -> Result<Arc<str>, Faul
     }
 }
 
-/// The same where blocking is allowed.
+/// The same as [`content`], for callers that may block.
 ///
 /// # Errors
-/// As there.
+/// The same as those of [`content`].
 pub fn content_here(contents: &dyn Contents, release: &Release) -> Result<Arc<str>, Fault> {
     match &release.inline {
         Some(text) => Ok(Arc::clone(text)),
@@ -99,10 +99,10 @@ fn stored(row: ContentRow) -> Result<Arc<str>, Fault> {
     row.content.map(|content| Arc::clone(content.text())).ok_or_else(damaged)
 }
 
-/// The row of a write, read where blocking is allowed.
+/// The row of a write. It is read on a thread that may block.
 ///
 /// # Errors
-/// The store does not yield it.
+/// The store cannot give it.
 pub async fn row(app: &Arc<App>, revision: Revision) -> Result<ContentRow, Fault> {
     let contents = Arc::clone(&app.contents);
     Ok(blocking(move || contents.read(revision)).await??)

@@ -1,4 +1,5 @@
-//! The use cases that change configurations, shared by HTTP and gRPC: validation, the command, and its reply.
+//! The use cases that change configurations, which HTTP and gRPC share: they check the request, make the command, and
+//! read its reply.
 
 use std::sync::Arc;
 
@@ -19,16 +20,16 @@ const MD5_INLINE_MAX: usize = 64 * 1024;
 /// The version of a gray release by label rule, when the request names none.
 const LABEL_VERSION: &str = "1.1.0";
 
-/// What a publish gives, under whatever names; `None` and `''` as in the request.
+/// The values of a publish, whatever their names are in the request. `None` and empty texts are as in the request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields<'a> {
     pub data_id: &'a str,
     pub group: &'a str,
-    /// Any spelling.
+    /// The id of the namespace, in any spelling.
     pub namespace: Option<&'a str>,
     pub content: &'a str,
     pub kind: Option<&'a str>,
-    /// A comma-separated list; `None` keeps the present tags.
+    /// The tags, as a comma-separated list. `None` keeps the present tags.
     pub config_tags: Option<&'a str>,
     pub app_name: Option<&'a str>,
     pub desc: Option<&'a str>,
@@ -36,22 +37,22 @@ pub struct Fields<'a> {
     pub effect: Option<&'a str>,
     pub schema: Option<&'a str>,
     pub encrypted_data_key: Option<&'a str>,
-    /// Publishes to these addresses only. Wins over `tag`.
+    /// Publishes a gray release for these addresses. It wins over `tag`.
     pub beta_ips: Option<&'a str>,
-    /// Publishes to readers with this tag only.
+    /// Publishes a gray release for readers with this tag.
     pub tag: Option<&'a str>,
-    /// Publishes to readers whom a rule names; wins over both.
+    /// Publishes a gray release for readers that fit a rule. It wins over `beta_ips` and `tag`.
     pub gray: Option<GrayFields<'a>>,
-    /// Only over a release with this md5.
+    /// The publish succeeds only if the current content has this md5, or if there is none.
     pub cas_md5: Option<&'a str>,
 }
 
-/// A gray release by its own name (`ConfigFormV3`).
+/// A gray release with a name that an operator chose (`ConfigFormV3`).
 #[derive(Clone, Copy, Debug)]
 pub struct GrayFields<'a> {
     pub name: &'a str,
     pub expression: &'a str,
-    /// Default: that of label rules.
+    /// The version of the rule. The default is that of rules over labels.
     pub version: Option<&'a str>,
     pub priority: i32,
 }
@@ -59,13 +60,13 @@ pub struct GrayFields<'a> {
 /// A gray release's name and rule.
 type Named = (Box<str>, Arc<GrayRule>);
 
-/// A publish that may be proposed.
+/// A publish that was checked and may be proposed.
 #[derive(Debug)]
 pub struct Prepared {
     key: ConfigKey,
     gray: Option<Named>,
     cas: Option<Md5>,
-    /// The content is separate, since its md5 is still to be taken.
+    /// Everything but the content, whose md5 is not known yet.
     draft: Draft,
     content: Arc<str>,
 }
@@ -77,10 +78,11 @@ pub struct Published {
     pub md5: Md5,
 }
 
-/// Checks everything that can be checked before the state is asked (`ParamUtils`), and copies the content, once.
+/// Checks everything that can be checked without the state (`ParamUtils`), and copies the content once. `tenant_name`
+/// is what an error calls the namespace.
 ///
 /// # Errors
-/// The first rule that a field breaks; `tenant_name` is what the message calls the namespace.
+/// The first rule that a field breaks.
 pub fn prepare(fields: &Fields<'_>, tenant_name: &'static str) -> Result<Prepared, Fault> {
     let blank = |fault| match fault {
         // Nacos shows what was blank.
@@ -168,10 +170,10 @@ impl Prepared {
     }
 }
 
-/// Publishes, and returns when a majority has it on disk and this member has applied it.
+/// Publishes, and returns when a majority has the publish on disk and this member has applied it.
 ///
 /// # Errors
-/// A CAS that does not match, a limit, or a core that does not acknowledge.
+/// The CAS does not match, a limit would be exceeded, or the core does not acknowledge the command.
 pub async fn publish(app: &App, prepared: Prepared, source: Source) -> Result<Published, Fault> {
     let Prepared { key, gray, cas, mut draft, content } = prepared;
     draft.content = with_md5(content).await?;
@@ -191,10 +193,10 @@ pub async fn publish(app: &App, prepared: Prepared, source: Source) -> Result<Pu
     }
 }
 
-/// Removes the formal release, or the gray one of this name. False when it was not there.
+/// Removes the formal release, or the gray release of this name. False if there was none.
 ///
 /// # Errors
-/// When the core does not acknowledge.
+/// The core does not acknowledge the command.
 pub async fn remove(
     app: &App,
     key: ConfigKey,
@@ -208,10 +210,11 @@ pub async fn remove(
     }
 }
 
-/// Proposes a change as one request of a user. Limits are errors; all other replies are the caller's.
+/// Proposes a change as one request of a user. A limit that would be exceeded is an error; the caller looks at all
+/// other replies.
 ///
 /// # Errors
-/// A limit, or a core that does not acknowledge.
+/// A limit would be exceeded, or the core does not acknowledge the command.
 pub async fn propose(app: &App, change: Change, source: Source) -> Result<ConfigReply, Fault> {
     let kind = Kind::of(&change);
     let command = ConfigCommand { request: rand::random(), source, change };
@@ -225,7 +228,7 @@ pub async fn propose(app: &App, change: Change, source: Source) -> Result<Config
     }
 }
 
-/// Takes the md5 of a content; of a large one where it may take its time.
+/// Takes the md5 of a content. For a large content this happens on a thread that may take its time.
 pub async fn with_md5(content: Arc<str>) -> Result<Content, Fault> {
     if content.len() <= MD5_INLINE_MAX {
         return Ok(Content::new(content));
@@ -233,10 +236,10 @@ pub async fn with_md5(content: Arc<str>) -> Result<Content, Fault> {
     blocking(move || Content::new(content)).await
 }
 
-/// Runs work that takes longer than a request should keep its thread for.
+/// Runs work that would keep the thread of a request for too long, on another thread.
 ///
 /// # Errors
-/// When the process stops.
+/// The process stops.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Stopping)
 }

@@ -1,4 +1,5 @@
-//! The delegate: where a write of an instance goes, by its lifetime alone (Nacos's `DelegateConsistencyServiceImpl`).
+//! The delegate, which sends a write of an instance to a core. Only the lifetime decides (Nacos's
+//! `DelegateConsistencyServiceImpl`).
 
 use dyad_naming::cp::{Limit, NamingCommand, NamingReply};
 use dyad_naming::view::ViewInstance;
@@ -13,26 +14,27 @@ use crate::state::App;
 #[derive(Debug)]
 pub enum Write {
     Register(Instance),
-    /// Replaces what the publisher published before. Without instances it is as a deregistration.
+    /// Replaces what the publisher published before. Without instances it is the same as a deregistration.
     Batch(Vec<Instance>),
-    /// Of an instance that may be unknown: that is no error.
+    /// Removes an instance. An unknown instance is not an error.
     Deregister(Address),
 }
 
-/// Whose an ephemeral instance is. A persistent one always belongs to its address.
+/// The owner of an ephemeral instance. A persistent instance always belongs to its address.
 #[derive(Debug)]
 pub enum Publisher {
-    /// The HTTP-beat client of the instance's address.
+    /// The HTTP client with the address of the instance, which sends heartbeats.
     Address,
-    /// A connection, which publishes one slot for each service: a deregistration empties it whatever address it names.
+    /// A connection, which has one publication for each service. A deregistration empties this publication, whatever
+    /// address it names.
     Connection(ClientId),
 }
 
-/// Sends a write to the core of its lifetime and returns when that core acknowledged it: the AP core without ever
-/// waiting for raft, the CP core when the command is durable on a majority and applied here.
+/// Sends a write to the core of its lifetime, and returns when that core has acknowledged it. The AP core never waits
+/// for raft. The CP core acknowledges a command when it is durable on a majority and applied here.
 ///
 /// # Errors
-/// When the service has the other lifetime (a registration only), a limit is reached, or the core does not serve.
+/// The service has the other lifetime (for a registration only), a limit would be exceeded, or the core does not serve.
 pub async fn delegate(
     app: &App,
     service: ServiceKey,
@@ -148,10 +150,11 @@ async fn persistent(app: &App, service: ServiceKey, write: Write) -> Result<(), 
     Ok(())
 }
 
-/// Proposes a naming command. Limits and bad switches are errors; all other replies are the caller's.
+/// Proposes a naming command. A limit that would be exceeded and a bad switch are errors; the caller looks at all other
+/// replies.
 ///
 /// # Errors
-/// When the CP core does not acknowledge the command, or refuses it by a rule that every route answers alike.
+/// The CP core does not acknowledge the command, or refuses it by a rule for which every route has the same answer.
 pub async fn propose(app: &App, command: NamingCommand) -> Result<NamingReply, Fault> {
     match app.propose.propose(command.into()).await? {
         CpReply::Naming(NamingReply::Limit(limit)) => Err(Fault::Full(limit)),

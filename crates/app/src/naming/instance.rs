@@ -1,4 +1,4 @@
-//! What holds for every registration, whichever front end it came by: the rules of an instance and its id.
+//! What is the same for every registration, whichever front end it comes from: the rules of an instance, and its id.
 
 use dyad_types::instance::KEY_ID_GENERATOR;
 use dyad_types::{Instance, InstanceIdKind, ServiceKey, check};
@@ -6,11 +6,11 @@ use dyad_types::{Instance, InstanceIdKind, ServiceKey, check};
 use crate::fault::Fault;
 use crate::state::App;
 
-/// The id of a new registration, by `preserved.instance.id.generator`. An instance that is there keeps its snowflake: a
-/// repeated registration changes nothing.
+/// The id of a new registration, which `preserved.instance.id.generator` decides. An instance that exists keeps its
+/// snowflake id, because a repeated registration changes nothing.
 ///
 /// # Errors
-/// 400 for a generator that does not exist; Nacos answers 500.
+/// The generator does not exist. The answer is 400, where Nacos answers 500.
 pub fn instance_id(
     app: &App,
     service: &ServiceKey,
@@ -33,10 +33,10 @@ pub fn instance_id(
     }
 }
 
-/// `NamingUtils.checkInstanceIsLegal`.
+/// Checks an instance (`NamingUtils.checkInstanceIsLegal`).
 ///
 /// # Errors
-/// Timeouts below the beat interval, or a cluster with other characters than `0-9a-zA-Z-`.
+/// A time-out is shorter than the interval of heartbeats, or the cluster has other characters than `0-9a-zA-Z-`.
 pub fn check_instance(instance: &Instance) -> Result<(), Fault> {
     let interval = instance.beat_interval_ms();
     if instance.beat_timeout_ms() < interval || instance.delete_timeout_ms() < interval {

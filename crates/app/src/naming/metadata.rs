@@ -1,4 +1,4 @@
-//! JSON that requests carry: metadata (`UtilsAndCommons.parseMetadata`) and the beat (`RsInfo`).
+//! Reads the JSON in requests: metadata (`UtilsAndCommons.parseMetadata`) and heartbeats (`RsInfo`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,10 +9,10 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::fault::Fault;
 
-/// Metadata as a JSON object of scalars, or as `k=v,k2=v2`. Numbers and booleans become strings, `null` stays.
+/// Reads metadata, which is a JSON object of scalars, or `k=v,k2=v2`. Numbers and booleans become strings; `null` stays.
 ///
 /// # Errors
-/// [`Fault::Metadata`] when it is neither.
+/// [`Fault::Metadata`] if the text is neither.
 pub fn parse_metadata(text: &str) -> Result<Metadata, Fault> {
     if text.trim().is_empty() {
         return Ok(Metadata::default());
@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// What identifies the instance in a beat: all that a beat of a known instance needs.
+/// The part of a heartbeat that identifies the instance. A heartbeat of a known instance needs nothing else.
 #[derive(Debug, serde::Deserialize)]
 pub struct BeatAddress<'a> {
     #[serde(borrow, default)]
@@ -119,7 +119,7 @@ pub struct BeatAddress<'a> {
     pub port: f64,
 }
 
-/// The whole beat (`RsInfo`), read when it has to register its instance. Load figures are ignored.
+/// The whole heartbeat (`RsInfo`), which is read if it has to register its instance. Figures about the load are ignored.
 #[derive(Debug, serde::Deserialize)]
 pub struct FullBeat<'a> {
     #[serde(borrow, default)]
@@ -128,17 +128,17 @@ pub struct FullBeat<'a> {
     pub port: f64,
     #[serde(borrow, default)]
     pub cluster: Option<Cow<'a, str>>,
-    /// 1 when the client sends none, as at registration.
+    /// The weight. It is 1 if the client sends none, as in a registration.
     #[serde(default = "one", deserialize_with = "lenient")]
     pub weight: f64,
     #[serde(default, deserialize_with = "metadata")]
     pub metadata: Metadata,
 }
 
-/// Reads a beat.
+/// Reads a heartbeat.
 ///
 /// # Errors
-/// 400 with what is wrong; Nacos answers 500.
+/// The text is not a heartbeat. The answer is 400 with what is wrong, where Nacos answers 500.
 pub fn parse_beat<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|error| Fault::Invalid(format!("beat format incorrect: {error}")))
 }

@@ -1,4 +1,4 @@
-//! The names of services, by page.
+//! The names of services, in pages.
 
 use dyad_naming::registry::ServicePage;
 use dyad_types::ServiceKey;
@@ -7,10 +7,10 @@ use dyad_types::limits::PAGE_MAX;
 use crate::fault::Fault;
 use crate::state::App;
 
-/// A page of a group, in the order of Nacos.
+/// A page of the services of a group, in the order of Nacos.
 ///
 /// # Errors
-/// A page that is too large, or ends before it begins.
+/// The page is too large, or it ends before it begins.
 pub fn page(app: &App, namespace: &str, group: &str, page: i32, size: i32) -> Result<ServicePage, Fault> {
     if usize::try_from(size).is_ok_and(|size| size > app.bounds.page) {
         return Err(Fault::Invalid(format!("pageSize {size} is over the limit of {}", app.bounds.page)));
