@@ -1,8 +1,8 @@
-//! Fuzzy watches: who is told which services, or configurations, appear and go (`NamingFuzzyWatchContextService` and
-//! `ConfigFuzzyWatchContextService` of Nacos 3).
+//! Fuzzy watches: which clients are told that services or configurations appear and disappear
+//! (`NamingFuzzyWatchContextService` and `ConfigFuzzyWatchContextService` of Nacos 3).
 //!
-//! A pattern keeps the set of listed keys that match it, a watch the set that its client was told. What is sent is the
-//! difference, made when the transport takes it: a slow watcher costs no queue.
+//! A pattern has the set of listed keys that match it, and a watch has the set of keys that its client was told. The
+//! difference is sent, and it is computed when the transport can send it, so a slow client costs no queue.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -14,9 +14,9 @@ use dyad_types::key::{DEFAULT_GROUP, split_grouped};
 use dyad_types::{ConfigKey, ServiceKey};
 use parking_lot::Mutex;
 
-/// Different patterns that are watched on one member (Nacos's default).
+/// Most different patterns that are watched on one member. This is the default of Nacos.
 pub const PATTERNS_MAX: usize = 20;
-/// Keys that one pattern follows (Nacos's default); more are not told of.
+/// Most keys that one pattern follows; clients are not told of further ones. This is the default of Nacos.
 pub const MATCHES_MAX: usize = 500;
 /// Keys in one message of the first synchronisation.
 const BATCH: usize = 100;
@@ -25,7 +25,7 @@ const PATTERN_LEN_MAX: usize = 1024;
 const SEPARATOR: &str = ">>";
 const ANY: &str = "*";
 
-/// Why a watch was not set up, or not in full.
+/// Why a watch could not be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FuzzyError {
     #[error("fuzzy watch pattern over limit, at most {PATTERNS_MAX} patterns are watched on one server")]
@@ -34,16 +34,16 @@ pub enum FuzzyError {
     Malformed,
 }
 
-/// What can be watched: services and configurations.
+/// A key that can be watched: that of a service or of a configuration.
 pub trait Named: Clone + Ord + Send + Sync + fmt::Debug + 'static {
     fn namespace(&self) -> &str;
     fn group(&self) -> &str;
     fn name(&self) -> &str;
-    /// A namespace id in its one form.
+    /// The id of a namespace in its usual form.
     fn one_form(namespace: &str) -> String;
-    /// As watches spell it.
+    /// The text of the key in messages of watches.
     fn text(&self) -> String;
-    /// The key that such a text names.
+    /// The key for which such a text stands. `None` if it is not such a text.
     fn from_text(text: &str) -> Option<Self>;
 }
 
@@ -108,9 +108,9 @@ impl Named for ConfigKey {
     }
 }
 
-/// Somebody who is told that a watch has something to send.
+/// A client, which is told that a watch has something to send.
 pub trait Watcher<K: Named>: Send + Sync + fmt::Debug + 'static {
-    /// Must be quick, and must not call [`Fuzzy`].
+    /// Says that the watch has something to send. It must be quick and must not call [`Fuzzy`].
     fn notify(&self, watch: &Arc<Watch<K>>);
 }
 
@@ -118,7 +118,7 @@ pub trait Watcher<K: Named>: Send + Sync + fmt::Debug + 'static {
 #[derive(Debug)]
 pub struct Fuzzy<K: Named> {
     patterns: Mutex<HashMap<Arc<str>, Arc<Pattern<K>>>>,
-    /// `patterns.len()`, for writers of what is watched.
+    /// The number of patterns, for code that changes what is listed.
     len: AtomicUsize,
 }
 
@@ -145,14 +145,14 @@ struct Matched<K> {
     over: bool,
 }
 
-/// One client's watch of one pattern.
+/// The watch of one client for one pattern.
 pub struct Watch<K: Named> {
     id: u64,
     pattern: Arc<Pattern<K>>,
     watcher: Arc<dyn Watcher<K>>,
     told: Mutex<Told<K>>,
     ended: AtomicBool,
-    /// The watcher has it on its list of what to send; the watcher's to use.
+    /// For the watcher: whether it has this watch on its list of what to send.
     pub queued: AtomicBool,
 }
 
@@ -177,7 +177,7 @@ enum Phase<K> {
     Live,
 }
 
-/// A key that appeared (`ADD_SERVICE`, `ADD_CONFIG`) or went (`DELETE_…`).
+/// A key that appeared (`ADD_SERVICE`, `ADD_CONFIG`) or disappeared (`DELETE_…`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appearance<K> {
     pub key: K,
@@ -187,20 +187,20 @@ pub struct Appearance<K> {
 /// The next message of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<K> {
-    /// One message of the first difference, numbered from 1. `initial`: the client has nothing yet.
+    /// One message of the first difference. The messages are numbered from 1. `initial` says that the client has nothing yet.
     Sync {
         initial: bool,
         contexts: Vec<Appearance<K>>,
         total: usize,
         current: usize,
     },
-    /// The client has everything that there was when it began.
+    /// Says that the client has everything that existed when it began.
     InitDone,
     Change(Appearance<K>),
 }
 
 impl<K> Step<K> {
-    /// As Nacos names it.
+    /// The name of this step in Nacos.
     pub fn sync_type(&self) -> &'static str {
         match self {
             Step::Sync { initial: true, .. } => "FUZZY_WATCH_INIT_NOTIFY",
@@ -212,12 +212,13 @@ impl<K> Step<K> {
 }
 
 impl<K: Named> Fuzzy<K> {
-    /// Begins a watch. `listed` finds what is there: the keys that its argument takes, at most [`MATCHES_MAX`], and whether
-    /// there are more. `received` is what the client has already; `initial` says that it has nothing and wants to be told
-    /// when it has all. The second value says that the pattern matches more than is followed.
+    /// Begins a watch. `listed` finds the keys that exist: those for which its argument holds, at most [`MATCHES_MAX`],
+    /// and whether there are more. `received` has the keys that the client knows already. `initial` says that the
+    /// client knows nothing and wants to hear when it has everything. The second result says whether the pattern
+    /// matches more keys than are followed.
     ///
     /// # Errors
-    /// A malformed pattern, or one more than may be watched.
+    /// The pattern is malformed, or too many patterns are watched.
     pub fn watch(
         &self,
         listed: impl Fn(&dyn Fn(&K) -> bool) -> (BTreeSet<K>, bool),
@@ -257,7 +258,7 @@ impl<K: Named> Fuzzy<K> {
         Ok((watch, over))
     }
 
-    /// Ends a watch. Ending it twice is no error.
+    /// Ends a watch. It may be ended twice.
     pub fn unwatch(&self, watch: &Arc<Watch<K>>) {
         watch.ended.store(true, Ordering::Release);
         let mut patterns = self.patterns.lock();
@@ -370,7 +371,7 @@ impl<K: Named> Watch<K> {
         }
     }
 
-    /// What to send next, or nothing for now.
+    /// The next message to send. `None` if there is nothing to send now.
     pub fn step(&self) -> Option<Step<K>> {
         if self.ended.load(Ordering::Acquire) {
             return None;

@@ -1,4 +1,4 @@
-//! What listening did, in plain atomics.
+//! Counts what happens to listeners, in plain atomics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use prometheus_client::registry::Registry;
 
 use crate::naming::Latency;
 
-/// Counters of [`super::Listeners`] and of the transports that send for it.
+/// The counters of [`super::Listeners`] and of the transports that send its messages.
 #[derive(Debug, Default)]
 pub struct ListenMetrics {
-    /// Pairs of listener and configuration.
+    /// The number of pairs of a listener and a configuration.
     pub listenings: AtomicU64,
-    /// Long polls that wait.
+    /// The number of long polls that wait.
     pub polls: AtomicU64,
-    /// Refused because a limit was reached.
+    /// The number of listeners that were refused because a limit was reached.
     pub refused: AtomicU64,
-    /// Changes told: a message given to a transport, or a long poll answered.
+    /// The number of changes that were told: by a message that was given to a transport, or by the answer to a long poll.
     pub notified: AtomicU64,
-    /// Messages that the client acknowledged.
+    /// The number of messages that the client acknowledged.
     pub acked: AtomicU64,
-    /// Messages that were not acknowledged in time.
+    /// The number of messages that were not acknowledged in time.
     pub failed: AtomicU64,
     latency: Latency,
 }
@@ -41,7 +41,7 @@ impl ListenMetrics {
         metrics
     }
 
-    /// Counts a change that is told, `took` after it.
+    /// Counts a change that is told to a listener. `took` is the time since the change.
     pub fn observe(&self, took: Option<Duration>) {
         self.notified.fetch_add(1, Ordering::Relaxed);
         if let Some(took) = took {

@@ -1,14 +1,14 @@
-//! Listening: who wants to hear of which configuration, and has which content of it, on this member.
+//! Listening: which clients of this member want to hear of which configuration, and which content each of them has.
 //!
-//! A change marks the configuration's topic and wakes one task, which is all that the apply path pays. That task compares,
-//! for every listener of the topic, the md5 of what the listener would read now with the md5 that it was last told of, and
-//! tells it if they differ: a listener hears of a change once, of a change that was taken back meanwhile not at all, and the
-//! last state always reaches it. Nothing is queued for a listener but a flag: a notification carries no content, the client
-//! reads the state that is present when it comes to ask. A client that says meanwhile what it has is answered, and what still
-//! waits to be sent to it is not.
+//! A change of a configuration marks its topic and wakes one task; this is all that it costs while the entry is
+//! applied. The task compares, for every listener of the topic, the md5 of what the listener would read now with the
+//! md5 that it was last told of. If they differ, the listener is told. So a listener hears of each change at most once,
+//! may miss a change that was undone, and always ends with the last state. Only a flag is queued for a listener: a
+//! notification has no content, and the client reads the state that is present when it asks. If the client says
+//! meanwhile what it has, it gets an answer, and a message that still waits for it is not sent.
 //!
-//! No change is lost between a client's comparison and its waiting: it is made a listener first and compared then, both by
-//! reading the [`Catalog`] under the lock of what it was told.
+//! No change is lost between the comparison of a client and its waiting. The client is made a listener first and
+//! compared then; both read the [`Catalog`] under the lock of what the client was told.
 
 mod metrics;
 pub mod poll;
@@ -39,17 +39,18 @@ const SHARDS: usize = 16;
 /// After so many topics the task lets others run.
 const TURN: usize = 64;
 
-/// Bounds of listening on one member.
+/// The limits of listening on one member.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenLimits {
-    /// Long polls that wait; more are 503. Default 16,384: each holds a connection of the HTTP port, whose own limit comes
-    /// on top.
+    /// Most long polls that wait; further ones are refused with 503. Default 16,384. Each of them holds a connection of
+    /// the HTTP port, which has a limit of its own.
     pub polls: usize,
-    /// Pairs of listener and configuration; more are 503. Default 1,000,000, of some 250 bytes each.
+    /// Most pairs of a listener and a configuration; further ones are refused with 503. Default 1,000,000. Each of them
+    /// takes about 250 bytes.
     pub listenings: usize,
-    /// Shortest time that a long poll waits (`MIN_LONG_POOLING_TIMEOUT`). Default 10 s.
+    /// The shortest time for which a long poll waits (`MIN_LONG_POOLING_TIMEOUT`). Default 10 s.
     pub hold_min: Duration,
-    /// Longest; what clients ask for beyond it is cut. Default 120 s: SDKs ask for 30.
+    /// The longest time for which a long poll waits, even if its client asks for more. Default 120 s; SDKs ask for 30 s.
     pub hold_max: Duration,
 }
 
@@ -64,7 +65,7 @@ impl Default for ListenLimits {
     }
 }
 
-/// Which bound was reached. Its text is the reason that the client reads.
+/// Which limit was reached. The client reads its text as the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListenFull {
     #[error("{0} long polls wait on this member, which is its limit; ask another member, or try again later")]
@@ -75,7 +76,7 @@ pub enum ListenFull {
     Listenings(usize),
 }
 
-/// How a listener waits.
+/// How a listener is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
     LongPoll,
@@ -86,21 +87,21 @@ pub enum Means {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerInfo {
     pub means: Means,
-    /// The connection's id, or empty.
+    /// The id of the connection. Empty for a long poll.
     pub client: String,
     pub app: String,
 }
 
-/// Somebody who is told that a configuration changed.
+/// A listener, which is told that a configuration changed.
 pub trait Listener: Send + Sync + fmt::Debug + 'static {
-    /// There is something new. Must be quick, and must not call [`Listeners`].
+    /// Says that there is something new. It must be quick and must not call [`Listeners`].
     fn notify(&self, listening: &Arc<Listening>);
-    /// The md5 of what this listener reads of the configuration; `None` when no release is for it.
+    /// The md5 of the content that this listener reads. `None` if there is no release for it.
     fn md5(&self, item: &ConfigItem) -> Option<Md5>;
-    /// The client's address, as gray rules see it.
+    /// The address of the client, as gray rules see it.
     fn ip(&self) -> &str;
     fn describe(&self) -> ListenerInfo;
-    /// The server stops. For those who wait for nothing else.
+    /// Says that the server stops. Long polls end then.
     fn release(&self) {}
 }
 
@@ -111,18 +112,18 @@ pub struct Listeners {
     limits: ListenLimits,
     hasher: RandomState,
     topics: [RwLock<HashMap<ConfigKey, Arc<Topic>>>; SHARDS],
-    /// Topics that changed, each once: bounded by the number of topics.
+    /// The topics that changed. Each topic is in it at most once, so it cannot grow beyond the number of topics.
     ready: Mutex<VecDeque<Arc<Topic>>>,
     wake: Notify,
     fuzzy: Fuzzy<ConfigKey>,
-    /// The server stops: nobody waits any more.
+    /// True once the server stops and nobody waits any more.
     released: AtomicBool,
     pub metrics: Arc<ListenMetrics>,
 }
 
 impl Listeners {
-    /// Nobody listens yet; [`Listeners::run`] does the work. Whoever feeds the catalog tells this of it afterwards, as a
-    /// [`ConfigWatcher`].
+    /// Makes listeners of the configurations in `catalog`, of which there are none yet. [`Listeners::run`] does the
+    /// work. The code that changes the catalog calls this afterwards, as a [`ConfigWatcher`].
     pub fn new(
         catalog: Arc<Catalog>,
         clock: Arc<dyn Clock>,
@@ -143,8 +144,8 @@ impl Listeners {
         })
     }
 
-    /// Tells listeners of changes until `stop`. What takes long (making and writing messages) is done by the tasks of the
-    /// connections.
+    /// Tells listeners of changes until `stop`. The tasks of the connections do what takes long: they make and write
+    /// the messages.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut done = 0;
         while !stop.is_cancelled() {
@@ -164,12 +165,12 @@ impl Listeners {
         }
     }
 
-    /// Makes `listener` listen to a configuration, present or not. `tenant` is the namespace as the client spelled it, which is
-    /// how it is told; `mark` is for the listener's own use. The caller compares then ([`Listening::compare`]), and ends it with
-    /// [`Listeners::unlisten`].
+    /// Makes `listener` listen to a configuration, which need not exist. `tenant` is the namespace in the spelling of
+    /// the client, which its messages use too. `mark` is for the listener itself. After this the caller calls
+    /// [`Listening::compare`], and in the end [`Listeners::unlisten`].
     ///
     /// # Errors
-    /// Too many listen.
+    /// There are too many listeners.
     pub fn listen(
         &self,
         key: &ConfigKey,
@@ -193,7 +194,7 @@ impl Listeners {
         Ok(add(topics.entry(key.clone()).or_insert_with(|| Arc::new(Topic::new(key.clone())))))
     }
 
-    /// Ends it: nothing is told for it any more. Ending it twice is no error.
+    /// Ends the listening; nothing is told for it any more. It may be ended twice.
     pub fn unlisten(&self, listening: &Arc<Listening>) {
         let topic = listening.topic();
         let Some(empty) = topic.remove(listening) else { return };
@@ -208,18 +209,18 @@ impl Listeners {
         }
     }
 
-    /// What the catalog shows; compare with it.
+    /// The catalog with which clients are compared.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// Who listens to a configuration here.
+    /// The listeners of a configuration on this member.
     pub fn listeners(&self, key: &ConfigKey) -> Vec<Arc<Listening>> {
         let topic = self.shard(key).read().get(key).cloned();
         topic.map_or_else(Vec::new, |topic| topic.all())
     }
 
-    /// Goes through everybody who listens here, in no order.
+    /// Calls `see` for every listener on this member, in no order.
     pub fn each(&self, mut see: impl FnMut(&Arc<Listening>)) {
         for shard in &self.topics {
             let topics: Vec<Arc<Topic>> = shard.read().values().cloned().collect();
@@ -233,12 +234,12 @@ impl Listeners {
         &self.limits
     }
 
-    /// Pairs of listener and configuration.
+    /// The number of pairs of a listener and a configuration.
     pub fn count(&self) -> u64 {
         self.metrics.listenings.load(Ordering::Relaxed)
     }
 
-    /// Long polls that wait.
+    /// The number of long polls that wait.
     pub fn polls(&self) -> u64 {
         self.metrics.polls.load(Ordering::Acquire)
     }
@@ -247,7 +248,7 @@ impl Listeners {
         &self.fuzzy
     }
 
-    /// The configurations that a pattern takes, for [`Fuzzy`].
+    /// The configurations for which `takes` holds, for [`Fuzzy`], and whether there are more than it follows.
     pub fn present(&self, takes: &dyn Fn(&ConfigKey) -> bool) -> (BTreeSet<ConfigKey>, bool) {
         let state = self.catalog.state();
         let mut found =
@@ -256,7 +257,8 @@ impl Listeners {
         (taken, found.next().is_some())
     }
 
-    /// The server stops: long polls are answered at once, as if their time were over, so that clients ask elsewhere.
+    /// Says that the server stops. Long polls are answered at once, as if their time were over, so that clients ask
+    /// another member.
     pub fn release(&self) {
         // First: who comes later looks at it after it has become a listener.
         self.released.store(true, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! A long poll that waits: small, since ten thousand of them may.
+//! A long poll that waits. It is small, because there may be ten thousand of them.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -19,10 +19,10 @@ const NOTHING: u32 = u32::MAX;
 /// The server stops.
 const RELEASED: u32 = u32::MAX - 1;
 
-/// Who asks.
+/// The client of a long poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asking {
-    /// As Nacos sees it.
+    /// Its address, as Nacos determines it.
     pub ip: Box<str>,
     /// The header `Vipserver-Tag`.
     pub tag: Option<Box<str>>,
@@ -43,7 +43,7 @@ impl Asking {
         ReaderLabels { header_tag: self.tag.as_deref(), ..ReaderLabels::ip(&self.ip) }
     }
 
-    /// Does the client have something else than there is?
+    /// Whether the client has another content than it would read now.
     pub fn differs(&self, listeners: &Listeners, wanted: &Wanted<'_>) -> bool {
         let item = listeners.catalog().item(&wanted.key);
         wanted.reported != Reported::Has(item.and_then(|item| item.answer(&self.labels()).md5()))
@@ -88,7 +88,7 @@ impl Listener for Poll {
     }
 }
 
-/// A poll that is set up. It listens until it is dropped: also when its client goes away.
+/// A long poll that waits. It listens until it is dropped, which also happens when its client goes away.
 #[derive(Debug)]
 pub struct Waiting {
     listeners: Arc<Listeners>,
@@ -97,11 +97,11 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Listens to all that is wanted. What differs already, e.g. since the client's state was compared for the first time, ends
-    /// the wait at once.
+    /// Listens to everything that is wanted. If something differs already, because it changed since the client was
+    /// compared for the first time, the wait ends at once.
     ///
     /// # Errors
-    /// Too many wait.
+    /// Too many long polls wait.
     pub fn begin(
         listeners: &Arc<Listeners>,
         asking: Asking,
@@ -131,7 +131,7 @@ impl Waiting {
         Ok(waiting)
     }
 
-    /// Waits for the first configuration that changes; `None` when the time is over, or the server stops.
+    /// Waits for the first configuration that changes. `None` if the time is over or the server stops.
     pub async fn first(self, hold: Duration) -> Option<Arc<Listening>> {
         let mut over = pin!(sleep(hold));
         let first = poll_fn(|cx| {

@@ -1,4 +1,4 @@
-//! One configuration's listeners, and what each was told.
+//! The listeners of one configuration, and what each of them was told.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,35 +24,35 @@ pub(super) struct Topic {
     changed: Mutex<Option<Instant>>,
 }
 
-/// One listener's interest in one configuration.
+/// The interest of one listener in one configuration.
 pub struct Listening {
     topic: Arc<Topic>,
     listener: Arc<dyn Listener>,
-    /// Where it is in the topic's list; written under the list's lock.
+    /// Its place in the list of the topic. It is written under the lock of the list.
     at: AtomicU32,
     mark: u32,
-    /// The namespace as the client spelled it, unless that is its one form.
+    /// The namespace in the spelling of the client, if that is not the usual one.
     tenant: Option<Box<str>>,
     since_ms: u64,
     told: Mutex<Told>,
-    /// There was a change since the client last said what it has. Written under the lock of `told`.
+    /// Whether there was a change since the client last said what it has. It is written under the lock of `told`.
     due: AtomicBool,
-    /// The listener has it on its list of what to send; the listener's to use.
+    /// For the listener: whether it has this on its list of what to send.
     pub queued: AtomicBool,
-    /// The number of the message that was sent last; the listener's to use.
+    /// For the listener: the number of the message that was sent last.
     pub last_sent: AtomicU64,
 }
 
-/// What a listener has and knows. `None` stands for no content.
+/// What a listener has and knows. An md5 that is `None` stands for no content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// What the client said it has.
+    /// The content that the client says it has.
     pub reported: Option<Md5>,
-    /// The state that it last was compared with, or told of.
+    /// The state with which the client was last compared, or of which it was last told.
     pub seen: Option<Md5>,
-    /// When it was last told of a change, in milliseconds since the epoch; 0 if it never was.
+    /// When the client was last told of a change, in milliseconds since the epoch. 0 if it never was.
     pub notified_ms: u64,
-    /// It acknowledged that.
+    /// Whether the client has acknowledged that.
     pub acked: bool,
 }
 
@@ -142,17 +142,17 @@ impl Listening {
         &self.topic.key
     }
 
-    /// The namespace as the client spelled it.
+    /// The namespace, in the spelling of the client.
     pub fn tenant(&self) -> &str {
         self.tenant.as_deref().unwrap_or_else(|| self.topic.key.namespace())
     }
 
-    /// What [`super::Listeners::listen`] was given.
+    /// The mark that was given to [`super::Listeners::listen`].
     pub fn mark(&self) -> u32 {
         self.mark
     }
 
-    /// Milliseconds since the epoch.
+    /// Since when the client listens, in milliseconds since the epoch.
     pub fn since_ms(&self) -> u64 {
         self.since_ms
     }
@@ -177,14 +177,14 @@ impl Listening {
         self.at.load(Ordering::Acquire) == ENDED
     }
 
-    /// Is a message about it worth sending? Not when the client said meanwhile what it has: the answer to that told it what a
-    /// message that still waits, or would be repeated, could tell.
+    /// Whether a message about it should be sent. It should not if the client has said meanwhile what it has, because
+    /// the answer to that said everything that a waiting or repeated message could say.
     pub fn is_due(&self) -> bool {
         !self.is_ended() && self.due.load(Ordering::Acquire)
     }
 
-    /// The client says what it has: does it differ from what there is? From now on it is told of what comes after. The caller
-    /// must answer it.
+    /// Compares what the client says it has with what it would read now. True if they differ. The caller must answer
+    /// the client. From now on the client is told of what comes after.
     pub fn compare(&self, catalog: &Catalog, reported: Reported) -> bool {
         // The state is read under the lock: who holds it later reads a state at least as new, so what is written last was
         // read last.
@@ -198,7 +198,7 @@ impl Listening {
         reported != Reported::Has(told.seen)
     }
 
-    /// A message about it is being sent. Returns how long ago the change was.
+    /// Notes that a message about it is being sent. Returns how long ago the change was.
     pub fn notified(&self, wall_ms: u64) -> Option<Duration> {
         let mut told = self.told.lock();
         told.notified_ms = wall_ms;
@@ -207,7 +207,7 @@ impl Listening {
         changed.map(|changed| changed.elapsed())
     }
 
-    /// The client acknowledged the message.
+    /// Notes that the client acknowledged the message.
     pub fn acked(&self) {
         self.told.lock().acked = true;
     }
@@ -232,17 +232,17 @@ impl Listening {
     }
 }
 
-/// What a client says it has.
+/// The content that a client says it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
-    /// The content of this md5; `None` is no content.
+    /// The content with this md5. `None` means no content.
     Has(Option<Md5>),
-    /// Something that is no md5: it differs from whatever there is.
+    /// A text that is not an md5. It differs from every content.
     Unknown,
 }
 
 impl Reported {
-    /// Reads the md5 that a client sends; empty is no content.
+    /// Reads the md5 that a client sends. An empty text means no content.
     pub fn parse(text: &str) -> Reported {
         match text {
             "" => Reported::Has(None),

@@ -1,4 +1,4 @@
-//! What the push did, in plain atomics.
+//! Counts pushes, in plain atomics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use prometheus_client::registry::Registry;
 /// Upper bounds of the latency buckets, in milliseconds.
 const BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000];
 
-/// Counters of [`super::Push`] and of the transports that send for it.
+/// The counters of [`super::Push`] and of the transports that send its messages.
 #[derive(Debug, Default)]
 pub struct PushMetrics {
-    /// Given to a transport.
+    /// The number of pushes that were given to a transport.
     pub sent: AtomicU64,
-    /// Acknowledged by the client.
+    /// The number of pushes that the client acknowledged.
     pub acked: AtomicU64,
-    /// Not acknowledged in time.
+    /// The number of pushes that were not acknowledged in time.
     pub failed: AtomicU64,
-    /// Changes that went out together with an earlier one.
+    /// The number of changes that were pushed together with an earlier change.
     pub coalesced: AtomicU64,
     latency: Latency,
 }
@@ -61,7 +61,7 @@ impl PushMetrics {
         metrics
     }
 
-    /// Counts a push that is given to its transport, `took` after the change that led to it.
+    /// Counts a push that is given to its transport. `took` is the time since the change that led to it.
     pub fn observe(&self, took: Option<Duration>) {
         self.sent.fetch_add(1, Ordering::Relaxed);
         if let Some(took) = took {

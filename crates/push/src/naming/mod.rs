@@ -1,9 +1,10 @@
-//! Push: from a change of a service to everybody who subscribed to it on this member.
+//! Pushes: they tell every subscriber of a service on this member that the service changed.
 //!
-//! Every member holds the whole registry, so a member pushes to its own subscribers and asks nobody. A change of a service
-//! that rested is pushed at once; what follows within [`PACE`] is coalesced into one push of the then last state. Nothing is
-//! queued for a subscriber but the fact that there is something new: what is sent is made when the transport takes it, once
-//! for all subscribers of the same clusters. A slow subscriber therefore costs a flag, and always gets the last state.
+//! Every member has the whole registry, so a member pushes to its own subscribers and asks nobody. If a service has not
+//! changed for a while, a change is pushed at once. The changes within [`PACE`] after a push become one push of the
+//! state that is the last one then. Only a flag is queued for a subscriber. The message is made when the transport can
+//! send it, once for all subscribers of the same clusters. A slow subscriber therefore costs a flag, and it always gets
+//! the last state.
 
 mod metrics;
 mod schedule;
@@ -29,28 +30,29 @@ pub use metrics::Latency;
 pub use metrics::PushMetrics;
 pub use topic::{Subscription, Update};
 
-/// Shortest time between two pushes of one service: at most two a second (Nacos merges for as long, from the first change).
+/// The shortest time between two pushes of one service, so that there are at most two per second. Nacos waits for the
+/// same time after the first change.
 pub const PACE: Duration = Duration::from_millis(500);
-/// A new subscriber is pushed the present state after this long, changed or not, as Nacos does: SDKs call their listeners on
-/// it, and some register the listener only after the answer to the subscription.
+/// After this time a new subscriber gets a push of the present state, whether it changed or not, as in Nacos. SDKs call
+/// their listeners then, and some register the listener only after the answer to the subscription.
 pub const FIRST_PUSH: Duration = Duration::from_millis(500);
 /// The index of services is cut into so many parts, so that writers of the registry rarely meet.
 const SHARDS: usize = 16;
 
-/// Somebody who is told that a subscription has something to send.
+/// A client, which is told that a subscription has something to send.
 pub trait Subscriber: Send + Sync + fmt::Debug + 'static {
-    /// There is something new for the subscription. Must be quick, and must not call [`Push`].
+    /// Says that there is something new for the subscription. It must be quick and must not call [`Push`].
     fn notify(&self, subscription: &Arc<Subscription>);
-    /// For listings.
+    /// How listings show the client.
     fn describe(&self) -> SubscriberInfo;
 }
 
-/// A subscriber as `/service/subscribers` shows it.
+/// A subscriber, as `/service/subscribers` shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriberInfo {
     pub ip: String,
     pub port: u16,
-    /// The client's name and version, e.g. `Nacos-Java-Client:v2.5.1`.
+    /// The name and version of the client, such as `Nacos-Java-Client:v2.5.1`.
     pub agent: String,
     pub app: String,
 }
@@ -61,14 +63,14 @@ pub struct Push {
     clock: Arc<dyn Clock>,
     topics: [RwLock<HashMap<ServiceKey, Arc<Topic>>>; SHARDS],
     schedule: Schedule,
-    /// Numbers of pushes, which are the request ids of gRPC: one sequence for the process, as in Nacos.
+    /// The numbers of pushes, which are the request ids of gRPC. As in Nacos, there is one sequence for the process.
     ids: AtomicU64,
     fuzzy: Fuzzy<ServiceKey>,
     pub metrics: Arc<PushMetrics>,
 }
 
 impl Push {
-    /// A push that hears of the registry's changes from now on; [`Push::run`] does its work.
+    /// Makes a push that hears of the changes of the registry from now on. [`Push::run`] does its work.
     pub fn new(registry: Arc<Registry>, clock: Arc<dyn Clock>, metrics: Arc<PushMetrics>) -> Arc<Push> {
         let push = Arc::new(Push {
             registry: registry.clone(),
@@ -83,8 +85,8 @@ impl Push {
         push
     }
 
-    /// Subscribes to a service, known or not. The caller keeps the subscription and ends it with [`Push::unsubscribe`]: there
-    /// is one for each pair of subscriber and service. `clusters` is a comma-separated list; empty is all.
+    /// Subscribes to a service, which need not be known. The caller keeps the subscription and ends it with
+    /// [`Push::unsubscribe`]. `clusters` is a comma-separated list; an empty list means all clusters.
     pub fn subscribe(
         &self,
         service: &ServiceKey,
@@ -103,7 +105,7 @@ impl Push {
         topic.add(clusters, subscriber)
     }
 
-    /// Ends a subscription; nothing is sent for it any more. Ending it twice is no error.
+    /// Ends a subscription; nothing is sent for it any more. It may be ended twice.
     pub fn unsubscribe(&self, subscription: &Arc<Subscription>) {
         let topic = subscription.topic();
         let mut topics = self.shard(topic.key()).write();
@@ -113,13 +115,13 @@ impl Push {
         }
     }
 
-    /// Promises the subscription a push in [`FIRST_PUSH`], whether something changes or not.
+    /// Makes sure that the subscription gets a push after [`FIRST_PUSH`], whether something changes or not.
     pub fn first_push(&self, subscription: &Arc<Subscription>) {
         self.schedule.first(subscription);
     }
 
-    /// The `lastRefTime` of an answer about a service, to be taken **before** its view is read: an answer is then never older
-    /// than a push with a smaller stamp, and SDKs keep the larger stamp.
+    /// The `lastRefTime` of an answer about a service. Take it **before** the view is read: then an answer is never
+    /// older than a push with a smaller stamp, and SDKs keep what has the larger stamp.
     pub fn stamp(&self, service: &ServiceKey) -> u64 {
         let wall = self.clock.wall_ms();
         match self.shard(service).read().get(service) {
@@ -133,17 +135,17 @@ impl Push {
         self.ids.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Who subscribes to the service here, and to which clusters of it.
+    /// The subscribers of the service on this member, each with the clusters to which it subscribes.
     pub fn subscribers(&self, service: &ServiceKey) -> Vec<(Arc<str>, SubscriberInfo)> {
         self.shard(service).read().get(service).map_or_else(Vec::new, |topic| topic.describe())
     }
 
-    /// The services that somebody subscribes to here, in no order.
+    /// The services that have a subscriber on this member, in no order.
     pub fn subscribed(&self) -> Vec<ServiceKey> {
         self.topics.iter().flat_map(|shard| shard.read().keys().cloned().collect::<Vec<_>>()).collect()
     }
 
-    /// Subscriptions of this member.
+    /// The number of subscriptions on this member.
     pub fn count(&self) -> usize {
         self.topics.iter().map(|shard| shard.read().values().map(|topic| topic.len()).sum::<usize>()).sum()
     }

@@ -1,4 +1,5 @@
-//! When what is pushed: one list of what is due now and two of what is due in a fixed time, so that each is in order.
+//! The schedule of pushes: one list of what is due now, and two lists of what is due after a fixed time, so that each
+//! list is in order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -84,8 +85,8 @@ impl Schedule {
 }
 
 impl Push {
-    /// Does the work of the push until `stop`. Everything that takes long (making the bytes, writing them) is done by the
-    /// tasks of the connections.
+    /// Does the work of the pushes until `stop`. The tasks of the connections do what takes long: they make the bytes
+    /// and write them.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut done = 0;
         while !stop.is_cancelled() {

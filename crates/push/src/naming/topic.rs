@@ -1,4 +1,4 @@
-//! One service with subscribers: its pace, its stamps, and what its subscribers are sent.
+//! One service with subscribers: its pace, its stamps, and what is sent to its subscribers.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -64,39 +64,39 @@ struct Group {
     changed: Mutex<Option<Instant>>,
 }
 
-/// One subscriber's interest in one service.
+/// The interest of one subscriber in one service.
 pub struct Subscription {
     id: u64,
     topic: Arc<Topic>,
     group: Arc<Group>,
     subscriber: Arc<dyn Subscriber>,
-    /// A push must have a larger `lastRefTime`: that of the answer to the subscription.
+    /// The `lastRefTime` of the answer to the subscription. A push must have a larger one.
     floor: AtomicU64,
     ended: AtomicBool,
-    /// A first push is promised and not given yet.
+    /// Whether a first push was promised and not sent yet.
     promised: AtomicBool,
-    /// The subscriber has it on its list of what to send; the subscriber's to use.
+    /// For the subscriber: whether it has this subscription on its list of what to send.
     pub queued: AtomicBool,
-    /// The number of the update that it was sent last; the subscriber's to use.
+    /// For the subscriber: the number of the update that was sent last.
     pub last_sent: AtomicU64,
 }
 
-/// One state of a service as its subscribers are sent it.
+/// One state of a service, in the form in which it is sent to subscribers.
 #[derive(Debug)]
 pub struct Update {
-    /// The request id; the same for all subscribers, each of whom acknowledges it on its own connection.
+    /// The request id. It is the same for all subscribers; each of them acknowledges it on its own connection.
     pub id: u64,
     pub last_ref_ms: u64,
     pub view: Arc<ServiceView>,
-    /// As it was subscribed to.
+    /// The clusters, as the subscription named them.
     pub clusters: Arc<str>,
-    /// When the registry changed; none for a push that no change led to.
+    /// When the registry changed. `None` for a push without a change.
     pub changed: Option<Instant>,
     encoded: OnceLock<Bytes>,
 }
 
 impl Update {
-    /// The bytes for the transport, made once.
+    /// The bytes for the transport, which are made once.
     pub fn encoded(&self, encode: impl FnOnce(&Update) -> Bytes) -> Bytes {
         self.encoded.get_or_init(|| encode(self)).clone()
     }
@@ -247,14 +247,14 @@ impl Subscription {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Takes the `lastRefTime` of an answer to this subscription; see [`Push::stamp`]. Later pushes have a larger one.
+    /// Gives the `lastRefTime` for an answer to this subscription; see [`Push::stamp`]. Later pushes have a larger one.
     pub fn stamp_answer(&self, wall_ms: u64) -> u64 {
         let stamp = self.topic.stamp_answer(wall_ms);
         self.floor.fetch_max(stamp, Ordering::AcqRel);
         stamp
     }
 
-    /// What to send now: the present state, made once for all subscribers of the same clusters.
+    /// What has to be sent now: the present state. It is made once for all subscribers of the same clusters.
     pub fn update(&self, push: &Push) -> Arc<Update> {
         let mut held = self.group.update.lock();
         let floor = self.floor.load(Ordering::Acquire);

@@ -1,4 +1,4 @@
-//! Which clients may be pushed to by UDP: those of a kind and version that understand it (`UdpPushService.canEnablePush`).
+//! Decides which clients get pushes by UDP: those whose kind and version understand them (`UdpPushService.canEnablePush`).
 
 use dyad_naming::Switches;
 

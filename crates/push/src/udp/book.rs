@@ -1,9 +1,10 @@
-//! Who is pushed to by UDP, what is on its way to whom, and when it is sent again: a state machine without socket or clock.
+//! Which clients get pushes by UDP, which datagrams are on their way, and when each is sent again. It is a state
+//! machine without a socket and without a clock.
 //!
-//! A datagram goes only to the address that a query came from over TCP, so nobody can be made a target by a forged source.
-//! What is left to misuse is a client that never acknowledges, e.g. one whose address was given to somebody else: it gets
-//! at most [`TRIES`] datagrams in [`ACK_MS`] for each of at most [`UNACKNOWLEDGED_MAX`] subscriptions, and nothing
-//! [`SLACK_MS`] after its cache time without a further query.
+//! A datagram goes only to an address from which a query came over TCP, so nobody can be made a target by a forged
+//! source. A client that never acknowledges, for example because somebody else has its address now, gets at most
+//! [`TRIES`] datagrams in [`ACK_MS`] for each of at most [`UNACKNOWLEDGED_MAX`] subscriptions. It gets none from
+//! [`SLACK_MS`] after its cache time on, unless it sends another query.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};

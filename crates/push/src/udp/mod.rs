@@ -1,9 +1,9 @@
 //! Push by UDP to clients of the 1.x era (`com.alibaba.nacos.naming.push.v1`, later `UdpPushService`).
 //!
-//! A query of `/instance/list` with a `udpPort` subscribes the address it came from until the client's cache time is over.
-//! A push is one datagram `{"type":"dom","data":"<the answer to the query as a string>","lastRefTime":n}`, compressed from
-//! [`GZIP_BYTES`] on; the client answers `{"type":"push-ack","lastRefTime":n,…}`. A datagram may be lost: it is repeated
-//! once, and the client polls anyway.
+//! A query of `/instance/list` with a `udpPort` subscribes the address from which it came, until the cache time of the
+//! client is over. A push is one datagram `{"type":"dom","data":"<the answer to the query as a
+//! string>","lastRefTime":n}`, which is compressed if it has at least [`GZIP_BYTES`]. The client answers
+//! `{"type":"push-ack","lastRefTime":n,…}`. A datagram may be lost; it is repeated once, and the client polls anyway.
 
 mod agent;
 mod book;
@@ -43,7 +43,7 @@ const TURN: usize = 64;
 /// Wait after the socket refused to receive, so that a broken one costs little.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(50);
 
-/// The client that asks: the address is that of its TCP connection.
+/// A client that asks. Its address is that of its TCP connection.
 #[derive(Clone, Debug)]
 pub struct Asker {
     pub udp: Arc<Udp>,
@@ -53,8 +53,8 @@ pub struct Asker {
 }
 
 impl Asker {
-    /// It has asked about the service, and listens on this port: it is pushed changes until it stops asking, if its kind and
-    /// version may be. What changes after this call is pushed.
+    /// Notes that the client has asked about the service and listens on this port. From this call on it gets pushes of
+    /// changes until it stops asking, if its kind and version understand them.
     pub fn asked(&self, port: u16, app: &str, service: &ServiceKey, clusters: &str) {
         let switches = self.udp.switches.load();
         if port == 0 || !switches.push_enabled || !agent::may_be_pushed(&self.agent, &switches) {
@@ -66,7 +66,7 @@ impl Asker {
     }
 }
 
-/// The subscriptions by UDP of this member. [`Udp::run`] does the sending.
+/// The subscriptions by UDP on this member. [`Udp::run`] sends the datagrams.
 #[derive(Debug)]
 pub struct Udp {
     push: Arc<Push>,
@@ -127,7 +127,7 @@ enum Number<'a> {
 }
 
 impl Udp {
-    /// Opens a socket on any port of the address on which HTTP is served.
+    /// Opens a socket on any free port of the address of the HTTP port.
     ///
     /// # Errors
     /// The system refuses.
@@ -150,12 +150,12 @@ impl Udp {
         self.book.lock().subscribed(id, subscription);
     }
 
-    /// Subscriptions at present.
+    /// The number of subscriptions at present.
     pub fn count(&self) -> usize {
         self.book.lock().len()
     }
 
-    /// Sends, repeats and takes acknowledgements until `stop`.
+    /// Sends and repeats datagrams and takes acknowledgements, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut ack = [0; ACK_BYTES];
         let mut sweep = tokio::time::interval(SWEEP);
