@@ -4,12 +4,14 @@
 //! parses a request into keys and values, calls a use case, and turns its result or its [`Fault`] into an answer. The
 //! delegate ([`naming::delegate`]) sends each write of an instance to the core of its lifetime.
 
+mod caller;
 mod clients;
 pub mod config;
 mod fault;
 pub mod naming;
 mod state;
 
+pub use caller::{Action, Caller, Means, Resource};
 pub use clients::{ClientMetrics, Clients};
 pub use config::ConfigMetrics;
 pub use fault::{Class, Fault};

@@ -19,7 +19,7 @@ use crate::frame::{self, quoted};
 use dyad_app::Fault;
 use dyad_app::config::cut;
 use dyad_app::config::read::{self, Answered};
-use dyad_app::config::write::{self, Fields};
+use dyad_app::config::write::{self, Author, Fields};
 use dyad_push::config::{Listening, Reported};
 
 /// A content that was pruned while it was looked up has a successor; so often it is looked up again.
@@ -115,7 +115,7 @@ pub(crate) async fn query(call: Call) -> Result<Answer, GrpcError> {
     let app = &call.front.app;
     for _ in 0..READS_MAX {
         let reader = call.connection.reader(tag.as_deref(), call.header(TAG));
-        let answered = app.configs.item(&key).and_then(|item| read::answer(item, &reader));
+        let answered = read::item(app, &call.caller(), &key)?.and_then(|item| read::answer(item, &reader));
         let Some((answered, release)) = answered.as_ref().and_then(|a| Some((a, a.release()?))) else {
             return Ok(Answer::Fixed(MISSING));
         };
@@ -199,12 +199,13 @@ pub(crate) async fn remove(call: Call) -> Result<Answer, GrpcError> {
 }
 
 /// Who writes, for the history: the address is that of the transport, which nobody can make up.
-fn source(call: &Call, user: Option<&str>) -> Source {
-    Source {
+fn source(call: &Call, user: Option<&str>) -> Author {
+    let source = Source {
         user: cut(user.unwrap_or_default()),
         ip: call.connection.peer().ip().to_canonical().to_string().into(),
         reason: "".into(),
-    }
+    };
+    Author { caller: call.caller(), source }
 }
 
 /// `ConfigBatchListenRequest`: the answer lists, in the client's own spelling, those of which it has something else than there

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use dyad_app::{Caller, Means};
 use dyad_naming::ports::BoxFuture;
 use dyad_naming::view::ServiceInfoParts;
 use dyad_proto::sdk::Payload;
@@ -77,6 +78,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Who asks.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller { name: None, address: Some(self.connection.peer().ip()), means: Means::Grpc }
+    }
+
     /// A header of the request, whatever its case; `None` when it is absent or blank.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;

@@ -10,6 +10,7 @@ use encoding_rs::Encoding;
 use http::HeaderMap;
 
 use crate::multipart::Multipart;
+use dyad_app::{Caller, Means};
 use dyad_push::udp::Asker;
 
 /// Declares the parameters that any route reads.
@@ -240,6 +241,11 @@ impl Params {
     /// A parameter that was not UTF-8, and at which byte: its value has replacement characters.
     pub(crate) fn damaged(&self) -> Option<(Key, usize)> {
         self.damaged
+    }
+
+    /// Who asks. No header tells it.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller { name: None, address: self.rest.peer, means: Means::Http }
     }
 
     /// The first of two names that has a value: a name and its alias.

@@ -8,6 +8,9 @@ use dyad_config::{
 };
 
 use super::write::blocking;
+use dyad_types::ConfigKey;
+
+use crate::caller::{Action, Caller, Resource};
 use crate::fault::Fault;
 use crate::state::App;
 
@@ -57,7 +60,16 @@ impl Answered {
     }
 }
 
-/// The release of a configuration that this reader gets. `None` if there is none; the answer is 404 then.
+/// The configuration of a key, also when only its history is left; `None` when it never was.
+///
+/// # Errors
+/// A caller that may not read it.
+pub fn item(app: &App, caller: &Caller, key: &ConfigKey) -> Result<Option<Arc<ConfigItem>>, Fault> {
+    caller.may(Action::Read, &Resource::Config(key))?;
+    Ok(app.configs.item(key))
+}
+
+/// Which release of a configuration this reader gets; `None` is 404.
 pub fn answer(item: Arc<ConfigItem>, reader: &ReaderLabels<'_>) -> Option<Answered> {
     let gray = match item.answer(reader) {
         Answer::Formal(_) => None,

@@ -12,6 +12,7 @@ use dyad_types::config_check::{ConfigFault, ConfigInput, check_config};
 use dyad_types::{ConfigKey, Md5};
 
 use super::metrics::Kind;
+use crate::caller::{Action, Caller, Resource};
 use crate::fault::Fault;
 use crate::state::App;
 
@@ -173,8 +174,8 @@ impl Prepared {
 /// Publishes, and returns when a majority has the publish on disk and this member has applied it.
 ///
 /// # Errors
-/// The CAS does not match, a limit would be exceeded, or the core does not acknowledge the command.
-pub async fn publish(app: &App, prepared: Prepared, source: Source) -> Result<Published, Fault> {
+/// A CAS that does not match, a limit, or a core that does not acknowledge.
+pub async fn publish(app: &App, prepared: Prepared, author: Author) -> Result<Published, Fault> {
     let Prepared { key, gray, cas, mut draft, content } = prepared;
     draft.content = with_md5(content).await?;
     let change = match gray {
@@ -185,7 +186,7 @@ pub async fn publish(app: &App, prepared: Prepared, source: Source) -> Result<Pu
         Change::PublishGray(publish) => publish.name.to_string(),
         _ => String::new(),
     };
-    match propose(app, change, source).await? {
+    match propose(app, change, author).await? {
         ConfigReply::Done { revision, md5: Some(md5) } => Ok(Published { revision, md5 }),
         ConfigReply::CasMismatch { .. } => Err(Fault::CasMismatch),
         ConfigReply::BadName => Err(Fault::GrayName(name)),
@@ -201,23 +202,30 @@ pub async fn remove(
     app: &App,
     key: ConfigKey,
     gray: Option<Box<str>>,
-    source: Source,
+    author: Author,
 ) -> Result<bool, Fault> {
-    match propose(app, Change::Remove { key, gray }, source).await? {
+    match propose(app, Change::Remove { key, gray }, author).await? {
         ConfigReply::Done { .. } => Ok(true),
         ConfigReply::NotFound => Ok(false),
         _ => Err(Fault::UnknownReply),
     }
 }
 
-/// Proposes a change as one request of a user. A limit that would be exceeded is an error; the caller looks at all
-/// other replies.
+/// Who writes, and what the history notes of it.
+#[derive(Clone, Debug)]
+pub struct Author {
+    pub caller: Caller,
+    pub source: Source,
+}
+
+/// Proposes a change as one request of a user. Limits are errors; all other replies are the caller's.
 ///
 /// # Errors
-/// A limit would be exceeded, or the core does not acknowledge the command.
-pub async fn propose(app: &App, change: Change, source: Source) -> Result<ConfigReply, Fault> {
+/// A caller that may not do it to everything that the change names, a limit, or a core that does not acknowledge.
+pub async fn propose(app: &App, change: Change, author: Author) -> Result<ConfigReply, Fault> {
+    allowed(&author.caller, &change)?;
     let kind = Kind::of(&change);
-    let command = ConfigCommand { request: rand::random(), source, change };
+    let command = ConfigCommand { request: rand::random(), source: author.source, change };
     match app.propose.propose(command.into()).await? {
         CpReply::Config(ConfigReply::Limit(limit)) => Err(Fault::ConfigLimit(limit)),
         CpReply::Config(reply) => {
@@ -228,7 +236,25 @@ pub async fn propose(app: &App, change: Change, source: Source) -> Result<Config
     }
 }
 
-/// Takes the md5 of a content. For a large content this happens on a thread that may take its time.
+/// May the caller do it to everything that the change writes? The keys are those of the command, so that no spelling of a
+/// parameter leads past it.
+fn allowed(caller: &Caller, change: &Change) -> Result<(), Fault> {
+    let config = |key: &ConfigKey| caller.may(Action::Write, &Resource::Config(key));
+    let namespace = |id: &str| caller.may(Action::Write, &Resource::Namespace(Some(id)));
+    match change {
+        Change::Publish(publish) => config(&publish.key),
+        Change::PublishGray(publish) => config(&publish.key),
+        Change::Remove { key, .. } | Change::Rollback { key, .. } => config(key),
+        Change::RemoveBatch { items } => items.iter().try_for_each(|item| config(&item.key)),
+        Change::Import(import) => import.items.iter().try_for_each(|(key, _)| config(key)),
+        Change::CreateNamespace { id, .. }
+        | Change::UpdateNamespace { id, .. }
+        | Change::DeleteNamespace { id, .. } => namespace(id),
+        Change::SetCapacity { .. } | Change::Prune(_) => caller.may(Action::Admin, &Resource::ConfigLimits),
+    }
+}
+
+/// Takes the md5 of a content; of a large one where it may take its time.
 pub async fn with_md5(content: Arc<str>) -> Result<Content, Fault> {
     if content.len() <= MD5_INLINE_MAX {
         return Ok(Content::new(content));

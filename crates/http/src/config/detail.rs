@@ -16,7 +16,7 @@ use crate::reply::{Kind, Reply};
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::read::{content, row};
+use dyad_app::config::read::{self, content, row};
 
 /// `GET /v1/cs/configs`: the selectors, and the plain query without one.
 pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
@@ -142,7 +142,7 @@ where
 {
     let prepare = || -> Result<Step, Fault> {
         let key = config_key(params, generation)?;
-        let item = app.configs.item(&key);
+        let item = read::item(app, &params.caller(), &key)?;
         Ok(Step::wait(then(Arc::clone(app), key, item)))
     };
     Step::of(prepare())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dyad_config::{BETA, ConfigItem};
+use dyad_config::BETA;
 use dyad_types::ConfigKey;
 use http::header::{CACHE_CONTROL, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, PRAGMA};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,7 +17,7 @@ use crate::reply::{Kind, Reply};
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::read::{Answered, answer, content, shared};
+use dyad_app::config::read::{Answered, answer, content, item, shared};
 use dyad_types::date::http_date;
 
 const CONFIG_TYPE: HeaderName = HeaderName::from_static("config-type");
@@ -62,8 +62,10 @@ fn get(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
             finish(&app, &key, &params, generation).await
         });
     }
-    let Some(answered) = look(app, &key, params) else {
-        return Step::Done(absent(generation));
+    let answered = match look(app, &key, params) {
+        Ok(Some(answered)) => answered,
+        Ok(None) => return Step::Done(absent(generation)),
+        Err(fault) => return Step::Done(Err(fault)),
     };
     match answered.release().and_then(|release| release.inline.as_ref()) {
         Some(text) => {
@@ -83,17 +85,17 @@ async fn finish(
     params: &Params,
     generation: Generation,
 ) -> Result<Reply, Fault> {
-    match look(app, key, params) {
+    match look(app, key, params)? {
         Some(answered) => load(app, &answered, generation).await,
         None => absent(generation),
     }
 }
 
 /// What this reader gets. Its address is looked at only where a gray release may ask for it.
-fn look(app: &App, key: &ConfigKey, params: &Params) -> Option<Answered> {
-    let item: Arc<ConfigItem> = app.configs.item(key)?;
+fn look(app: &App, key: &ConfigKey, params: &Params) -> Result<Option<Answered>, Fault> {
+    let Some(item) = item(app, &params.caller(), key)? else { return Ok(None) };
     let ip = if item.grays().is_empty() { String::new() } else { client_ip(params) };
-    answer(item, &reader(params, &ip))
+    Ok(answer(item, &reader(params, &ip)))
 }
 
 async fn load(app: &Arc<App>, answered: &Answered, generation: Generation) -> Result<Reply, Fault> {

@@ -13,6 +13,7 @@ use crate::fault::Generation;
 use crate::params::{Key, Params};
 use dyad_app::Fault;
 use dyad_app::config::cut;
+use dyad_app::config::write::Author;
 
 /// `ParamCheckerFilter` with the configuration extractor.
 ///
@@ -139,12 +140,13 @@ pub(crate) fn client_ip(params: &Params) -> String {
 }
 
 /// Who writes, for the history: the address is always that of the connection, which nobody can make up.
-pub(crate) fn source(params: &Params) -> Source {
-    Source {
+pub(crate) fn source(params: &Params) -> Author {
+    let source = Source {
         user: cut(params.either(Key::SrcUser, Key::SrcUserV1).unwrap_or_default()),
         ip: peer_ip(params.rest.peer).into(),
         reason: cut(params.get(Key::Reason).unwrap_or_default()),
-    }
+    };
+    Author { caller: params.caller(), source }
 }
 
 /// The text of a connection's address; an IPv4 address in its IPv6 form is shown as IPv4.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use dyad_config::limits::BATCH_MAX;
-use dyad_config::{Change, ConfigReply, RemoveItem, Source};
+use dyad_config::{Change, ConfigReply, RemoveItem};
 use dyad_types::ConfigKey;
 
 use super::namespace::{needed, written};
@@ -17,7 +17,7 @@ use crate::params::{Key, Params};
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::write::{blocking, propose, remove};
+use dyad_app::config::write::{Author, blocking, propose, remove};
 
 /// `DELETE /v1/console/namespaces`.
 pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
@@ -78,7 +78,7 @@ fn delete(app: &Arc<App>, params: &Params, generation: Generation, contents: Con
 
 /// Removes the configurations that are there now, gray releases first. What is published meanwhile stays. Ends at the first
 /// command that is not acknowledged; repeating the request goes on.
-async fn empty(app: &Arc<App>, namespace: &str, source: &Source) -> Result<(), Fault> {
+async fn empty(app: &Arc<App>, namespace: &str, source: &Author) -> Result<(), Fault> {
     let _turn = turn().await?;
     let (state, of) = (app.configs.state(), namespace.to_owned());
     let (formal, grays) = blocking(move || {

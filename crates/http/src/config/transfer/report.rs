@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dyad_config::limits::BATCH_MAX;
-use dyad_config::{Change, ConfigReply, Draft, Import, ImportPolicy, ItemOutcome, Source};
+use dyad_config::{Change, ConfigReply, Draft, Import, ImportPolicy, ItemOutcome};
 use dyad_state::ports::ProposeError;
 use dyad_types::ConfigKey;
 use http::StatusCode;
@@ -15,7 +15,7 @@ use crate::params::{Key, Params};
 use crate::reply::Reply;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::write::propose;
+use dyad_app::config::write::{Author, propose};
 
 /// Bytes of contents and their texts in one command: keeps an entry's way through the log short. A larger content goes alone.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -76,7 +76,7 @@ pub(super) struct Job {
     pub(super) items: Vec<(ConfigKey, Draft)>,
     pub(super) policy: ImportPolicy,
     pub(super) clone: bool,
-    pub(super) source: Source,
+    pub(super) source: Author,
     /// Names of what was in the archive and is no item.
     pub(super) unrecognized: Vec<String>,
 }
