@@ -1,4 +1,4 @@
-//! Fuzzy watches of configurations: what they are of, and their messages.
+//! Fuzzy watches of configurations: what can be watched, and the messages.
 
 use std::collections::BTreeSet;
 

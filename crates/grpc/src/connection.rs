@@ -1,4 +1,4 @@
-//! One client: the transport it came on, who it says it is, what it subscribed to, and what is to be sent to it.
+//! One client: its transport, what it says about itself, what it has subscribed to, and what has to be sent to it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -21,9 +21,9 @@ use dyad_push::naming::{Subscriber, SubscriberInfo, Subscription};
 /// What a client says about itself when it registers (`ConnectionSetupRequest`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
-    /// E.g. `Nacos-Java-Client:v2.5.1`.
+    /// Its name and version, such as `Nacos-Java-Client:v2.5.1`.
     pub version: String,
-    /// The client's own idea of its address; the socket's if it has none.
+    /// Its address as it says itself, or the address of the socket if it says none.
     pub ip: String,
     pub labels: BTreeMap<String, String>,
 }
@@ -38,15 +38,15 @@ const REGISTERED: u8 = 1;
 const ORDERLY: u8 = 2;
 const ABNORMAL: u8 = 3;
 
-/// A transport, and from its setup on the client behind it.
+/// A transport and, from the setup on, the client that uses it.
 pub struct Connection {
     id: ClientId,
     peer: SocketAddr,
-    /// Wall clock, for listings.
+    /// When it was opened, by the wall clock. Listings show it.
     opened_ms: u64,
-    /// As `Clock::now`.
+    /// When it was opened, as `Clock::now`.
     opened: Millis,
-    /// When the client was heard last, as `Clock::now`.
+    /// When the client was last heard, as `Clock::now`.
     active: AtomicU64,
     state: AtomicU8,
     setup: OnceLock<Setup>,
@@ -59,7 +59,7 @@ pub struct Connection {
     pub(crate) config_watches: Watches<ConfigKey>,
     /// The header `Vipserver-Tag` of the last request to listen.
     pub(crate) tag: Mutex<Option<Box<str>>>,
-    /// When the client was told to go elsewhere, as `Clock::now`, and 1; 0 if it never was.
+    /// When the client was told to go to another member: `Clock::now` plus 1. 0 if it never was.
     told: AtomicU64,
     /// Ends the transport.
     pub(crate) cut: Cut,
@@ -87,7 +87,7 @@ impl Connection {
         })
     }
 
-    /// `<milliseconds>_<ip>_<port>`, made once for a transport.
+    /// The id of the connection: `<milliseconds>_<ip>_<port>`. It is made once for each transport.
     pub fn id(&self) -> &ClientId {
         &self.id
     }
@@ -96,7 +96,7 @@ impl Connection {
         self.peer
     }
 
-    /// Wall clock of its opening, in milliseconds.
+    /// When it was opened, in milliseconds of the wall clock.
     pub fn opened_ms(&self) -> u64 {
         self.opened_ms
     }
@@ -105,7 +105,7 @@ impl Connection {
         self.setup.get()
     }
 
-    /// When the client was heard last.
+    /// When the client was last heard.
     pub fn active(&self) -> Millis {
         Millis(self.active.load(Ordering::Relaxed))
     }

@@ -1,4 +1,4 @@
-//! Ends a transport from outside its task. Looked at whenever the task runs, so it costs one load and no lock.
+//! Ends a transport from outside of its task. The task checks this whenever it runs, which costs one load and no lock.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};

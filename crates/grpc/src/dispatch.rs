@@ -1,4 +1,5 @@
-//! From a payload to its row: the checks that hold for every request, in Nacos's order, the handler, and the answer's bytes.
+//! The way from a payload to its row of the table: the checks that every request needs, in the order of Nacos, the
+//! handler, and the bytes of the answer.
 
 use std::collections::HashMap;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! The JSON of requests: unknown fields are ignored, `null` is absent, numbers may be strings, as Jackson reads them.
+//! The JSON of requests. As with Jackson, unknown fields are ignored, `null` counts as absent, and numbers may be strings.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The only place that turns an error into the codes of a gRPC answer.
+//! Turns an error into the codes of an answer over gRPC. No other file does this.
 
 use crate::dispatch::Module;
 use dyad_app::{Class, Fault};

@@ -1,5 +1,5 @@
-//! gRPC messages on the wire: five bytes of prefix, then a `Payload`. Written by hand, in one pass and without a copy of the
-//! JSON: a push is made once and its bytes are shared by all its subscribers.
+//! The bytes of gRPC messages: a prefix of five bytes, and then a `Payload`. They are written by hand, in one pass and
+//! without a copy of the JSON. A push is made once, and all its subscribers share its bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{encode_varint, encoded_len_varint};

@@ -1,15 +1,19 @@
-//! The SDK port: what Nacos's 2.x and 3.x clients speak over gRPC.
+//! The gRPC port, for the clients of Nacos 2.x and 3.x.
 //!
-//! Two calls carry everything: `Request/request`, one JSON request and its answer, and `BiRequestStream/requestBiStream`, the
-//! client's setup and acknowledgements one way and pushes the other. A client is the transport that both share: its
-//! connection id is made when the transport opens, and what it published ends with the transport.
+//! Two calls carry everything. `Request/request` has one JSON request and its answer. `BiRequestStream/requestBiStream`
+//! has the setup and the acknowledgements of the client in one direction, and pushes in the other. Both calls of a
+//! client share one transport, which stands for the client: its connection id is made when the transport opens, and
+//! what the client published ends with the transport.
 //!
-//! [`serve`] accepts transports (`listen`); a `transport` is one task, which reads HTTP/2, answers, and sends what its `stream`
-//! is told; `dispatch` finds the row of a request in its table and checks what holds for every request, `naming`, `config` and
-//! `watch` are the use cases (`naming_watch` and `config_watch`: what it watches), `error` alone turns errors into codes.
-//! [`Connections`] knows all connections: keep-alive, probes, their end, draining. HTTP/2 is the `h2` crate's, without a
-//! server framework above it: a transport that is one task tells how it ended, can be closed at any moment, and spends no
-//! task, timer or channel on a call. The gRPC framing is ours (`frame`), so that a push is one buffer for all its subscribers.
+//! [`serve`] accepts transports (`listen`). A `transport` is one task, which reads HTTP/2, answers, and sends what its
+//! `stream` has. `dispatch` finds the row of a request in its table and makes the checks that every request needs.
+//! `naming`, `config` and `watch` handle the requests (`naming_watch` and `config_watch`: what is watched). Only `error`
+//! turns errors into codes. [`Connections`] knows all connections: it keeps them alive, probes them, ends them and drains
+//! them.
+//!
+//! HTTP/2 comes from the crate `h2`, without a server framework above it. So a transport is one task, says how it ended,
+//! can be closed at any moment, and spends no task, timer or channel on a call. The framing of gRPC is our own (`frame`),
+//! so that a push is one buffer for all its subscribers.
 
 mod config;
 mod config_watch;
@@ -36,34 +40,34 @@ pub use listen::serve;
 pub use metrics::GrpcMetrics;
 pub use table::{Connections, Drain};
 
-/// Limits and times of the SDK port.
+/// The limits and times of the gRPC port.
 #[derive(Clone, Debug)]
 pub struct GrpcLimits {
-    /// Bytes of one message from a client. Default 10 MiB, as in Nacos.
+    /// Most bytes of one message from a client. Default 10 MiB, as in Nacos.
     pub message: usize,
-    /// Transports at a time; more are closed at once. Default 100,000.
+    /// Most transports at a time; further ones are closed at once. Default 100,000.
     pub connections: usize,
-    /// Subscriptions of one connection. Default 20,000.
+    /// Most subscriptions of one connection. Default 20,000.
     pub subscriptions: usize,
-    /// Instances of one batch. Default 1,000.
+    /// Most instances of one batch. Default 1,000.
     pub batch: usize,
-    /// Time for the rest of a request whose first bytes are there. Default 30 s.
+    /// The longest time for the rest of a request after its first bytes. Default 30 s.
     pub body_read: Duration,
-    /// A transport without a registered client that sends nothing is closed after this. Default 75 s.
+    /// A transport without a registered client is closed if it sends nothing for this long. Default 75 s.
     pub unregistered: Duration,
-    /// A client that was silent for this is asked whether it lives (`keepAliveTime`). Default 20 s.
+    /// A client that was silent for this long is asked whether it is alive (`keepAliveTime`). Default 20 s.
     pub silent: Duration,
-    /// A client that was asked, or pushed to, answers within this. Default 5 s.
+    /// The longest time for the answer of a client that was asked or got a push. Default 5 s.
     pub answer: Duration,
-    /// A push that was not acknowledged is repeated so long after the time for its answer was over. Default 1 s.
+    /// A push that was not acknowledged is repeated this long after the time for its answer is over. Default 1 s.
     pub retry: Duration,
-    /// How long a probe waits for an answer (rule 17 of docs/distro.md). Default 3 s.
+    /// The longest time for the answer to a probe (rule 17 of docs/distro.md). Default 3 s.
     pub probe: Duration,
-    /// A client that took nothing of what waits for it for this long is closed. Default 300 s.
+    /// A client is closed if something waits for it and it takes nothing for this long. Default 300 s.
     pub blocked: Duration,
-    /// How often these times are looked at. Default 500 ms.
+    /// How often these times are checked. Default 500 ms.
     pub sweep: Duration,
-    /// The address that pushes name as the server's; shown by clients, never dialed.
+    /// The address of the server that pushes contain. Clients show it and never dial it.
     pub own_ip: String,
 }
 

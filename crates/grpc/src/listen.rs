@@ -1,4 +1,4 @@
-//! Transports: accepting them, serving HTTP/2 on each in a task of its own, and telling how each ended.
+//! Accepts transports, serves HTTP/2 on each in a task of its own, and says how each ended.
 
 use std::future::poll_fn;
 use std::io;
@@ -34,7 +34,7 @@ pub(crate) struct Front {
     pub(crate) connections: Arc<Connections>,
 }
 
-/// Serves the SDK port until `shutdown` completes, then closes every transport. Returns how many had to be cut.
+/// Serves the gRPC port until `shutdown` completes, and then closes every transport. Returns how many of them had to be cut.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,

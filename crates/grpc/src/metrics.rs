@@ -1,4 +1,4 @@
-//! Requests and latency per type, in plain atomics.
+//! Counts requests and their latency by type, in plain atomics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::dispatch::ROWS;
 const BUCKETS_US: [u64; 9] = [50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000, 1_000_000];
 const OUTCOMES: [&str; 2] = ["ok", "error"];
 
-/// The counters of the SDK port: a slot for each row of the table of requests, and one for what is not in it.
+/// The counters of the gRPC port. Each row of the table of requests has a slot, and all other requests share one.
 #[derive(Debug, Default)]
 pub struct GrpcMetrics {
     rows: Vec<RowMetrics>,
-    /// Transports closed at once because the limit was reached.
+    /// The number of transports that were closed at once because the limit was reached.
     pub refused: AtomicU64,
-    /// Clients that did not answer, and were closed for it.
+    /// The number of clients that were closed because they did not answer.
     pub dead: AtomicU64,
-    /// Clients that were asked to go to another member (`ConnectResetRequest`).
+    /// The number of times that a client was asked to go to another member (`ConnectResetRequest`).
     pub resets: AtomicU64,
 }
 

@@ -1,4 +1,4 @@
-//! The naming requests: registrations of a connection, persistent instances, queries, subscriptions.
+//! The requests of naming: registrations of a connection, persistent instances, queries and subscriptions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Fuzzy watches of services: what they are of, and their messages.
+//! Fuzzy watches of services: what can be watched, and the messages.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
-//! What is to be sent on a connection's stream, and what was sent and is not acknowledged yet.
+//! What has to be sent on the stream of a connection, and what was sent and is not acknowledged yet.
 //!
-//! Small requests of the server's own wait in a short queue. A subscription that has something new waits as itself, once:
-//! what is sent for it is made when the stream takes it.
+//! Small requests of the server wait in a short queue. A subscription that has something new is in the outbox once; its
+//! message is made when the stream can send it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A client's stream: from it the setup that registers it, then acknowledgements; to it pushes and requests of the server's.
+//! The stream of a client. The client sends the setup that registers it and then acknowledgements; the server sends
+//! pushes and requests of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

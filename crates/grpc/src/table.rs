@@ -1,4 +1,5 @@
-//! All connections of this member: who lives, who is asked whether they do, how they end, and how they are sent elsewhere.
+//! All connections of this member: which are alive, which are asked whether they are, how they end, and how they are
+//! sent to other members.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -34,9 +35,9 @@ const DRAIN_STEP: Duration = Duration::from_millis(50);
 /// See the module's description.
 pub struct Connections {
     table: papaya::HashMap<ClientId, Arc<Connection>>,
-    /// Transports, registered or not.
+    /// The number of transports, whether their clients are registered or not.
     transports: AtomicUsize,
-    /// All transports, for the sweep over those without a client.
+    /// The transports without a registered client, which the sweep checks.
     unregistered: papaya::HashMap<ClientId, Arc<Connection>>,
     ephemeral: Arc<dyn Ephemeral>,
     push: Arc<Push>,
@@ -46,16 +47,16 @@ pub struct Connections {
     pub(crate) metrics: Arc<GrpcMetrics>,
     probes: Mutex<VecDeque<ClientId>>,
     probing: Notify,
-    /// Clients are sent elsewhere: nobody new is taken in.
+    /// Whether clients are sent to other members and no new ones are taken in.
     draining: AtomicBool,
 }
 
-/// What a drain did.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drain {
-    /// Clients that were asked to go.
+    /// The number of clients that were asked to go.
     pub asked: usize,
-    /// Clients that were still here at the end.
+    /// The number of clients that were still here at the end.
     pub left: usize,
 }
 
@@ -84,7 +85,7 @@ impl Connections {
         })
     }
 
-    /// Registered clients.
+    /// The number of registered clients.
     pub fn len(&self) -> usize {
         self.table.len()
     }
@@ -93,12 +94,12 @@ impl Connections {
         self.len() == 0
     }
 
-    /// Open transports, registered or not.
+    /// The number of open transports, whether their clients are registered or not.
     pub fn transports(&self) -> usize {
         self.transports.load(Ordering::Relaxed)
     }
 
-    /// Registered clients, in no order.
+    /// The registered clients, in no order.
     pub fn list(&self) -> Vec<Arc<Connection>> {
         self.table.pin().values().cloned().collect()
     }
@@ -216,7 +217,7 @@ impl Connections {
         }
     }
 
-    /// Keeps the times of all connections and answers probes until `stop`.
+    /// Checks the times of all connections and answers probes, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut tick = interval(self.limits.sweep);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -306,9 +307,10 @@ impl Connections {
         }
     }
 
-    /// Sends one client to each of `to` (host and HTTP port), but only clients that have been here for `settled`: returns how
-    /// many there were. Those who were here longest go: they were disturbed last, and where they arrive they are the last ones
-    /// to go again, so that the burden goes round instead of hitting those whom the last restart hit.
+    /// Sends one client to each of `to` (host and HTTP port), but only clients that have been connected for `settled`,
+    /// and returns how many there were. The clients that were connected longest go. They were disturbed the longest
+    /// time ago, and where they arrive they are the last ones to go again. So the same clients are not disturbed again
+    /// and again.
     pub fn send_away(&self, to: &[(String, u16)], settled: Duration) -> usize {
         let Some(since) = self.clock.now().0.checked_sub(settled.as_millis() as u64) else { return 0 };
         let table = self.table.pin();
@@ -324,19 +326,19 @@ impl Connections {
         count
     }
 
-    /// Takes in nobody new from now on; [`Connections::drain`] then sends those away who are here.
+    /// Takes in no new clients from now on. [`Connections::drain`] then sends away the clients that are here.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Takes in new clients again; a drain that is under way asks nobody further.
+    /// Takes in new clients again. A drain that is under way asks no more clients to go.
     pub fn undrain(&self) {
         self.draining.store(false, Ordering::SeqCst);
     }
 
-    /// Sends every client elsewhere within about `within`, to `others` (host and HTTP port) by turns. Their publications live on
-    /// until they are there. Returns when all are gone, at the end of the time, or when [`Connections::undrain`] is called; at
-    /// once without [`Connections::begin_drain`].
+    /// Sends every client away within about `within`, to `others` (host and HTTP port) in turn. The publications of a
+    /// client stay until it is connected elsewhere. Returns when all clients are gone, at the end of the time, or when
+    /// [`Connections::undrain`] is called. Without [`Connections::begin_drain`] it returns at once.
     pub async fn drain(&self, others: &[(String, u16)], within: Duration) -> Drain {
         let deadline = Instant::now() + within;
         let mut waiting = self.list();

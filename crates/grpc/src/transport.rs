@@ -1,5 +1,5 @@
-//! One transport: HTTP/2 and everything that is said on it, in one task. A request that does not wait is read, answered and
-//! written in one go; a push is written by the task that its change woke.
+//! One transport: HTTP/2 and everything that is sent over it, in one task. A request that need not wait is read,
+//! answered and written in one step. A push is written by the task that its change woke.
 
 use std::future::poll_fn;
 use std::pin::Pin;

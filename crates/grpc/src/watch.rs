@@ -1,4 +1,4 @@
-//! Fuzzy watches of Nacos 3, whatever is watched: the request, and what follows it on the stream.
+//! Fuzzy watches of Nacos 3, for services and for configurations: the request, and what follows it on the stream.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
