@@ -1,4 +1,4 @@
-//! Asking another member what only it knows, over its HTTP port.
+//! Asks another member over its HTTP port for something that only that member knows.
 
 use std::time::Duration;
 

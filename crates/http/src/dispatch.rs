@@ -1,4 +1,5 @@
-//! From a request to its row: the checks that hold for every request, the body, the handler, and the count of the answer.
+//! The way from a request to its row of the table: the checks that every request needs, the body, the handler, and the
+//! counting of the answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;

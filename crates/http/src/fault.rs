@@ -1,10 +1,10 @@
-//! The only place that turns a fault into an HTTP answer: the status, and the form that each generation of Nacos's API has
-//! for it.
+//! Turns a fault into an HTTP answer: the status, and the form that each generation of Nacos's API has for it. No other
+//! file does this.
 //!
-//! The naming routes of v1 answer bare text, those of the configuration center text in `caused: …;`; v2 and v3 answer the
-//! envelope `Result` with Nacos's codes, in which the reason is the data. The parameter check has a text without a content
-//! type in all of them. Where Nacos answers a client's mistake with 500, the status here is 400. A CAS that does not match is
-//! none: it stays 500 in v1 and v2.
+//! The naming routes of v1 answer bare text, those of the configuration center text in `caused: …;`; v2 and v3 answer
+//! the envelope `Result` with Nacos's codes, in which the reason is the data. In all of them, the answer of the
+//! parameter check is a text without a content type. Where Nacos answers a client's mistake with 500, the status here
+//! is 400. A CAS that does not match is not a mistake: its status is 500 in v1 and v2, as in Nacos.
 
 use dyad_app::{Class, Fault};
 use http::StatusCode;
@@ -24,10 +24,10 @@ pub enum Generation {
     V3,
 }
 
-/// Why a request was refused before its row's handler saw it.
+/// Why a request was refused before the handler of its row saw it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// Unknown path or method below `/v1/ns` (`DistroFilter`).
+    /// The path or method below `/v1/ns` is unknown (`DistroFilter`).
     #[error("no such api:{method}:{uri}")]
     NoSuchApi { method: String, uri: String },
     #[error("No message available")]

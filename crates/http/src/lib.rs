@@ -1,8 +1,9 @@
 //! The HTTP front end: Nacos's APIs of three generations over the use cases of `dyad_app`.
 //!
-//! The server calls [`serve`] with a bound listener. A request goes: limits and origin ([`server`], `dispatch`) → its row of
-//! [`routes::ROUTES`] → parameters in slots ([`params`]) → a handler (`naming`, `config`, `core`), which calls a use case →
-//! [`reply::Reply`], or a `Fault`, which only [`fault`] turns into the answer of the row's generation.
+//! The server calls [`serve`] with a bound listener. This is the way of a request: [`server`] and `dispatch` check
+//! limits and origin; `dispatch` finds its row of [`routes::ROUTES`]; [`params`] reads the parameters into slots; a
+//! handler (in `naming`, `config` or `core`) calls a use case. The result is a [`reply::Reply`], or a `Fault`, which
+//! only [`fault`] turns into the answer of the row's generation.
 //!
 //! ```no_run
 //! # async fn run(app: dyad_app::App) -> std::io::Result<()> {

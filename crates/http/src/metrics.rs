@@ -1,4 +1,4 @@
-//! Requests and latency per route, kept in plain atomics: counting must not cost a request a lock.
+//! Counts requests and their latency by route, in plain atomics, so that counting costs a request no lock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ const BUCKETS_US: [u64; 9] = [50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000, 
 /// Status classes 2xx to 5xx (1xx and 3xx are never answered).
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
-/// The counters of the front end. One slot per row of the route table, and one for requests that match no row.
+/// The counters of the front end. Each row of the table of routes has a slot, and the requests without a row share one.
 #[derive(Debug, Default)]
 pub struct HttpMetrics {
     routes: Vec<RouteMetrics>,
-    /// Connections open now.
+    /// The number of open connections.
     pub connections: AtomicU64,
-    /// Connections closed at once because the limit was reached.
+    /// The number of connections that were closed at once because the limit was reached.
     pub refused: AtomicU64,
 }
 

@@ -1,5 +1,5 @@
-//! `multipart/form-data`: fields are parameters like those of a form, as the servlet API has it; a part with a file name is
-//! a file.
+//! `multipart/form-data`. As in the servlet API, fields are parameters like those of a form, and a part with a file
+//! name is a file.
 
 use bytes::Bytes;
 use http::HeaderMap;

@@ -1,4 +1,4 @@
-//! `/nacos/`: one read-only page that shows members, services and instances, refreshed every second.
+//! `/nacos/`: one read-only page that shows members, services and instances. It is refreshed every second.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Parameters of a request: query and form decoded in one pass into a fixed set of slots.
+//! The parameters of a request. The query and the form are decoded in one pass into a fixed set of slots.
 //!
-//! There is no map: a name that no route knows is skipped without being copied, and all decoded values share one buffer.
-//! As in the servlet API a parameter may stand in the query or in a form body, and the first occurrence counts.
+//! There is no map: a name that no route knows is skipped without a copy, and all decoded values share one buffer. As
+//! in the servlet API, a parameter may be in the query or in the form of the body, and the first occurrence counts.
 
 use std::net::IpAddr;
 
@@ -168,7 +168,7 @@ const ABSENT: Slot = Slot { start: u32::MAX, len: 0 };
 pub struct Params {
     text: String,
     slots: [Slot; KEYS],
-    /// The first parameter that was not UTF-8, and up to which byte it was.
+    /// The first parameter that is not UTF-8, and the number of its bytes that are UTF-8.
     damaged: Option<(Key, usize)>,
     /// Who asks, when the request names a UDP port to be pushed to.
     pub(crate) asker: Option<Asker>,
@@ -197,7 +197,8 @@ impl Rest {
 }
 
 impl Params {
-    /// Decodes the query and, when the request has one, the form body. Both are far below 4 GiB by the limits on them.
+    /// Decodes the query and, if the request has one, the form of the body. Because of their limits both are far
+    /// smaller than 4 GiB.
     pub fn parse(query: &str, form: &[u8]) -> Params {
         Params::read(query, form, &Multipart::default(), None)
     }
@@ -223,13 +224,13 @@ impl Params {
         }
     }
 
-    /// The trimmed value; `None` when it is absent or blank, as `WebUtils.optional` sees it.
+    /// The trimmed value. `None` if it is absent or blank, as in `WebUtils.optional`.
     pub fn get(&self, key: Key) -> Option<&str> {
         let value = self.raw(key)?.trim();
         if value.is_empty() { None } else { Some(value) }
     }
 
-    /// The value as sent, even when it is empty.
+    /// The value as it was sent, even if it is empty.
     pub fn raw(&self, key: Key) -> Option<&str> {
         let slot = self.slots[key as usize];
         if slot.start == ABSENT.start {
@@ -248,7 +249,7 @@ impl Params {
         Caller { name: None, address: self.rest.peer, means: Means::Http }
     }
 
-    /// The first of two names that has a value: a name and its alias.
+    /// The value of a name or, if that has none, of its alias.
     pub fn either(&self, key: Key, alias: Key) -> Option<&str> {
         self.get(key).or_else(|| self.get(alias))
     }

@@ -1,4 +1,4 @@
-//! What a handler answers: a status and a body of ready pieces, so that prepared bytes reach the socket uncopied.
+//! The answer of a handler: a status, and a body of ready pieces, so that prepared bytes reach the socket without a copy.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,14 +18,14 @@ use crate::page::HTML_HEADERS;
 pub enum Kind {
     Text,
     Json,
-    /// As [`Kind::Json`], in the spelling of the v1 configuration API.
+    /// The same as [`Kind::Json`], in the spelling of the configuration API v1.
     JsonUtf8,
     Html,
     /// A file to be saved.
     Zip,
     /// The text format of Prometheus (OpenMetrics).
     Metrics,
-    /// No content type: answers of Nacos's parameter check.
+    /// No content type, for the answers of Nacos's parameter check.
     Bare,
 }
 
@@ -34,7 +34,7 @@ pub enum Kind {
 pub struct Reply {
     pub status: StatusCode,
     pub kind: Kind,
-    /// Headers beside the content type.
+    /// The headers besides the content type.
     pub headers: HeaderMap,
     pub body: Pieces,
 }
@@ -53,7 +53,7 @@ impl Reply {
         Reply::new(Kind::Json, body)
     }
 
-    /// JSON of several ready pieces, of which none is copied.
+    /// JSON of three ready pieces, none of which is copied.
     pub fn json_pieces(first: Bytes, second: Bytes, third: Bytes) -> Reply {
         Reply {
             status: StatusCode::OK,
@@ -158,7 +158,7 @@ impl HttpBody for Pieces {
     }
 }
 
-/// The body of a response: ours as it is, or one that axum made.
+/// The body of a response: either our own, or one that axum made.
 #[derive(Debug)]
 pub enum Outgoing {
     Pieces(Pieces),

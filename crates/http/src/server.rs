@@ -1,7 +1,8 @@
-//! Listening sockets: connections, their limits and their end.
+//! Listening sockets: the connections, their limits and their end.
 //!
-//! hyper serves each connection; the limits that it does not know (a deadline for the head that does not count idle time,
-//! the number of connections) are kept here, by a sweep over all connections once a second: a request costs no timer.
+//! hyper serves each connection. Some limits are not known to hyper: a deadline for the headers that does not count
+//! idle time, and the number of connections. This file keeps them by a sweep over all connections once per second, so a
+//! request costs no timer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,27 +36,30 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Header lines of one request; hyper's own default.
 const HEADERS_MAX: usize = 100;
 
-/// Limits of the HTTP front end. Each is a setting.
+/// The limits of the HTTP front end. Those that a user may need to change are settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of a request body; more is 413. Default 10 MiB.
+    /// Most bytes of a request body; a larger one is refused with 413. Default 10 MiB.
     pub body: usize,
-    /// Bytes of a request body below `/nacos/v1/ns`; more is 413. Default 64 KiB.
+    /// Most bytes of a request body below `/nacos/v1/ns`; a larger one is refused with 413. Default 64 KiB.
     pub naming_body: usize,
-    /// Bytes of a request body to the configuration center: a content as a form can take three times its size. More is
-    /// 413. Default 40 MiB.
+    /// Most bytes of a request body to the configuration center, since a content in a form can take three times its
+    /// size; a larger one is refused with 413. Default 40 MiB.
     pub config_body: usize,
-    /// Bytes of the request line (414), and of request line and headers together (431). Default 16 KiB.
+    /// Most bytes of the request line (otherwise 414), and of the request line and the headers together (otherwise
+    /// 431). Default 16 KiB.
     pub head: usize,
-    /// Time from the first byte of a request to the end of its headers; 408 then. Default 10 s.
+    /// The longest time from the first byte of a request to the end of its headers; then the answer is 408. Default 10 s.
     pub head_read: Duration,
-    /// Time for the whole body; 408 then. Default 30 s.
+    /// The longest time for the whole body; then the answer is 408. Default 30 s.
     pub body_read: Duration,
-    /// Time that a connection may rest between two requests. Default 75 s: longer than any client polls.
+    /// The longest time for which a connection may rest between two requests. Default 75 s, which is longer than any
+    /// client waits between polls.
     pub idle: Duration,
-    /// Open connections; more are closed at once. Default 16,384: each client of 1.x that listens to configurations holds one.
+    /// Most open connections; further ones are closed at once. Default 16,384. Each client of 1.x that listens to
+    /// configurations holds one.
     pub connections: usize,
-    /// Time for requests under way when the server stops. Default 5 s.
+    /// The longest time for requests that are under way when the server stops. Default 5 s.
     pub drain: Duration,
 }
 
@@ -78,11 +82,11 @@ impl Default for Limits {
 /// How the server stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were cut at the deadline; 0 = graceful.
+    /// The number of connections that were cut at the deadline. 0 means that all ended by themselves.
     pub cut: usize,
 }
 
-/// Serves HTTP on `listener` until `shutdown` completes, then lets requests under way end within [`Limits::drain`].
+/// Serves HTTP on `listener` until `shutdown` completes. Then the requests that are under way may end within [`Limits::drain`].
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,

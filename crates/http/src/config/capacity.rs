@@ -1,4 +1,4 @@
-//! `/capacity`: how many configurations a group or namespace holds and may hold.
+//! `/capacity`: how many configurations a group or namespace has, and how many it may have.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! One configuration with everything that is known of it: v1's `show=all`, `catalog` and beta query, v3's details.
+//! One configuration with everything that is known of it: `show=all`, `catalog` and the beta query of v1, and the
+//! details of v3.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The difference of two versions, line by line.
+//! The difference between two versions, line by line.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `GET /v1/cs/configs`, `/v2/cs/config` and `/v3/client/cs/config`: the hot path of every client.
+//! `GET /v1/cs/configs`, `/v2/cs/config` and `/v3/client/cs/config`: the requests that clients send most.
 
 use std::sync::Arc;
 

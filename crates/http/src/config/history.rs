@@ -1,4 +1,5 @@
-//! Versions: lists, one with its content, both sides of a write, the difference of two, and going back to one.
+//! Versions: lists of them, one version with its content, both sides of a write, the difference between two, and a
+//! rollback to one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The JSON shapes of configurations, versions and pages. v1 and v2 call the default namespace `''`, v3 `public`.
+//! The JSON of configurations, versions and pages. v1 and v2 call the default namespace `''`, and v3 calls it `public`.
 
 use dyad_config::{
     ConfigType, ContentRow, Extra, Found, Gray, GrayRule, HistoryEntry, PageRequest, Release, ShownVersion,

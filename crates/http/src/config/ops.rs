@@ -1,4 +1,4 @@
-//! Small operations: health, and the answers of what this server has no need of.
+//! Small operations: the health, and the answers of operations that this server does not need.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! `POST` of a configuration: v1, v2 and v3 under their names for the fields. Also the entry of v1's imports and clones.
+//! `POST` of a configuration in v1, v2 and v3, each with its own names for the fields. Imports and clones of v1 come
+//! through here too.
 
 use std::sync::Arc;
 

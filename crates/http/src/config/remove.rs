@@ -1,4 +1,4 @@
-//! `DELETE` of configurations: one with its tag, gray releases, and several by id.
+//! `DELETE` of one configuration, of the release for a tag, of gray releases, and of several configurations by their ids.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Reading requests to the configuration center: Nacos's parameter filter, the names of a configuration in each generation,
-//! who reads and who writes.
+//! Reads requests to the configuration center: the parameter filter of Nacos, the names of a configuration in each
+//! generation, and who reads or writes.
 
 use std::net::IpAddr;
 

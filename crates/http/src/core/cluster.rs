@@ -1,4 +1,4 @@
-//! The members as Nacos's clients and tools ask for them.
+//! The members, in the form in which Nacos's clients and tools ask for them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Liveness: the process serves. Readiness: this member has what the others have. A lost leader makes no member unready,
-//! since reads and ephemeral writes go on; `?cp=true` asks for a leader too.
+//! Liveness says that the process serves. Readiness says that this member has what the others have. A member without a
+//! leader stays ready, since reads and ephemeral writes go on; with `?cp=true` readiness needs a leader too.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The login, while there are no users: clients that have a user name ask for a token before anything else, and give up
-//! without one.
+//! The login, as long as there are no users. A client with a user name asks for a token before anything else, and gives
+//! up if it gets none.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Namespaces in the three generations. The default one is `''` in v1 and v2 and `public` in v3; both are understood
-//! everywhere, and nobody can create, change or delete it.
+//! Namespaces in the three generations. The default namespace is `''` in v1 and v2 and `public` in v3. Both are
+//! understood everywhere, and nobody can create, change or delete it.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! `DELETE` of a namespace.
 //!
-//! v1 and v2 forget it, as Nacos does, and leave everything in it where it is. v3 refuses while it has configurations or
-//! services. By force its configurations are removed first, each with a version in its history; services are their clients'.
+//! v1 and v2 forget the namespace and leave everything in it where it is, as Nacos does. v3 refuses while the namespace
+//! has configurations or services. With force, its configurations are removed first, each with a version in its
+//! history; services stay, because their clients would register them again.
 
 use std::sync::Arc;
 

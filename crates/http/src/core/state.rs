@@ -1,4 +1,4 @@
-//! What probes, charts and old consoles ask of a server: its state, and Spring's actuator.
+//! What probes, charts and old consoles ask a server for: its state, and the actuator of Spring.
 
 use std::sync::Arc;
 

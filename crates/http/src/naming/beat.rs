@@ -1,8 +1,8 @@
-//! `PUT /instance/beat`: the request that a registry gets most.
+//! `PUT /instance/beat`: the request that a registry gets most often.
 //!
-//! The beat of a known, healthy instance leaves its time in a slot that the Distro core reads: no lock, no await, and an
-//! answer that is ready unless a switch or the instance asks for another interval. When another member times the client,
-//! the core takes the beat and relays it.
+//! The heartbeat of a known and healthy instance leaves its time in a slot that the Distro core reads. This takes no
+//! lock and no await, and the answer is ready-made unless a switch or the instance asks for another interval. If
+//! another member times the client, the core takes the heartbeat and relays it.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;

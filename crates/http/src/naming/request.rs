@@ -1,4 +1,5 @@
-//! Reading naming requests: Nacos's filters (service name, parameter check) and typed values, in its order and words.
+//! Reads requests of naming: Nacos's filters (service name, parameter check) and typed values, in the order and with
+//! the words of Nacos.
 
 use std::borrow::Cow;
 

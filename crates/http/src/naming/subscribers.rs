@@ -1,4 +1,4 @@
-//! `GET /service/subscribers`: who subscribes to a service, on this member or on all.
+//! `GET /service/subscribers`: the subscribers of a service, on this member or on all members.
 
 use std::sync::Arc;
 

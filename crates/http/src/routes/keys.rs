@@ -1,4 +1,4 @@
-//! The parameters that rows read, under the names of all generations.
+//! The parameters that the rows read, with their names in all generations.
 
 use crate::params::Key::{self, *};
 

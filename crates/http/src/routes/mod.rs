@@ -1,5 +1,5 @@
-//! The table of routes: a generation of Nacos's API is rows, parameters and the form of a fault. axum's router and the
-//! metrics' labels come from it.
+//! The table of routes. A generation of Nacos's API consists of rows, parameters and the form of a fault. The router of
+//! axum and the labels of the metrics come from this table.
 
 mod keys;
 mod v1;
@@ -20,20 +20,20 @@ use crate::reply::Reply;
 use dyad_app::App;
 use dyad_app::Fault;
 
-/// What a request acts on: authorization asks for it.
+/// What a request acts on, for authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// The naming resource that the parameters name: namespace, group and service.
     Naming,
     /// `naming/switches`.
     Switches,
-    /// The configuration that the parameters name: namespace, group and data id; without names all of a namespace.
+    /// The configuration that the parameters name by namespace, group and data id. Without names it is a whole namespace.
     Config,
     /// Capacities and operations of the configuration center (`/v1/cs/ops`).
     ConfigOps,
     /// `console/namespaces`.
     Namespaces,
-    /// Answered to everybody.
+    /// Nothing: everybody gets an answer.
     Open,
 }
 
@@ -43,7 +43,7 @@ pub enum Action {
     Write,
 }
 
-/// What a handler gives: the answer, or the rest of the work when it has to wait for a core.
+/// The result of a handler: the answer, or the rest of the work if it has to wait for a core.
 #[expect(missing_debug_implementations, reason = "a boxed future has nothing to show")]
 pub enum Step {
     Done(Result<Reply, Fault>),
@@ -61,26 +61,26 @@ impl Step {
     }
 }
 
-/// A handler reads the parameters before it returns; only the rest of the work outlives the call.
+/// A handler. It reads the parameters before it returns; only the rest of the work goes on after the call.
 pub type Handler = fn(&Arc<App>, &Params) -> Step;
 
-/// Which limit a request's body has.
+/// The limit of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLimit {
     /// A form of a few fields: `Limits::naming_body`.
     Form,
     /// A content, or an archive of many: `Limits::config_body`.
     Content,
-    /// `Limits::body`.
+    /// Any other body: `Limits::body`.
     Other,
 }
 
-/// One row.
+/// One row of the table.
 #[derive(Debug)]
 pub struct Route {
     pub method: Method,
     pub path: &'static str,
-    /// Every parameter that the handler looks at.
+    /// Every parameter that the handler reads.
     pub params: &'static [Key],
     pub resource: Resource,
     pub action: Action,

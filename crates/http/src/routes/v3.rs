@@ -1,4 +1,4 @@
-//! The rows of v3: what clients, administrators and the console ask. Most rows of the last two are twins.
+//! The rows of v3, for clients, administrators and the console. Most rows for administrators and for the console are twins.
 
 use super::Resource::*;
 use super::keys::*;

@@ -1,5 +1,4 @@
-//! `GET /v1/cs/metrics/…`: what the clients of one address themselves say about their configurations
-//! (`ClientConfigMetricRequest`).
+//! `GET /v1/cs/metrics/…`: what the clients with one address say about their own configurations (`ClientConfigMetricRequest`).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The byte format of long polls (`MD5Util`): records that end with `\x01`, of fields between which `\x02` stands.
+//! The byte format of long polls (`MD5Util`): records that end with `\x01`, whose fields are separated by `\x02`.
 
 use std::borrow::Cow;
 

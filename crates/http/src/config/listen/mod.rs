@@ -1,4 +1,4 @@
-//! Listening to configurations over HTTP: the long poll, and who listens to what.
+//! Listening to configurations over HTTP: the long poll, and the list of who listens to what.
 
 pub(crate) mod ask_clients;
 mod format;

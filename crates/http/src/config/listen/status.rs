@@ -1,6 +1,7 @@
-//! Who listens to what, with which content, since when, and whether it heard of the last change: on this member, or on all.
+//! Shows which clients listen to which configuration, with which content, since when, and whether they have heard of
+//! the last change. It shows those of this member or of all members.
 //!
-//! Nacos's forms have an md5 for each address or configuration; v3 gets the evidence beside it, one entry for each listener.
+//! The answers of Nacos have an md5 for each address or configuration. The answers of v3 also have one entry for each listener.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

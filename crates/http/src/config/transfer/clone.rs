@@ -1,4 +1,4 @@
-//! Clone: configurations by id, written to a namespace, perhaps under other names.
+//! Clone: writes the configurations with certain ids to a namespace, perhaps under other names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Export: the configurations with these ids, or those that match, as an archive.
+//! Export: an archive of the configurations with certain ids, or of those that match.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Import of an archive: everything in it is checked before anything is written.
+//! Import of an archive. Everything in it is checked before anything is written.
 
 use std::sync::Arc;
 

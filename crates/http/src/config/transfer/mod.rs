@@ -1,5 +1,5 @@
-//! Export, import and clone. Archives have two formats: `.meta.yml` of old with lines of application names, and
-//! `.metadata.yml`, which lists the items.
+//! Export, import and clone. There are two formats of archives: the old one has a file `.meta.yml` with lines of
+//! application names, and the new one has a file `.metadata.yml` that lists the items.
 
 mod clone;
 mod export;

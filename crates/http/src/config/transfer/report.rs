@@ -1,4 +1,4 @@
-//! Writing many items: one command for each chunk, and a report of what became of each item, also when it stops midway.
+//! Writes many items with one command for each chunk, and reports what became of each item, even if it stops midway.
 
 use std::sync::Arc;
 
