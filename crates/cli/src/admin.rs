@@ -1,5 +1,6 @@
-//! The admin socket seen from the operator: its name, its commands, and how one is given. One JSON line out, one JSON
-//! line back, then the connection ends. The server's half is `server::admin`.
+//! The admin socket, from the side of the operator: its name, its commands, and how a command is given. One line of
+//! JSON goes out, one line of JSON comes back, and then the connection ends. The side of the server is in
+//! `server::admin`.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,29 +14,30 @@ use crate::exit::{Exit, Failure};
 
 /// The socket's name in the data directory.
 pub const FILE: &str = "admin.sock";
-/// Longest time for either side to send its line.
+/// The longest time in which each side may send its line.
 pub const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the address of a Unix socket holds, without its closing zero.
 const PATH_MAX: usize = 107;
 /// Longest answer that is read: 64 members with 1,000 origins each fit many times.
 const ANSWER_MAX: u64 = 64 * 1024 * 1024;
 
-/// A command, on the wire as `{"command":"status"}`.
+/// A command. It is sent as `{"command":"status"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum AdminRequest {
-    /// Answered with `status::ClusterStatus`.
+    /// Asks for the status. The answer is a `status::ClusterStatus`.
     Status,
-    /// Sends the gRPC clients to other members. Answered with `{"clients":n,"to":[…]}` when that has begun.
+    /// Sends the gRPC clients to other members. The answer comes when that has begun: `{"clients":n,"to":[…]}`.
     Drain,
-    /// Takes in gRPC clients again. Answered with `{"clients":n,"drained":…}`: those that are here, and whether it was drained.
+    /// Takes in gRPC clients again. The answer is `{"clients":n,"drained":…}`: the number of clients that are here, and
+    /// whether the member was drained.
     Undrain,
 }
 
 /// Gives one command to the server that runs on `data_dir`.
 ///
 /// # Errors
-/// `Exit::Refused` if no server answers, or with the server's own error.
+/// `Exit::Refused` if no server answers, or if the server answers with an error.
 pub fn call(data_dir: &Path, request: AdminRequest) -> Result<Value, Failure> {
     let path = data_dir.join(FILE);
     check_length(&path)?;
@@ -72,10 +74,10 @@ fn exchange(path: &Path, request: AdminRequest) -> io::Result<String> {
     Ok(line)
 }
 
-/// Whether a socket can have this path.
+/// Checks whether a socket can have this path.
 ///
 /// # Errors
-/// `Exit::Settings` for a path that is too long.
+/// `Exit::Settings` if the path is too long.
 pub fn check_length(path: &Path) -> Result<(), Failure> {
     let length = path.as_os_str().len();
     if length <= PATH_MAX {

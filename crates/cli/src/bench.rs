@@ -8,11 +8,11 @@ use crate::output::{note, print};
 
 pub use dyad_bench::BenchArgs;
 
-/// Measures and prints; with `--json` also into a file.
+/// Measures, and prints the figures. With `--json` they are written to a file too.
 ///
 /// # Errors
-/// `Exit::Settings` for impossible arguments, `Exit::Refused` if a server is not there or what was measured must not happen,
-/// `Exit::Disk` if the figures cannot be written.
+/// `Exit::Settings` if the arguments make no sense, `Exit::Refused` if a server cannot be reached or something happened
+/// that must not happen, `Exit::Disk` if the figures cannot be written.
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =

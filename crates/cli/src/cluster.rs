@@ -1,4 +1,4 @@
-//! `dyad cluster`: what the member on this machine knows of its cluster, and its drain, by the admin socket.
+//! `dyad cluster`, through the admin socket: what the member on this machine knows of its cluster, and its drain.
 
 use std::path::Path;
 

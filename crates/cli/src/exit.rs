@@ -1,4 +1,4 @@
-//! How the process ends: one code per kind of cause, and the one place that maps causes to codes.
+//! How the process ends: there is one code for each kind of cause, and only this file maps causes to codes.
 
 use std::fmt;
 use std::io;
@@ -9,21 +9,22 @@ use std::path::Path;
 pub enum Exit {
     /// Stopped as asked.
     Clean = 0,
-    /// An operator command got "no": not ready, nobody answers. Never the end of a server.
+    /// An operator command was refused: for example the server is not ready, or nobody answers. A server never ends
+    /// with this code.
     Refused = 1,
-    /// A setting is bad or contradicts another one. Restarting does not help.
+    /// A setting is bad or contradicts another one. A restart does not help.
     Settings = 2,
     /// A port or the data directory is in use.
     InUse = 3,
-    /// What is on the disk is not what was written. Restarting does not help.
+    /// The disk does not have what was written to it. A restart does not help.
     Corrupt = 4,
     /// The disk failed or is full.
     Disk = 5,
-    /// What an operator command asked for is not there.
+    /// Something for which an operator command asked does not exist.
     Missing = 6,
-    /// Something else is there than an operator command expected: CAS, an import, a namespace.
+    /// Something else exists than an operator command expected: in a CAS, an import or a namespace.
     Conflict = 7,
-    /// Two things that were compared are not the same; only when asked for by `--exit-code`.
+    /// Two things that were compared are not the same. Only `--exit-code` leads to this code.
     Differs = 8,
 }
 
@@ -39,7 +40,7 @@ impl Failure {
         Failure { exit, message: message.into() }
     }
 
-    /// A listener could not be opened. `setting` is the setting that moves it.
+    /// A port could not be opened. `setting` is the name of the setting that changes it.
     pub fn listen(what: &str, address: &str, setting: &str, error: &io::Error) -> Failure {
         let exit = match error.kind() {
             io::ErrorKind::AddrInUse => Exit::InUse,

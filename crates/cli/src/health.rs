@@ -1,5 +1,5 @@
-//! A small HTTP client for operator commands: one GET, one bounded answer, one deadline. `dyad health` is the
-//! container's HEALTHCHECK, so it must not need a shell, curl or a runtime.
+//! A small HTTP client for operator commands: one GET, one answer of limited size, one deadline. Containers use `dyad
+//! health` as their HEALTHCHECK, so it must not need a shell, curl or a runtime.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use crate::exit::{Exit, Failure};
 
-/// Path that answers 200 while this member is ready.
+/// The path that answers 200 while this member is ready.
 pub const READINESS: &str = "/nacos/v1/console/health/readiness";
-/// Path that answers 200 while the process serves.
+/// The path that answers 200 while the process serves.
 pub const LIVENESS: &str = "/nacos/v1/console/health/liveness";
-/// Longest time for a whole request; below the 5 s that a container's HEALTHCHECK usually has.
+/// The longest time for a whole request. It is shorter than the 5 s that the HEALTHCHECK of a container usually has.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest answer that is read.
 const ANSWER_MAX: u64 = 64 * 1024;
 /// Longest piece of an answer that a message repeats.
 const SHOWN_MAX: usize = 200;
 
-/// Asks `url`. Anything but 200 within the time is a failure.
+/// Asks `url`. Only the answer 200 within the time is a success.
 ///
 /// # Errors
-/// `Exit::Refused` with what was answered; `Exit::Settings` for a URL that is not `http://host[:port]/path`.
+/// `Exit::Refused` with what was answered; `Exit::Settings` if the URL does not have the form `http://host[:port]/path`.
 pub fn check(url: &str) -> Result<(), Failure> {
     let (address, path) = split_url(url)
         .ok_or_else(|| Failure::new(Exit::Settings, format!("{url:?} is not http://host[:port][/path]")))?;
@@ -57,7 +57,7 @@ pub fn own_url(bind: IpAddr, port: u16, path: &str) -> Result<String, Failure> {
 /// One GET by HTTP/1.0 (no chunks, the connection ends with the answer): status and body.
 ///
 /// # Errors
-/// The network's, a timeout, or an answer that is not HTTP.
+/// The network fails, the time is over, or the answer is not HTTP.
 pub fn get(address: &str, path: &str, timeout: Duration) -> io::Result<(u16, String)> {
     let deadline = Instant::now() + timeout;
     let mut stream = connect(address, deadline)?;

@@ -1,4 +1,4 @@
-//! `dyad ns`: namespaces from the command line, by the HTTP API of a running server.
+//! `dyad ns`: namespaces on the command line, through the HTTP API of a running server.
 
 use std::time::Duration;
 
@@ -72,8 +72,8 @@ pub struct DeleteArgs {
 /// `dyad ns`.
 ///
 /// # Errors
-/// `Exit::Missing` for an unknown namespace, `Exit::Conflict` for one that exists or is not empty, `Exit::Refused` for everything
-/// else that a server says, or when none answers.
+/// `Exit::Missing` if the namespace is unknown, `Exit::Conflict` if it exists already or is not empty, and
+/// `Exit::Refused` for every other error of a server, or if none answers.
 pub fn ns(args: NsArgs) -> Result<(), Failure> {
     let mut remote = Remote::new(&args.remote)?;
     block_on(async move {

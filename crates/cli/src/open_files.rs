@@ -1,9 +1,9 @@
-//! The limit of open files. Many systems start a process with 1,024, and each connection is one.
+//! The limit of open files. Many systems start a process with 1,024, and each connection needs one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard one, which every process may do, and returns the limit that is then in force. If the
-/// system refuses, it stays as it was.
+/// Raises the soft limit to the hard limit, which every process may do, and returns the limit that holds then. If the
+/// system refuses, the limit stays as it was.
 pub fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

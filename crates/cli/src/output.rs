@@ -1,4 +1,4 @@
-//! How a command tells its result: on standard output, as text or as JSON, with remarks on standard error.
+//! How a command prints its result: on standard output, as text or as JSON, with remarks on standard error.
 
 use std::io::{ErrorKind, Write};
 
@@ -11,10 +11,10 @@ pub enum Output {
     Json,
 }
 
-/// The result of a command. A closed pipe behind it is not our failure.
+/// Prints the result of a command. It is not an error if the reader of a pipe has closed it.
 ///
 /// # Errors
-/// `Exit::Disk` when standard output takes no more: a result that is cut off must not look whole.
+/// `Exit::Disk` if standard output takes no more, because a result that is cut off must not look complete.
 pub fn print(text: &str) -> Result<(), Failure> {
     print_bytes(text.as_bytes())
 }
@@ -34,7 +34,7 @@ pub(crate) fn print_while_read(bytes: &[u8]) -> Result<bool, Failure> {
     }
 }
 
-/// A remark beside the result.
+/// Prints a remark to standard error.
 pub fn note(text: &str) {
     let _closed = writeln!(std::io::stderr().lock(), "note: {text}");
 }

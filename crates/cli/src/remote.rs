@@ -1,4 +1,4 @@
-//! What a command over HTTP runs in: the servers, the operator's name, and how results are printed.
+//! What every command over HTTP has: the servers, the name of the operator, and the form of the output.
 
 use clap::Args;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::client::{Client, SERVER};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, print};
 
-/// Which servers, as whom, and in which form.
+/// The flags of every command over HTTP: the servers, the name of the operator, and the form of the output.
 #[derive(Clone, Debug, Args)]
 pub struct RemoteArgs {
     /// URLs of servers, separated by commas; the first that answers is used

@@ -1,4 +1,4 @@
-//! Output for people: aligned columns, and moments.
+//! Output for people: aligned columns, and times.
 
 use dyad_types::date::timestamp;
 

@@ -1,4 +1,4 @@
-//! A server by its URL.
+//! The address of a server, from its URL.
 
 use http::Uri;
 

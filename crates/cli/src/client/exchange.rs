@@ -1,4 +1,4 @@
-//! One request on the wire.
+//! Sends one request and reads its answer.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! What the commands that talk to a server over HTTP have in common: the servers, one request at a time, and what an answer
 //! means for the exit code.
 //!
-//! A read goes on to the next server when one does not answer. A write does so only while nothing of it was sent: what was
-//! sent may have been done, and doing it again elsewhere could undo what somebody else wrote in between.
+//! A read goes on to the next server if one does not answer. A write goes on only while nothing of it was sent: a write
+//! that was sent may have been done, and to do it again elsewhere could undo what somebody else wrote in between.
 
 mod address;
 mod exchange;

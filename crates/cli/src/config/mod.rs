@@ -1,4 +1,4 @@
-//! `dyad config`: configurations from the command line, by the HTTP API of a running server.
+//! `dyad config`: configurations on the command line, through the HTTP API of a running server.
 
 mod args;
 mod diff;
@@ -29,9 +29,9 @@ const INPUT_MAX: u64 = 64 * 1024 * 1024;
 /// `dyad config`.
 ///
 /// # Errors
-/// `Exit::Missing` for what is not there, `Exit::Conflict` where something else is there than was expected, `Exit::Differs` when
-/// asked for, `Exit::Settings` for bad arguments and files, `Exit::Refused` for everything else that a server says, or when
-/// none answers.
+/// `Exit::Missing` if something does not exist, `Exit::Conflict` if something else exists than was expected,
+/// `Exit::Differs` for differences if the command line asks for it, `Exit::Settings` for bad arguments and files, and
+/// `Exit::Refused` for every other error of a server, or if none answers.
 pub fn config(args: ConfigArgs) -> Result<(), Failure> {
     let mut remote = Remote::new(&args.remote)?;
     block_on(async move {
