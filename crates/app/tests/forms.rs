@@ -110,3 +110,15 @@ fn prometheus_discovers_the_instances_of_every_group_and_namespace() {
     assert_eq!(all[1]["labels"]["__meta_groupName"], "OTHER");
     assert_eq!(server.get("/nacos/prometheus?namespaceId=dev").json().as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_member_is_answered_by_get_routes_only() {
+    let server = Server::start(Limits::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = |target: &str| runtime.block_on(dyad_http::answer(&server.app, target));
+    let (status, body) = ask("/nacos/v1/ns/service/subscribers?aggregation=false&serviceName=a");
+    assert_eq!((status, &body[..]), (200, &br#"{"subscribers":[],"count":0}"#[..]));
+    assert_eq!(ask("/nacos/v1/ns/service/subscribers?aggregation=false").0, 400);
+    assert_eq!(ask("/nacos/v1/ns/instance/beat").0, 404);
+    assert_eq!(ask("no path").0, 400);
+}

@@ -5,6 +5,7 @@
 //! the one that answers with the random number (*nonce*) of this start.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use dyad_proto::cluster::cluster_client::ClusterClient;
@@ -14,6 +15,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tonic::transport::Channel;
 
+use crate::ask::Answer;
 use crate::dial::Dialer;
 
 /// The longest time for an answer to Hello. A member that is alive answers at once, and a call that hangs must not
@@ -77,6 +79,8 @@ pub struct Directory {
     said: RwLock<BTreeMap<usize, Said>>,
     /// The load of this member. `None` until it is known.
     load: RwLock<Option<Load>>,
+    /// Who answers what members ask. Set once, when the front end exists.
+    answer: OnceLock<Arc<dyn Answer>>,
 }
 
 impl Directory {
@@ -104,7 +108,17 @@ impl Directory {
             changed,
             said: RwLock::default(),
             load: RwLock::default(),
+            answer: OnceLock::new(),
         })
+    }
+
+    /// Sets who answers what other members ask. Only the first one counts.
+    pub fn set_answer(&self, answer: Arc<dyn Answer>) {
+        let _first = self.answer.set(answer);
+    }
+
+    pub(crate) fn answer(&self) -> Option<&Arc<dyn Answer>> {
+        self.answer.get()
     }
 
     pub fn me(&self) -> MemberId {

@@ -2,6 +2,7 @@
 //! streams, and the driver of the Distro core. This crate knows neither raft nor HTTP.
 
 pub mod ap;
+mod ask;
 pub mod balance;
 pub mod dial;
 pub mod directory;
@@ -10,6 +11,7 @@ pub mod service;
 pub mod tls;
 
 pub use ap::{Ap, Host};
+pub use ask::{Answer, ask_others};
 pub use balance::Balance;
 pub use dial::Dialer;
 pub use directory::{Directory, Entry, Found, Load};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dyad_naming::ports::BoxFuture;
 use dyad_proto::cluster::cluster_server::{Cluster, ClusterServer};
-use dyad_proto::cluster::{Frame, GossipEnd, HelloReply, HelloRequest, Load};
+use dyad_proto::cluster::{AskReply, AskRequest, Frame, GossipEnd, HelloReply, HelloRequest, Load};
 use dyad_types::MemberId;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -15,6 +15,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::ap::Ap;
+use crate::ask::{ANSWER_MAX, TARGET_MAX};
 use crate::directory::Directory;
 use crate::tls::ClusterTls;
 
@@ -105,6 +106,19 @@ impl Cluster for ClusterService {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             load: load.map(|load| Load { clients: load.clients, draining: load.draining }),
         }))
+    }
+
+    async fn ask(&self, request: Request<AskRequest>) -> Result<Response<AskReply>, Status> {
+        let target = request.into_inner().target;
+        if target.len() > TARGET_MAX {
+            return Err(Status::invalid_argument(format!("a target has at most {TARGET_MAX} bytes")));
+        }
+        let answer = self.directory.answer().ok_or_else(|| Status::unavailable("this member is starting"))?;
+        let (status, body) = answer.answer(target).await;
+        if body.len() > ANSWER_MAX {
+            return Err(Status::resource_exhausted(format!("the answer is larger than {ANSWER_MAX} bytes")));
+        }
+        Ok(Response::new(AskReply { status: status.into(), body }))
     }
 
     async fn gossip(&self, request: Request<Streaming<Frame>>) -> Result<Response<GossipEnd>, Status> {

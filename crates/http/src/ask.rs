@@ -1,48 +1,51 @@
-//! Asks another member over its HTTP port for something that only that member knows.
+//! Asking the other members what only they know, and answering them: by the rows of the HTTP API, inside the members' TLS.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::join_all;
-use http::header::HOST;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
 use dyad_app::App;
+use http::{Method, Uri};
+use serde::de::DeserializeOwned;
+
+use crate::params::Params;
+use crate::routes::{ROUTES, Step};
+use crate::{fault, reply};
 
 /// Entries that one member tells another: a table that people read.
 pub(crate) const ASKED_MAX: usize = 10_000;
-/// What their answer has at most, with names as long as they may be.
-const ANSWER_BYTES: usize = 16 << 20;
-/// A member that does not answer within this time is left out, as in Nacos.
-const ASK: Duration = Duration::from_secs(2);
 
-/// The HTTP addresses of the other members.
-pub(crate) fn others(app: &App) -> Vec<String> {
-    app.members.members().into_iter().filter(|member| !member.me).map(|member| member.address).collect()
-}
+/// The other members, or none of them.
+pub(crate) struct Others(Option<Arc<App>>);
 
-/// Sends `GET target` to all of `members` at once; those that do not answer are left out.
-pub(crate) async fn ask_all<T: DeserializeOwned>(members: &[String], target: &str) -> Vec<T> {
-    let asked = members.iter().map(|member| timeout(ASK, ask(member, target)));
-    join_all(asked).await.into_iter().filter_map(|answer| answer.ok().flatten()).collect()
-}
-
-async fn ask<T: DeserializeOwned>(member: &str, target: &str) -> Option<T> {
-    let stream = TcpStream::connect(member).await.ok()?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
-    let request = http::Request::get(target).header(HOST, member).body(Empty::<Bytes>::new()).ok()?;
-    let exchange = async {
-        let response = sender.send_request(request).await.ok()?;
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.ok()?;
-        serde_json::from_slice::<T>(&body.to_bytes()).ok()
-    };
-    // The connection does its work while the exchange waits, and ends with it.
-    tokio::select! {
-        answer = exchange => answer,
-        _ = connection => None,
+impl Others {
+    pub(crate) fn all(app: &Arc<App>) -> Others {
+        Others(Some(app.clone()))
     }
+
+    pub(crate) fn none() -> Others {
+        Others(None)
+    }
+}
+
+/// Asks all of them at once; those that do not answer, or not with a `T`, are left out.
+pub(crate) async fn ask_all<T: DeserializeOwned>(others: &Others, target: &str) -> Vec<T> {
+    let Some(app) = &others.0 else { return Vec::new() };
+    let answers = app.members.ask(target).await;
+    answers.iter().filter_map(|body| serde_json::from_slice(body).ok()).collect()
+}
+
+/// The status and the body of the answer to a GET of `target` by another member. Members ask GET routes only, and are
+/// answered like everybody.
+pub async fn answer(app: &Arc<App>, target: &str) -> (u16, Bytes) {
+    let Ok(uri) = target.parse::<Uri>() else { return (400, Bytes::new()) };
+    let row = ROUTES.iter().find(|row| row.method == Method::GET && row.path == uri.path());
+    let Some(row) = row else { return (404, Bytes::new()) };
+    let params = Params::parse(uri.query().unwrap_or_default(), b"");
+    let result = match (row.handler)(app, &params) {
+        Step::Done(result) => result,
+        Step::Wait(work) => work.await,
+    };
+    let reply: reply::Reply =
+        result.unwrap_or_else(|fault| fault::reply(&fault, row.generation, uri.path(), app.clock.wall_ms()));
+    (reply.status.as_u16(), reply.body.into_bytes())
 }

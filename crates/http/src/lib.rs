@@ -29,5 +29,6 @@ pub mod reply;
 pub mod routes;
 pub mod server;
 
+pub use ask::answer;
 pub use metrics::HttpMetrics;
 pub use server::{Drained, Limits, serve};

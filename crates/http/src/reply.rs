@@ -118,6 +118,14 @@ impl Pieces {
         &self.pieces[0]
     }
 
+    /// All pieces as one; a single one is not copied.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match &self.pieces {
+            [only, second, third] if second.is_empty() && third.is_empty() => only.clone(),
+            pieces => Bytes::from(pieces.concat()),
+        }
+    }
+
     /// The number of bytes not yet written.
     pub fn len(&self) -> usize {
         self.pieces[self.next.min(3)..].iter().map(Bytes::len).sum()

@@ -93,6 +93,9 @@ pub struct MemberView {
 /// The table of members, as this member sees it.
 pub trait Members: Send + Sync + 'static {
     fn members(&self) -> Vec<MemberView>;
+    /// Asks all other members at once what only they know: `target` is the path and query of a GET route that each answers
+    /// about itself alone. Gives the bodies of the answers; a member that does not answer within 2 s is left out.
+    fn ask(&self, target: &str) -> BoxFuture<'static, Vec<bytes::Bytes>>;
     /// Whether this member is READY (rule 20), which is what the readiness check answers.
     fn ready(&self) -> bool;
 }

@@ -7,7 +7,7 @@ use dyad_types::ServiceKey;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::ask::{ASKED_MAX, ask_all, others};
+use crate::ask::{ASKED_MAX, Others, ask_all};
 use crate::naming::request::{check_request, int_or};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
@@ -51,7 +51,7 @@ pub(crate) fn subscribers(app: &Arc<App>, params: &Params) -> Step {
         if !params.get(Key::Aggregation).is_none_or(parse_boolean) {
             return Ok(Step::Done(reply(rows, page, size)));
         }
-        let others = others(app);
+        let others = Others::all(app);
         Ok(Step::wait(async move {
             let answers: Vec<Page> = ask_all(&others, &target(&wanted)).await;
             rows.extend(answers.into_iter().flat_map(|page| page.subscribers));

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use dyad_app::App;
 use dyad_cli::admin::AdminRequest;
 use dyad_cli::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, PeerStatus};
 use dyad_distro::MemberState;
-use dyad_naming::ports::{MemberView, Members};
+use dyad_naming::ports::{BoxFuture, MemberView, Members};
 use dyad_raft::RaftStatus;
 use dyad_state::ports::Propose;
 use dyad_types::MemberId;
@@ -18,10 +20,27 @@ use super::{Parts, rebalance};
 /// How long an operator's drain may take: thousands of clients a second at most reach the others.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// What other members ask this one, answered by the front end.
+#[derive(Debug)]
+pub(crate) struct Answers(pub(crate) Arc<App>);
+
+impl dyad_cluster::Answer for Answers {
+    fn answer(&self, target: String) -> BoxFuture<'_, (u16, Bytes)> {
+        Box::pin(async move { dyad_http::answer(&self.0, &target).await })
+    }
+}
+
 /// The member table as the front end shows it.
 pub(crate) struct View(pub(crate) Arc<Parts>);
 
 impl Members for View {
+    fn ask(&self, target: &str) -> BoxFuture<'static, Vec<Bytes>> {
+        match &self.0.directory {
+            Some(directory) => dyad_cluster::ask_others(directory, target),
+            None => Box::pin(std::future::ready(Vec::new())),
+        }
+    }
+
     fn members(&self) -> Vec<MemberView> {
         let parts = &self.0;
         let leader = parts.raft.leader().map(|leader| leader.member);

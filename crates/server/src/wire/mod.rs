@@ -110,6 +110,9 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let quit = CancellationToken::new();
     let http_metrics = HttpMetrics::register(&mut prometheus);
     let app = Arc::new(app(&parts, prometheus));
+    if let Some(directory) = &parts.directory {
+        directory.set_answer(Arc::new(members::Answers(app.clone())));
+    }
     let mut serving = tokio::spawn(door::serve(parts.clone(), (app, http_metrics), http, grpc, quit.clone()));
     let why = tokio::select! {
         signal = stop::signal() => Ok(signal?),

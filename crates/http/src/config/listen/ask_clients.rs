@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use crate::ask::{ask_all, others};
+use crate::ask::{Others, ask_all};
 use crate::config::request::{filter, group_key, namespace_param, required};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
@@ -50,7 +50,7 @@ fn answer(app: &Arc<App>, params: &Params, generation: Generation, everywhere: b
         Err(fault) => return Step::Done(Err(fault)),
     };
     let asked = app.clients.clone().ask_metrics(&ip, &metrics_keys(&key), CLIENTS_MAX);
-    let others = if everywhere { others(app) } else { Vec::new() };
+    let others = if everywhere { Others::all(app) } else { Others::none() };
     Step::wait(async move {
         let own = join_all(asked.into_iter().map(|answer| timeout(ANSWER, answer)));
         let target = target(&ip, &key);

@@ -12,7 +12,7 @@ use dyad_types::config::config_namespace;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::ask::{ASKED_MAX, ask_all, others};
+use crate::ask::{ASKED_MAX, Others, ask_all};
 use crate::config::request::{config_key, filter, namespace_param, required};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
@@ -131,7 +131,7 @@ fn answer(
         Err(fault) => return Step::Done(Err(fault)),
     };
     let alone = form == Form::Sample || !params.get(Key::Aggregation).is_none_or(parse_boolean);
-    let others = if alone { Vec::new() } else { others(app) };
+    let others = if alone { Others::none() } else { Others::all(app) };
     let app = app.clone();
     Step::wait(async move {
         let target = target(&asked);
