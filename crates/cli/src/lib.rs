@@ -18,4 +18,4 @@ mod text;
 pub mod token;
 
 pub use exit::{Exit, Failure};
-pub use remote::RemoteArgs;
+pub use remote::{RemoteArgs, SERVER_ENV};

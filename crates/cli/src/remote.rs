@@ -7,11 +7,14 @@ use crate::client::{Client, SERVER};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, print};
 
+/// The variable that names the servers where no flag does.
+pub const SERVER_ENV: &str = "DYAD_SERVER";
+
 /// The flags of every command over HTTP: the servers, the name of the operator, and the form of the output.
 #[derive(Clone, Debug, Args)]
 pub struct RemoteArgs {
     /// URLs of servers, separated by commas; the first that answers is used
-    #[arg(long, env = "DYAD_SERVER", hide_env_values = true, default_value = SERVER, value_name = "URLS", global = true)]
+    #[arg(long, env = SERVER_ENV, hide_env_values = true, default_value = SERVER, value_name = "URLS", global = true)]
     pub server: String,
     /// Print text for people, or JSON for programs
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM", global = true)]

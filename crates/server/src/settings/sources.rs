@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use dyad_cli::SERVER_ENV;
+
 use super::Problem;
 use super::table::{Row, TABLE, TOKEN_ENV, nearest};
 
@@ -221,7 +223,7 @@ impl<'a> Sources<'a> {
 
     /// A misspelt variable has no effect; saying so is all that can be done, other programs' variables look alike.
     fn warn_of_unknown_variables(&mut self) {
-        let known = || TABLE.iter().map(|row| row.env).chain([TOKEN_ENV]);
+        let known = || TABLE.iter().map(|row| row.env).chain([TOKEN_ENV, SERVER_ENV]);
         let link = |name: &str| name.contains("_SERVICE_") || name.contains("_PORT_");
         let mut unknown: Vec<&String> =
             self.inputs.env.keys().filter(|name| name.starts_with("DYAD_")).collect();

@@ -332,6 +332,8 @@ fn misspelt_variables_are_told() {
         settings.warnings,
         ["DYAD_MEMBER is no setting and has no effect; the nearest one is DYAD_MEMBERS"]
     );
+    // The variable of `dyad config` and `dyad ns`, in the same shell as a server.
+    assert_eq!(load(&[], &[("DYAD_SERVER", "http://a:1")]).warnings, [""; 0]);
 }
 
 /// No message, no debug output and no line of `dyad settings` shows the token.
