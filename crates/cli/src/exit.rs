@@ -56,9 +56,12 @@ impl Failure {
     pub fn file(doing: &str, path: &Path, error: &io::Error) -> Failure {
         use io::ErrorKind as Kind;
         let (exit, remedy) = match error.kind() {
-            Kind::NotFound | Kind::PermissionDenied | Kind::NotADirectory | Kind::IsADirectory => {
-                (Exit::Settings, "check data_dir and its owner")
-            }
+            Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::AlreadyExists
+            | Kind::InvalidFilename => (Exit::Settings, "check data_dir and its owner"),
             Kind::ReadOnlyFilesystem => (Exit::Settings, "data_dir must be on a writable file system"),
             Kind::StorageFull | Kind::QuotaExceeded => (Exit::Disk, "free some disk space"),
             _ => (Exit::Disk, "check the disk"),
@@ -100,6 +103,7 @@ mod tests {
         assert_eq!(listen(Kind::AddrNotAvailable), Exit::Settings);
         assert_eq!(listen(Kind::PermissionDenied), Exit::Settings);
         assert_eq!(file(Kind::PermissionDenied), Exit::Settings);
+        assert_eq!(file(Kind::AlreadyExists), Exit::Settings);
         assert_eq!(file(Kind::ReadOnlyFilesystem), Exit::Settings);
         assert_eq!(file(Kind::StorageFull), Exit::Disk);
         assert_eq!(file(Kind::Other), Exit::Disk);

@@ -2,7 +2,7 @@
 //! health` as their HEALTHCHECK, so it must not need a shell, curl or a runtime.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use crate::exit::{Exit, Failure};
@@ -35,23 +35,23 @@ pub fn check(url: &str) -> Result<(), Failure> {
     }
 }
 
-/// The URL of `path` at the server on this machine whose settings say this address and port.
+/// The URL of `path` at the server on this machine whose settings say this address.
 ///
 /// # Errors
 /// A port of 0: only the server knows which one it got.
-pub fn own_url(bind: IpAddr, port: u16, path: &str) -> Result<String, Failure> {
-    if port == 0 {
+pub fn own_url(address: SocketAddr, path: &str) -> Result<String, Failure> {
+    if address.port() == 0 {
         return Err(Failure::new(
             Exit::Settings,
             "setting port is 0, any free one: give the address with --url",
         ));
     }
-    let ip = match bind {
+    let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    Ok(format!("http://{}{path}", std::net::SocketAddr::new(ip, port)))
+    Ok(format!("http://{}{path}", SocketAddr::new(ip, address.port())))
 }
 
 /// One GET by HTTP/1.0 (no chunks, the connection ends with the answer): status and body.
@@ -185,11 +185,11 @@ mod tests {
 
     #[test]
     fn urls() {
-        let own = |bind: &str, port| own_url(bind.parse().unwrap(), port, "/x");
-        assert_eq!(own("0.0.0.0", 8848).unwrap(), "http://127.0.0.1:8848/x");
-        assert_eq!(own("::", 1).unwrap(), "http://[::1]:1/x");
-        assert_eq!(own("10.0.0.1", 1).unwrap(), "http://10.0.0.1:1/x");
-        assert_eq!(own("::1", 0).unwrap_err().exit, Exit::Settings);
+        let own = |address: &str| own_url(address.parse().unwrap(), "/x");
+        assert_eq!(own("0.0.0.0:8848").unwrap(), "http://127.0.0.1:8848/x");
+        assert_eq!(own("[::]:1").unwrap(), "http://[::1]:1/x");
+        assert_eq!(own("10.0.0.1:1").unwrap(), "http://10.0.0.1:1/x");
+        assert_eq!(own("[::1]:0").unwrap_err().exit, Exit::Settings);
         let cases = [
             ("http://a", Some(("a:80", "/"))),
             ("http://a:1/b/c", Some(("a:1", "/b/c"))),

@@ -2,6 +2,8 @@
 //! whatever their source, so a bad flag gives the same message as a bad variable.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 use dyad_cli::bench::BenchArgs;
@@ -9,7 +11,7 @@ use dyad_cli::config::ConfigArgs;
 use dyad_cli::ns::NsArgs;
 use dyad_cli::output::Output;
 
-use crate::settings::{Row, TABLE};
+use crate::settings::{Inputs, Row, TABLE};
 
 /// A service registry that speaks Nacos.
 #[derive(Debug, Parser)]
@@ -59,7 +61,7 @@ pub struct HealthFlags {
     #[arg(long, conflicts_with = "url")]
     pub live: bool,
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: SettingFlags<Http>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -76,15 +78,16 @@ pub struct DrainFlags {
     #[arg(long)]
     pub off: bool,
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: SettingFlags<DataDir>,
 }
 
 #[derive(Debug, Args)]
 pub struct StatusFlags {
+    /// Text for people, or JSON for programs
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM")]
     pub output: Output,
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: SettingFlags<DataDir>,
 }
 
 #[derive(Debug, Args)]
@@ -96,16 +99,80 @@ pub struct RecoverFlags {
     #[arg(long)]
     pub i_have_a_backup: bool,
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: SettingFlags<DataDirAndMembers>,
 }
 
-/// The flags of all settings: key of the table → text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SettingFlags(pub BTreeMap<&'static str, String>);
+/// The settings that a command takes as flags: keys of the table.
+pub trait Taken: Clone + fmt::Debug {
+    fn takes(key: &str) -> bool;
+}
 
-impl Args for SettingFlags {
+/// Every setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct All;
+
+/// What says where the HTTP port is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http;
+
+/// What says where the data directory, and with it the admin socket, is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDir;
+
+/// What says where the data directory is, and who the members are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDirAndMembers;
+
+impl Taken for All {
+    fn takes(_: &str) -> bool {
+        true
+    }
+}
+
+impl Taken for Http {
+    fn takes(key: &str) -> bool {
+        matches!(key, "bind" | "port" | "config")
+    }
+}
+
+impl Taken for DataDir {
+    fn takes(key: &str) -> bool {
+        matches!(key, "data_dir" | "config")
+    }
+}
+
+impl Taken for DataDirAndMembers {
+    fn takes(key: &str) -> bool {
+        // Members that name no port have the own one.
+        matches!(key, "data_dir" | "members" | "port" | "config")
+    }
+}
+
+/// The flags of settings: key of the table → text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingFlags<T: Taken = All> {
+    given: BTreeMap<&'static str, String>,
+    taken: PhantomData<T>,
+}
+
+impl<T: Taken> SettingFlags<T> {
+    pub fn new(given: BTreeMap<&'static str, String>) -> SettingFlags<T> {
+        SettingFlags { given, taken: PhantomData }
+    }
+
+    /// Everything that settings are read from, in this process.
+    pub fn inputs(&self) -> Inputs {
+        Inputs::from_process(self.given.clone())
+    }
+
+    fn rows() -> impl Iterator<Item = &'static Row> {
+        TABLE.iter().filter(|row| T::takes(row.key))
+    }
+}
+
+impl<T: Taken> Args for SettingFlags<T> {
     fn augment_args(command: Command) -> Command {
-        command.next_help_heading("Settings").args(TABLE.iter().map(arg))
+        command.next_help_heading("Settings").args(Self::rows().map(arg))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -113,10 +180,10 @@ impl Args for SettingFlags {
     }
 }
 
-impl FromArgMatches for SettingFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<SettingFlags, clap::Error> {
+impl<T: Taken> FromArgMatches for SettingFlags<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<SettingFlags<T>, clap::Error> {
         let given = |row: &Row| matches.get_one::<String>(row.key).map(|text| (row.key, text.clone()));
-        Ok(SettingFlags(TABLE.iter().filter_map(given).collect()))
+        Ok(SettingFlags::new(Self::rows().filter_map(given).collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -161,18 +228,49 @@ mod tests {
             panic!("not read");
         };
         let want = [("port", "x"), ("insecure", "true"), ("limits.page", "7"), ("members", "a,b")];
-        assert_eq!(flags.0, want.iter().map(|(key, text)| (*key, (*text).to_owned())).collect());
+        assert_eq!(flags.given, want.iter().map(|(key, text)| (*key, (*text).to_owned())).collect());
         let Ok(Verb::Settings(flags)) = parse("dyad settings --insecure=false") else { panic!("not read") };
-        assert_eq!(flags.0.get("insecure").map(String::as_str), Some("false"));
+        assert_eq!(flags.given.get("insecure").map(String::as_str), Some("false"));
         let Ok(Verb::Server(flags)) = parse("dyad server") else { panic!("not read") };
-        assert_eq!(flags, SettingFlags::default());
+        assert_eq!(flags, SettingFlags::new(BTreeMap::new()));
+    }
+
+    /// The flags that a command's help shows, in order.
+    fn flags_of(path: &[&str]) -> Vec<String> {
+        let mut command = Cli::command();
+        command.build();
+        let found = path.iter().try_fold(&command, |at, name| at.find_subcommand(name)).unwrap();
+        let long = |arg: &Arg| arg.get_long().map(str::to_owned);
+        found.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(long).collect()
+    }
+
+    #[test]
+    fn commands_take_the_settings_that_they_read_and_no_others() {
+        for (path, want) in [
+            (&["cluster", "status"][..], &["output", "data-dir", "config", "help"][..]),
+            (&["cluster", "drain"], &["off", "data-dir", "config", "help"]),
+            (&["health"], &["url", "live", "bind", "port", "config", "help"]),
+            (&["recover"], &["discard", "i-have-a-backup", "port", "members", "data-dir", "config", "help"]),
+        ] {
+            assert_eq!(flags_of(path), want, "{path:?}");
+        }
+        assert_eq!(flags_of(&["server"]).len(), TABLE.len() + 1);
+        let Ok(Verb::Cluster(ClusterVerb::Status(flags))) = parse("dyad cluster status --data-dir /d") else {
+            panic!("not read");
+        };
+        assert_eq!(flags.settings.given.get("data_dir").map(String::as_str), Some("/d"));
     }
 
     #[test]
     fn bad_lines() {
-        for line in
-            ["dyad", "dyad serve", "dyad server --cluster-token x", "dyad server --port", "dyad token"]
-        {
+        for line in [
+            "dyad",
+            "dyad serve",
+            "dyad server --cluster-token x",
+            "dyad server --port",
+            "dyad token",
+            "dyad cluster status --port 1",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

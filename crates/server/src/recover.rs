@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::cli::RecoverFlags;
 use crate::datadir::DataDir;
 use crate::identity::{self, Identity};
-use crate::settings::{Inputs, MemberAddr, Place};
+use crate::settings::{MemberAddr, place};
 
 /// What goes aside, in this order: the identity first.
 const ASIDE: [&str; 4] = [identity::FILE, "raft", "contents", "snapshots"];
@@ -29,17 +29,17 @@ const LEADER: &str = "/nacos/v1/ns/raft/leader";
 /// # Errors
 /// `Exit::InUse` while a server runs, `Exit::Refused` without `--discard` or without a leader elsewhere.
 pub fn recover(flags: RecoverFlags) -> Result<String, Failure> {
-    let place = Place::load(&Inputs::from_process(flags.settings.0))?;
+    let (data_dir, members) = place::data_dir_and_members(&flags.settings.inputs())?;
     if !flags.discard {
         let message = "this gives up the member's log and identity: say --discard if that is meant";
         return Err(Failure::new(Exit::Refused, message));
     }
     // First, so that the cluster is asked while no server of this directory can run.
-    let data = DataDir::lock(&place.data_dir)?;
+    let data = DataDir::lock(&data_dir)?;
     let why = if flags.i_have_a_backup {
         "no other member was asked for a leader (--i-have-a-backup)".to_owned()
     } else {
-        let leader = leader_elsewhere(&place.members)?;
+        let leader = leader_elsewhere(&members)?;
         format!("the cluster goes on without this member, its leader is {leader}")
     };
     Ok(format!("{why}\n{}", discard(&data)?))
@@ -137,9 +137,8 @@ mod tests {
     }
 
     fn flags(dir: &Path, members: &str, discard: bool, i_have_a_backup: bool) -> RecoverFlags {
-        let mut settings = SettingFlags::default();
-        settings.0.insert("data_dir", dir.to_str().unwrap().to_owned());
-        settings.0.insert("members", members.to_owned());
+        let given = [("data_dir", dir.to_str().unwrap()), ("members", members)];
+        let settings = SettingFlags::new(given.map(|(key, text)| (key, text.to_owned())).into());
         RecoverFlags { discard, i_have_a_backup, settings }
     }
 

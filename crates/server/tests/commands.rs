@@ -39,6 +39,19 @@ fn exit_codes_and_messages() {
             2,
             "dyad: setting prot (bad.toml): unknown key; the nearest key is \"port\"",
         ),
+        (
+            "server --data-dir file --port 0",
+            2,
+            "dyad: setting data_dir (--data-dir): \"file\" is no directory",
+        ),
+        ("settings --data-dir file", 2, "dyad: setting data_dir (--data-dir): \"file\" is no directory"),
+        (
+            "cluster status --data-dir file",
+            2,
+            "dyad: setting data_dir (--data-dir): \"file\" is no directory",
+        ),
+        ("recover --discard --data-dir file", 2, "dyad: setting data_dir (--data-dir): \"file\" is no"),
+        ("cluster status --port 1", 2, "error: unexpected argument '--port' found"),
         ("server --data-dir file/x --port 0", 2, "dyad: cannot create the data directory file/x"),
         ("server --data-dir held --port 0", 3, "dyad: the data directory held is in use by process"),
         (

@@ -1,7 +1,8 @@
 //! The rules that tie settings to one another.
 
+use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::members::{CLUSTER_PORT_OFFSET, MemberAddr, parse_host, parse_list};
 use super::sources::{Found, Source, Sources, quote, read_text};
@@ -67,6 +68,17 @@ pub(super) fn advertise(from: &mut Sources<'_>, members: &[MemberAddr], own_port
             fail(format!("{} is not exactly one entry of members: {}", quote(&text), list.join(",")))
         }
     }
+}
+
+/// The data directory. It may be absent, but nothing else may be in its place.
+pub(super) fn data_dir(from: &mut Sources<'_>) -> PathBuf {
+    let path = from.read(row("data_dir"), parse::path);
+    if fs::metadata(&path).is_ok_and(|found| !found.is_dir()) {
+        let why =
+            format!("{} is no directory: want {}", quote(&path.to_string_lossy()), row("data_dir").rule);
+        from.problem("data_dir", why);
+    }
+    path
 }
 
 /// The token, from the file or from the variable. Required with members.

@@ -5,6 +5,7 @@
 mod check;
 mod members;
 mod parse;
+pub mod place;
 mod show;
 mod sources;
 mod table;
@@ -186,7 +187,7 @@ impl Settings {
             members,
             advertise,
             cluster_token,
-            data_dir: from.read(row("data_dir"), parse::path),
+            data_dir: check::data_dir(&mut from),
             log_format: from.read(row("log_format"), log_format),
             log_level: from.read(row("log_level"), parse::log_level),
             insecure,
@@ -257,33 +258,6 @@ impl Limits {
             instances_per_service: from.read(row("limits.instances_per_service"), parse::count),
             page: from.read(row("limits.page"), parse::count),
         }
-    }
-}
-
-/// What operator commands need; unlike a server they run where other settings may be absent or bad.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    pub bind: IpAddr,
-    pub port: u16,
-    pub data_dir: PathBuf,
-    pub members: Vec<MemberAddr>,
-}
-
-impl Place {
-    /// Reads the four settings alone, by the same table and rules.
-    ///
-    /// # Errors
-    /// Problems with these four and with the settings file.
-    pub fn load(inputs: &Inputs) -> Result<Place, SettingsError> {
-        let mut from = Sources::collect(inputs);
-        let port = from.read(row("port"), parse::port);
-        let place = Place {
-            bind: from.read(row("bind"), |text| text.parse().ok()),
-            port,
-            data_dir: from.read(row("data_dir"), parse::path),
-            members: check::members(&mut from, port),
-        };
-        if from.problems.is_empty() { Ok(place) } else { Err(SettingsError(from.problems)) }
     }
 }
 

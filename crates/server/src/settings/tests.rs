@@ -404,10 +404,25 @@ limits.page 500 DIR/dyad.toml: limits.page";
 
 #[test]
 fn operator_commands_need_only_their_place() {
-    let from =
-        inputs(&[("data_dir", "/d"), ("limits.page", "bad")], &[("DYAD_MEMBERS", "a,b"), ("MODE", "x")]);
-    let place = Place::load(&from).unwrap();
-    assert_eq!((place.data_dir.as_path(), place.port, place.members.len()), (Path::new("/d"), 8848, 2));
-    let bad = Place::load(&inputs(&[("port", "x")], &[])).unwrap_err();
-    assert_eq!(bad.0.len(), 1);
+    let env = [("DYAD_MEMBERS", "a,b"), ("MODE", "x"), ("DYAD_BIND", "bad"), ("DYAD_PORT", "7")];
+    let from = inputs(&[("data_dir", "/d"), ("limits.page", "bad")], &env);
+    assert_eq!(place::data_dir(&from).unwrap(), Path::new("/d"));
+    let (data_dir, members) = place::data_dir_and_members(&from).unwrap();
+    assert_eq!((data_dir.as_path(), members[1].http().as_str()), (Path::new("/d"), "b:7"));
+    assert_eq!(place::http(&from).unwrap_err().0.len(), 1);
+    assert_eq!(place::http(&inputs(&[("port", "1")], &[])).unwrap().to_string(), "127.0.0.1:1");
+}
+
+#[test]
+fn a_data_dir_that_is_a_file_is_a_bad_setting_for_all_who_read_it() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("file");
+    fs::write(&file, "").unwrap();
+    let file = file.display().to_string();
+    let want =
+        format!("setting data_dir (--data-dir): {file:?} is no directory: want {}", row("data_dir").rule);
+    let from = inputs(&[("data_dir", &file)], &[]);
+    assert_eq!(refusal(&from), want);
+    assert_eq!(place::data_dir(&from).unwrap_err().to_string(), want);
+    assert_eq!(place::data_dir_and_members(&from).unwrap_err().to_string(), want);
 }

@@ -1,0 +1,45 @@
+//! The few settings that operator commands read, by the same table and rules. Unlike a server these commands run where
+//! other settings may be absent or bad, so each reads what it needs and nothing else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::sources::{Inputs, Sources};
+use super::table::row;
+use super::{MemberAddr, SettingsError, check, parse};
+
+/// The server's data directory.
+///
+/// # Errors
+/// Problems with it and with the settings file.
+pub fn data_dir(inputs: &Inputs) -> Result<PathBuf, SettingsError> {
+    read(inputs, check::data_dir)
+}
+
+/// Address and port of the server's HTTP port.
+///
+/// # Errors
+/// Problems with the two and with the settings file.
+pub fn http(inputs: &Inputs) -> Result<SocketAddr, SettingsError> {
+    read(inputs, |from| {
+        let bind = from.read(row("bind"), |text| text.parse().ok());
+        SocketAddr::new(bind, from.read(row("port"), parse::port))
+    })
+}
+
+/// The data directory, and all members.
+///
+/// # Errors
+/// Problems with these, with the own port (the one of members without one), and with the settings file.
+pub fn data_dir_and_members(inputs: &Inputs) -> Result<(PathBuf, Vec<MemberAddr>), SettingsError> {
+    read(inputs, |from| {
+        let port = from.read(row("port"), parse::port);
+        (check::data_dir(from), check::members(from, port))
+    })
+}
+
+fn read<T>(inputs: &Inputs, what: impl FnOnce(&mut Sources<'_>) -> T) -> Result<T, SettingsError> {
+    let mut from = Sources::collect(inputs);
+    let found = what(&mut from);
+    if from.problems.is_empty() { Ok(found) } else { Err(SettingsError(from.problems)) }
+}
