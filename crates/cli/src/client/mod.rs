@@ -166,6 +166,36 @@ impl Answer {
     }
 }
 
+/// A server that answers every request whose target begins with one of these paths with status 200 and that body, and every
+/// other one with 404.
+#[cfg(test)]
+pub(crate) async fn scripted(answers: &'static [(&'static str, &'static str)]) -> String {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let reply = |target: &str| match answers.iter().find(|(path, _)| target.starts_with(path)) {
+        Some((_, body)) => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()),
+        None => {
+            let body = r#"{"code":20004,"message":"resource not found","data":"no"}"#;
+            format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        }
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = BufReader::new(stream);
+            let mut head = String::new();
+            while stream.read_line(&mut head).await.is_ok_and(|n| n > 0) {
+                if head.ends_with("\r\n\r\n") {
+                    let target = head.split(' ').nth(1).unwrap();
+                    stream.get_mut().write_all(reply(target).as_bytes()).await.unwrap();
+                    head.clear();
+                }
+            }
+        }
+    });
+    url
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
