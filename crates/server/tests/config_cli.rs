@@ -242,6 +242,9 @@ fn archives_go_from_one_namespace_to_another() {
     }
     let (code, _, errors) = server.run("config import new.zip -n new", "");
     assert_eq!((code, errors.contains("is there already, and ended the import")), (7, true), "{errors}");
+    let dry = server.run("config import new.zip -n new --dry-run", "");
+    assert_eq!((dry.0, dry.1.contains("conflict: new/DEFAULT_GROUP/a.yaml\n")), (7, true), "{}", dry.1);
+    assert!(dry.2.contains("DEFAULT_GROUP/a.yaml is there already, and would end the import"), "{}", dry.2);
     server.ok("config set a.yaml -n new", "x: 2\n");
     let dry = server.run("config import new.zip -n new --policy overwrite --dry-run --exit-code", "");
     assert_eq!(dry.0, 8);

@@ -272,7 +272,7 @@ pub struct ImportArgs {
     /// What to do with a configuration that exists already
     #[arg(long, value_enum, default_value_t = Policy::Abort, value_name = "POLICY")]
     pub policy: Policy,
-    /// Write nothing and show what would be different
+    /// Write nothing and show what would be different; end with exit code 7 where the import would end early
     #[arg(long)]
     pub dry_run: bool,
     /// With --dry-run, end with exit code 8 if something would be different

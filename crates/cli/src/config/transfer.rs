@@ -186,7 +186,12 @@ async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result
         out.extend(unrecognized.iter().map(|name| format!("no configuration: {name}\n")));
         out
     })?;
-    let would = |entry: &Value| matches!(text(entry, "action"), "create" | "overwrite" | "conflict");
+    if let Some(present) = entries.iter().find(|entry| text(entry, "action") == "conflict") {
+        let name = format!("{}/{}", text(present, "groupName"), text(present, "dataId"));
+        let message = format!("{name} is there already, and would end the import; see --policy");
+        return Err(Failure::new(Exit::Conflict, message));
+    }
+    let would = |entry: &Value| matches!(text(entry, "action"), "create" | "overwrite");
     end(args.exit_code, entries.iter().any(would))
 }
 
