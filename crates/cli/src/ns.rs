@@ -105,7 +105,8 @@ async fn created(remote: &mut Remote, id: &str) -> Result<Value, Failure> {
     Ok(found)
 }
 
-async fn find(remote: &mut Remote, id: &str) -> Result<Option<Value>, Failure> {
+/// The namespace with this id, if there is one.
+pub(crate) async fn find(remote: &mut Remote, id: &str) -> Result<Option<Value>, Failure> {
     let request = Request::get(NAMESPACE).with("namespaceId", id);
     remote.client.read(&request).await?.data_if_any()
 }
@@ -134,9 +135,13 @@ async fn create(remote: &mut Remote, args: &CreateArgs) -> Result<(), Failure> {
     if find(remote, &args.id).await?.is_some() {
         return Err(Failure::new(Exit::Conflict, format!("namespace {:?} exists", args.id)));
     }
-    let name = args.name.as_deref().unwrap_or(&args.id);
-    write(remote, Method::POST, &args.id, name, &args.desc).await?;
+    add(remote, &args.id, args.name.as_deref().unwrap_or(&args.id), &args.desc).await?;
     done(remote, "created", &args.id)
+}
+
+/// Creates a namespace that was not found.
+pub(crate) async fn add(remote: &mut Remote, id: &str, name: &str, desc: &str) -> Result<(), Failure> {
+    write(remote, Method::POST, id, name, desc).await
 }
 
 async fn update(remote: &mut Remote, args: &UpdateArgs) -> Result<(), Failure> {

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -51,6 +52,15 @@ impl Server {
 
     fn json(&self, line: &str) -> Value {
         serde_json::from_str(&self.ok(&format!("{line} --output json"), "")).unwrap()
+    }
+
+    /// Sends a request as any client may.
+    fn post(&self, target: &str) {
+        let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
+        write!(stream, "POST {target} HTTP/1.0\r\nContent-Length: 0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(" 200 "), "{answer}");
     }
 
     fn kill(&mut self) {
@@ -214,6 +224,28 @@ fn lists_searches_and_namespaces() {
     );
     assert_eq!(server.ok("ns delete dev --force", ""), "deleted dev\n");
     assert_eq!(server.run("ns delete dev", "").0, 6);
+}
+
+#[test]
+fn a_misspelt_namespace_gets_no_data() {
+    let server = Server::start();
+    for line in ["config set d -n typo", "config set d -n typo --tag blue"] {
+        let (code, _, errors) = server.run(line, "x");
+        assert_eq!(
+            (code, errors.contains("there is no namespace \"typo\": ")),
+            (6, true),
+            "{line}: {errors}"
+        );
+        assert_eq!(server.json("config ls -n typo"), json!([]));
+    }
+    server.ok("config set d -n meant --create-namespace", "x");
+    assert!(server.ok("ns ls", "").lines().any(|line| line.starts_with("meant   meant")));
+    server.ok("config set e -n meant", "x");
+    server.ok("config set e -n public", "x");
+
+    // What other clients put into a namespace that nobody created can still be changed.
+    server.post("/nacos/v1/cs/configs?tenant=wild&group=DEFAULT_GROUP&dataId=d&content=1");
+    server.ok("config set d -n wild", "2");
 }
 
 #[test]

@@ -82,6 +82,9 @@ pub struct SetArgs {
     pub key: KeyArgs,
     /// The file with the content; without it, or with -, standard input is read
     pub file: Option<PathBuf>,
+    /// Create the namespace, with its id as its name, if it does not exist
+    #[arg(long)]
+    pub create_namespace: bool,
     /// Publish only if the current content has this md5; current: the md5 that it has when the command starts; absent: only if there is none
     #[arg(long, value_name = "MD5|current|absent")]
     pub cas: Option<String>,

@@ -12,6 +12,7 @@ use super::args::{GetArgs, KeyArgs, RmArgs, SetArgs};
 use super::{CONFIG, detail, read_text, text, warning};
 use crate::client::Request;
 use crate::exit::{Exit, Failure};
+use crate::ns;
 use crate::output::note;
 use crate::remote::Remote;
 
@@ -127,6 +128,14 @@ pub(super) async fn set(remote: &mut Remote, args: SetArgs) -> Result<(), Failur
         Some(gray) => detail(&mut remote.client, key, Some(gray)).await?,
         None => formal.clone(),
     };
+    let new_namespace = formal.is_none() && is_unknown(remote, key).await?;
+    if new_namespace && !args.create_namespace {
+        let id = &key.place.namespace;
+        let message = format!(
+            "there is no namespace {id:?}: create it with `dyad ns create {id}`, or add --create-namespace"
+        );
+        return Err(Failure::new(Exit::Missing, message));
+    }
     let was = present.as_ref().map(|present| text(present, "md5").to_owned());
     let cas = cas.header(key, was.as_deref())?;
     // Last: a pipe may read the same configuration on its other side.
@@ -170,9 +179,18 @@ pub(super) async fn set(remote: &mut Remote, args: SetArgs) -> Result<(), Failur
             request = request.header(name, value);
         }
     }
+    if new_namespace {
+        ns::add(remote, &key.place.namespace, &key.place.namespace, "").await?;
+    }
     let answer = remote.client.write(&request).await?;
     answer.data()?;
     told(remote, key, &Published { content: &content, kind, gray, was }, warning(&answer))
+}
+
+/// Servers take a configuration in any namespace, as Nacos does, so that a misspelt one would get data that nobody finds.
+async fn is_unknown(remote: &mut Remote, key: &KeyArgs) -> Result<bool, Failure> {
+    let id = &key.place.namespace;
+    Ok(!matches!(&**id, "" | "public") && ns::find(remote, id).await?.is_none())
 }
 
 /// What was done.
