@@ -216,9 +216,10 @@ fn router(shared: &Arc<Shared>) -> Router {
         if let Some(path) = route.path.strip_prefix("/nacos").filter(|path| path.starts_with(CONSOLE)) {
             router = router.route(path, on(filter, handler.clone()));
         }
-        router = router
-            .route(route.path, on(filter, handler.clone()))
-            .route(&format!("{}/", route.path), on(filter, handler));
+        if route.path != "/" {
+            router = router.route(&format!("{}/", route.path), on(filter, handler.clone()));
+        }
+        router = router.route(route.path, on(filter, handler));
     }
     let shared = shared.clone();
     let unknown = move |request: Request| async move {

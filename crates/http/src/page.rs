@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dyad_naming::view::ServiceView;
-use http::HeaderValue;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_SECURITY_POLICY, HeaderName, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use crate::params::Params;
@@ -33,6 +33,13 @@ pub(crate) const HTML_HEADERS: [(HeaderName, HeaderValue); 3] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
 ];
+
+/// `GET /`: leads to the page. The address is relative, so that a proxy may put us below a path of its own.
+pub(crate) fn root(_: &Arc<App>, _: &Params) -> Step {
+    let mut headers = HeaderMap::new();
+    headers.insert(LOCATION, HeaderValue::from_static("nacos/"));
+    Step::Done(Ok(Reply { status: StatusCode::FOUND, headers, ..Reply::text("") }))
+}
 
 /// `GET /nacos/`.
 pub(crate) fn page(_: &Arc<App>, _: &Params) -> Step {

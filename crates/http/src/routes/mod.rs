@@ -163,6 +163,7 @@ pub static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
     rows.extend(v3::rows());
     rows.extend([
         get("/metrics", Resource::Open, &[], operator::prometheus),
+        get("/", Resource::Open, &[], page::root),
         get("/nacos", Resource::Open, &[], page::page),
         get("/nacos/actuator/health", Resource::Open, &[], state::actuator_health),
         get("/nacos/actuator/prometheus", Resource::Open, &[], state::actuator_prometheus),
@@ -193,7 +194,11 @@ mod tests {
                 route.method,
                 route.path
             );
-            assert!(!route.path.ends_with('/'), "{}: the router adds the trailing slash", route.path);
+            assert!(
+                route.path == "/" || !route.path.ends_with('/'),
+                "{}: the router adds the trailing slash",
+                route.path
+            );
             // A poll reads by POST: what it has to say does not fit a query. A login writes nothing.
             let poll = route.params == keys::POLL || route.params == keys::LOGIN;
             assert_eq!(
