@@ -15,6 +15,7 @@ mod http;
 mod proc;
 mod record;
 mod report;
+mod run;
 mod target;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,6 +29,7 @@ pub use record::{Latency, Usage};
 pub use report::{Ratio, Report, Server};
 
 use record::Round;
+use run::Bench;
 use target::Side;
 
 /// Rounds of each server when two are compared: the median of three survives one disturbance.
@@ -38,22 +40,6 @@ const SETTLE_MAX: u32 = 60;
 const SETTLED: Duration = Duration::from_millis(50);
 /// Files that a generator needs besides its connections.
 const FILES_BESIDE: u64 = 100;
-
-/// One round at one server, and where to say what goes on.
-struct Bench<'a> {
-    side: &'a Side,
-    warmup: Duration,
-    time: Duration,
-    /// Part of every service's name, another one in each round: what an earlier one left behind is not seen.
-    tag: String,
-    note: &'a (dyn Fn(&str) + Send + Sync),
-}
-
-impl Bench<'_> {
-    fn refused(&self, why: impl std::fmt::Display) -> BenchError {
-        BenchError::Server { server: self.side.name(), why: why.to_string() }
-    }
-}
 
 /// Measures. `files` is how many files this process may have open, and `note` hears what the person who waits should know.
 ///

@@ -9,12 +9,12 @@ use tokio::time::sleep;
 
 use super::connect_all;
 use super::speaker::{Speaker, content};
-use crate::Bench;
 use crate::args::ConfigListenArgs;
 use crate::changes::Changes;
 use crate::error::{BenchError, Failed};
 use crate::grpc::versions::Versions;
 use crate::record::{Meter, Recorder, Round};
+use crate::run::Bench;
 
 /// Everybody has the first content within this.
 const BEGIN: Duration = Duration::from_secs(60);

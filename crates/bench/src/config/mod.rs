@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use futures::future::try_join_all;
 
-use crate::Bench;
 use crate::args::{ConfigArgs, ConfigMode, Over};
 use crate::changes;
 use crate::closed::{self, Worker};
 use crate::error::{BenchError, Failed};
 use crate::record::{Meter, Round};
+use crate::run::Bench;
 use crate::target::Target;
 use speaker::{Speaker, content};
 

@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
 use super::client::Client;
-use crate::Bench;
 use crate::args::IdleArgs;
 use crate::error::BenchError;
 use crate::proc;
 use crate::record::{Meter, Recorder, Round};
+use crate::run::Bench;
 
 /// A client that was idle this long asks whether its server is there, as all SDKs do.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);

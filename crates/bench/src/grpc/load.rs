@@ -10,11 +10,11 @@ use tokio::time::sleep;
 
 use super::client::Client;
 use super::wire::{self, Listing};
-use crate::Bench;
 use crate::args::LoadArgs;
 use crate::closed::{self, Worker};
 use crate::error::{BenchError, Failed};
 use crate::record::{Meter, Round};
+use crate::run::Bench;
 
 /// Requests at a time that publish what is queried.
 const PREPARING: usize = 64;

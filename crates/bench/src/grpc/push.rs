@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use super::client::Client;
 use super::versions::Versions;
 use super::wire::{self, Listing, ServiceInfo};
-use crate::Bench;
 use crate::args::PushArgs;
 use crate::changes::Changes;
 use crate::error::{BenchError, Failed};
 use crate::record::{Meter, Round};
+use crate::run::Bench;
 
 /// Subscriptions that are made at a time.
 const SUBSCRIBING: usize = 64;

@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Client, End};
 use super::versions::{VERSIONS_MAX, Versions};
 use super::wire::{self, Listing, ServiceInfo};
-use crate::Bench;
 use crate::args::StormArgs;
 use crate::error::{BenchError, Failed};
 use crate::record::{Meter, Recorder, Round};
+use crate::run::Bench;
 
 /// All clients are registered for the first time within this.
 const FIRST_MAX: Duration = Duration::from_secs(120);

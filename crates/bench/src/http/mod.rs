@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use crate::Bench;
 use crate::args::{HttpMode, LoadArgs};
 use crate::closed::{self, Worker};
 use crate::error::{BenchError, Failed};
 use crate::record::{Meter, Round};
+use crate::run::Bench;
 use crate::target::Target;
 use connection::Connection;
 use requests::{Pool, is_unknown};

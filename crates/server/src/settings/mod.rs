@@ -6,20 +6,21 @@ mod check;
 mod members;
 mod parse;
 pub mod place;
+mod problem;
+mod secret;
 mod show;
 mod sources;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dyad_cli::{Exit, Failure};
-
 pub use members::{MEMBERS_MAX, MemberAddr};
+pub use problem::{Problem, SettingsError};
+pub use secret::Secret;
 pub use show::Shown;
 pub use sources::{Inputs, Source};
 pub use table::{Row, TABLE};
@@ -108,58 +109,6 @@ pub struct Limits {
 pub enum LogFormat {
     Text,
     Json,
-}
-
-/// A value that no log line and no error message shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// The bytes, for the one place that derives keys from them.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<secret, {} bytes>", self.0.len())
-    }
-}
-
-/// One thing that is wrong with one setting.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    pub setting: String,
-    /// Where the value came from.
-    pub source: String,
-    /// What is wrong and what a good value is.
-    pub why: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "setting {} ({}): {}", self.setting, self.source, self.why)
-    }
-}
-
-/// All that is wrong with the settings, a line each. Ends the process with code 2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsError(pub Vec<Problem>);
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for SettingsError {}
-
-impl From<SettingsError> for Failure {
-    fn from(error: SettingsError) -> Failure {
-        Failure::new(Exit::Settings, error.to_string())
-    }
 }
 
 impl Settings {

@@ -12,7 +12,7 @@ use dyad_raft::{Node, RaftHandle};
 use dyad_types::MemberId;
 use futures::future::join_all;
 
-use super::Parts;
+use super::parts::Parts;
 use crate::settings::Settings;
 
 /// Between two rounds of questions while this member is in no cluster.

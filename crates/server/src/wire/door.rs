@@ -13,9 +13,13 @@ use dyad_http::{Drained, HttpMetrics};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
-use super::{Parts, RECOVERY_WAIT, limits};
+use super::parts::Parts;
+use crate::settings::Settings;
 use crate::telemetry::ReadyLine;
 
+/// A member whose CP half does not catch up (no quorum) serves what it has after this long: naming reads and ephemeral
+/// writes never depend on a leader for good.
+const RECOVERY_WAIT: Duration = Duration::from_secs(5);
 /// A member that is not warm by then answers anyway: with 503 and the reason, for people who look for it.
 const REFUSE_FOR: Duration = Duration::from_secs(3);
 /// Connections that the system keeps for us until they are accepted.
@@ -98,6 +102,19 @@ pub(super) async fn serve(
     // Clients of the SDK port that had nowhere to go, or did not go, are cut: they are back with another member at once.
     let _cut = clients.await;
     Ok(drained)
+}
+
+fn limits(settings: &Settings) -> dyad_http::Limits {
+    let from = &settings.limits;
+    dyad_http::Limits {
+        body: from.body,
+        naming_body: from.form,
+        head: from.headers,
+        head_read: from.header_read,
+        body_read: from.body_read,
+        connections: from.connections,
+        ..dyad_http::Limits::default()
+    }
 }
 
 /// Opens the registry for requests when this member's copy of both halves is warm.

@@ -9,7 +9,8 @@ use dyad_state::ports::Propose;
 use dyad_types::MemberId;
 
 use super::clock::monotonic;
-use super::{Parts, rebalance, retention};
+use super::parts::Parts;
+use super::{rebalance, retention};
 
 /// How often empty services and overrides are looked for (`ExpiredMetadataCleaner`).
 const SWEEP: Duration = Duration::from_secs(5);

@@ -15,7 +15,8 @@ use dyad_state::ports::Propose;
 use dyad_types::MemberId;
 use serde_json::json;
 
-use super::{Parts, rebalance};
+use super::parts::Parts;
+use super::rebalance;
 
 /// How long an operator's drain may take: thousands of clients a second at most reach the others.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -224,7 +225,7 @@ fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
         retired: retired.get(&log.origin.member).is_some_and(|&upto| log.origin.incarnation <= upto),
     });
     ClusterStatus {
-        me: parts.me.to_string(),
+        member_id: parts.me.to_string(),
         members,
         distro: DistroStatus {
             own: core.logs.iter().filter(|log| log.own).map(|log| log.live).sum(),

@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::Parts;
+use super::parts::Parts;
 
 pub(crate) fn register(registry: &mut Registry, parts: Arc<Parts>) {
     registry.register_collector(Box::new(Collected(parts)));

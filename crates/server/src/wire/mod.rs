@@ -10,6 +10,7 @@ mod jobs;
 mod log;
 mod members;
 mod metrics;
+mod parts;
 mod probes;
 mod rebalance;
 mod retention;
@@ -17,7 +18,6 @@ mod stop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dyad_app::{App, Bounds, ConfigMetrics, IdSource};
 use dyad_cli::{Exit, Failure};
@@ -44,34 +44,7 @@ use crate::settings::Settings;
 use crate::telemetry::Lines;
 
 use door::Door;
-
-/// A member whose CP half does not catch up (no quorum) serves what it has after this long: naming reads and ephemeral
-/// writes never depend on a leader for good.
-const RECOVERY_WAIT: Duration = Duration::from_secs(5);
-
-/// The parts of a running server that its tasks share.
-pub(crate) struct Parts {
-    pub(crate) settings: Settings,
-    pub(crate) me: MemberId,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) raft: Arc<RaftHandle>,
-    pub(crate) ap: Arc<Ap>,
-    /// `None` standalone.
-    pub(crate) directory: Option<Arc<Directory>>,
-    pub(crate) probes: Arc<probes::Probes>,
-    pub(crate) sink: Arc<cp::Sink>,
-    pub(crate) lines: Arc<Lines>,
-    pub(crate) counters: Arc<host::Counters>,
-    pub(crate) push: Arc<Push>,
-    pub(crate) listeners: Arc<Listeners>,
-    pub(crate) connections: Arc<Connections>,
-    /// The HTTP port that was opened.
-    pub(crate) http: SocketAddr,
-    pub(crate) grpc: SocketAddr,
-    pub(crate) cluster: Option<SocketAddr>,
-    pub(crate) stop: CancellationToken,
-    pub(crate) tasks: TaskTracker,
-}
+use parts::Parts;
 
 /// Runs a server until SIGTERM or SIGINT.
 ///
@@ -282,19 +255,6 @@ fn app(parts: &Arc<Parts>, mut prometheus: Prometheus) -> App {
         bounds: bounds(&parts.settings),
         config_metrics,
         prometheus: Arc::new(prometheus),
-    }
-}
-
-fn limits(settings: &Settings) -> dyad_http::Limits {
-    let from = &settings.limits;
-    dyad_http::Limits {
-        body: from.body,
-        naming_body: from.form,
-        head: from.headers,
-        head_read: from.header_read,
-        body_read: from.body_read,
-        connections: from.connections,
-        ..dyad_http::Limits::default()
     }
 }
 

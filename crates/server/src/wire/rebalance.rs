@@ -6,9 +6,9 @@ use std::time::Duration;
 use dyad_cluster::{Balance, Directory, Load};
 use dyad_types::MemberId;
 
-use super::Parts;
 use super::clock::monotonic;
 use super::members::{host_and_port, serving};
+use super::parts::Parts;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -8,7 +8,8 @@ use dyad_state::CpReply;
 use dyad_state::ports::{Propose, ProposeError};
 use dyad_types::ConfigKey;
 
-use super::{Parts, clock};
+use super::clock;
+use super::parts::Parts;
 
 /// First after a start, when members join and elect.
 const FIRST: Duration = Duration::from_secs(60);

@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal as listen};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
 use super::members::{begin_drain, others};
+use super::parts::Parts;
 
 /// How long the gRPC clients may take to go to other members.
 const DRAIN: Duration = Duration::from_secs(4);

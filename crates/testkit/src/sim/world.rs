@@ -10,11 +10,11 @@ use super::actions::brief;
 use super::clients::{Client, Op};
 use super::faults::Fault;
 use super::names::Names;
+use super::outcome::{Run, Violation};
 use super::profile::{Plan, Profile};
 use super::raft::Entry;
 use super::rng::Rng;
 use super::sdk::{SdkEv, Sdks};
-use super::{Run, Violation};
 
 /// Frames and requests kept for a paused member; a socket buffer would not hold more.
 const BACKLOG_MAX: usize = 4_000;

@@ -1,0 +1,20 @@
+//! The cluster token, which is never shown.
+
+use std::fmt;
+
+/// A value that no log line and no error message shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub(super) Vec<u8>);
+
+impl Secret {
+    /// The bytes, for the one place that derives keys from them.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<secret, {} bytes>", self.0.len())
+    }
+}
