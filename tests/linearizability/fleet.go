@@ -172,9 +172,9 @@ func (f *fleet) leader(otherwise int) int {
 	for at := range f.members {
 		text, err := exec.Command(f.binary, "cluster", "status", "--output", "json", "--data-dir", f.data(at)).Output()
 		var status struct {
-			Me      string `json:"me"`
+			ID      string `json:"member_id"`
 			Members []struct {
-				ID   string `json:"id"`
+				ID   string `json:"member_id"`
 				Role string `json:"role"`
 			} `json:"members"`
 		}
@@ -182,7 +182,7 @@ func (f *fleet) leader(otherwise int) int {
 			continue
 		}
 		for _, row := range status.Members {
-			if row.ID == status.Me && strings.EqualFold(row.Role, "leader") {
+			if row.ID == status.ID && strings.EqualFold(row.Role, "leader") {
 				return at
 			}
 		}

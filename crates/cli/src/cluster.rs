@@ -13,14 +13,13 @@ use crate::status::ClusterStatus;
 /// `Exit::Refused` if no server answers on the data directory's socket.
 pub fn status(data_dir: &Path, output: Output) -> Result<(), Failure> {
     let answer = admin::call(data_dir, AdminRequest::Status)?;
+    let other = |error: serde_json::Error| {
+        Failure::new(Exit::Refused, format!("the server's answer is of another version: {error}"))
+    };
+    let status: ClusterStatus = serde_json::from_value(answer).map_err(other)?;
     match output {
-        Output::Json => print(&format!("{answer}\n")),
-        Output::Text => {
-            let status: ClusterStatus = serde_json::from_value(answer).map_err(|error| {
-                Failure::new(Exit::Refused, format!("the server's answer is of another version: {error}"))
-            })?;
-            print(&status.to_text())
-        }
+        Output::Json => print(&format!("{}\n", serde_json::to_string(&status).map_err(other)?)),
+        Output::Text => print(&status.to_text()),
     }
 }
 

@@ -113,7 +113,16 @@ pub(crate) async fn find(remote: &mut Remote, id: &str) -> Result<Option<Value>,
 
 async fn ls(remote: &mut Remote) -> Result<(), Failure> {
     let list = remote.client.read(&Request::get("/v3/admin/core/namespace/list")).await?.data()?;
-    remote.show(&list, || {
+    let one = |namespace: &Value| {
+        json!({
+            "namespaceId": namespace["namespace"],
+            "namespaceName": namespace["namespaceShowName"],
+            "namespaceDesc": namespace["namespaceDesc"],
+            "configCount": namespace["configCount"],
+            "quota": namespace["quota"],
+        })
+    };
+    remote.show(&list.as_array().into_iter().flatten().map(one).collect(), || {
         let mut table = Table::new(&["ID", "NAME", "CONFIGS", "QUOTA", "DESCRIPTION"]);
         for namespace in list.as_array().into_iter().flatten() {
             let text = |name: &str| namespace[name].as_str().unwrap_or_default().to_owned();

@@ -1,5 +1,5 @@
-//! What `dyad cluster status` shows: the answer of the admin socket, and its text form. Tests read the JSON, so a
-//! field never changes its meaning.
+//! What `dyad cluster status` shows: the answer of the admin socket, and its text form. Programs read the JSON
+//! (docs/cli.md), so a field never changes its meaning. Servers up to 0.5.0 call a member's id `me`, `id` and `member`.
 
 use std::fmt::Write;
 
@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterStatus {
     /// Id of the member that answers, 16 hex digits.
-    pub me: String,
+    #[serde(alias = "me")]
+    pub member_id: String,
     /// This member and every other one that is configured or known.
     pub members: Vec<MemberStatus>,
     pub distro: DistroStatus,
@@ -22,7 +23,8 @@ pub struct ClusterStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberStatus {
     /// 16 hex digits; empty for a configured address that nobody has been heard from.
-    pub id: String,
+    #[serde(alias = "id")]
+    pub member_id: String,
     /// `host:port` of its HTTP port.
     pub address: String,
     /// Its state in the member table of the AP side (STARTING, READY, SUSPECT, DOWN, …).
@@ -60,7 +62,8 @@ pub struct DistroStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
     /// 16 hex digits.
-    pub id: String,
+    #[serde(alias = "id")]
+    pub member_id: String,
     /// Sequence numbers of the own log that it has not acknowledged.
     pub behind: u64,
     pub digest_equal: bool,
@@ -72,7 +75,8 @@ pub struct PeerStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OriginStatus {
     /// 16 hex digits.
-    pub member: String,
+    #[serde(alias = "member")]
+    pub member_id: String,
     pub incarnation: u64,
     /// The highest sequence number held.
     pub seq: u64,
@@ -98,7 +102,7 @@ impl ClusterStatus {
                 "VOTER",
                 "CLIENTS",
             ],
-            self.members.iter().map(|member| member.cells(&self.me)).collect(),
+            self.members.iter().map(|member| member.cells(&self.member_id)).collect(),
         );
         let equal = word(self.distro.digest_equal);
         writeln!(text, "\ndistro: {} own records, digests equal: {equal}", self.distro.own)
@@ -122,9 +126,9 @@ impl ClusterStatus {
 
 impl MemberStatus {
     fn cells(&self, me: &str) -> Vec<String> {
-        let mark = if self.id == me && !me.is_empty() { "*" } else { "" };
+        let mark = if self.member_id == me && !me.is_empty() { "*" } else { "" };
         vec![
-            format!("{}{mark}", dash(&self.id)),
+            format!("{}{mark}", dash(&self.member_id)),
             self.address.clone(),
             dash(&self.state),
             number(self.incarnation),
@@ -142,14 +146,14 @@ impl MemberStatus {
 impl PeerStatus {
     fn cells(&self) -> Vec<String> {
         let age = self.answer_age_ms.map_or_else(|| "never".to_owned(), |ms| format!("{ms} ms ago"));
-        vec![self.id.clone(), self.behind.to_string(), word(self.digest_equal).to_owned(), age]
+        vec![self.member_id.clone(), self.behind.to_string(), word(self.digest_equal).to_owned(), age]
     }
 }
 
 impl OriginStatus {
     fn cells(&self) -> Vec<String> {
         vec![
-            self.member.clone(),
+            self.member_id.clone(),
             self.incarnation.to_string(),
             self.seq.to_string(),
             self.records.to_string(),
@@ -192,10 +196,10 @@ mod tests {
     #[test]
     fn text_and_json() {
         let status = ClusterStatus {
-            me: "00000000000000aa".into(),
+            member_id: "00000000000000aa".into(),
             members: vec![
                 MemberStatus {
-                    id: "00000000000000aa".into(),
+                    member_id: "00000000000000aa".into(),
                     address: "dyad-1:8848".into(),
                     state: "READY".into(),
                     incarnation: Some(3),
@@ -213,9 +217,13 @@ mod tests {
             distro: DistroStatus {
                 own: 12,
                 digest_equal: false,
-                peers: vec![PeerStatus { id: "00000000000000bb".into(), behind: 4, ..PeerStatus::default() }],
+                peers: vec![PeerStatus {
+                    member_id: "00000000000000bb".into(),
+                    behind: 4,
+                    ..PeerStatus::default()
+                }],
                 origins: vec![OriginStatus {
-                    member: "00000000000000aa".into(),
+                    member_id: "00000000000000aa".into(),
                     incarnation: 3,
                     seq: 40,
                     records: 12,
@@ -239,8 +247,11 @@ ORIGIN            INC  SEQ  RECORDS  RETIRED
         assert_eq!(status.to_text(), want);
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<ClusterStatus>(&json).unwrap(), status);
+        let old = json.replacen("member_id", "me", 1).replacen("member_id", "id", 3);
+        let old = old.replacen("member_id", "member", 1);
+        assert_eq!(serde_json::from_str::<ClusterStatus>(&old).unwrap(), status, "of 0.5.0: {old}");
         assert!(json.contains(
-            r#""peers":[{"id":"00000000000000bb","behind":4,"digest_equal":false,"answer_age_ms":null}]"#
+            r#""peers":[{"member_id":"00000000000000bb","behind":4,"digest_equal":false,"answer_age_ms":null}]"#
         ));
     }
 }

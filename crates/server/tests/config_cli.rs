@@ -2,106 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+#[path = "support/server.rs"]
+mod server;
+
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Stdio};
 
 use serde_json::{Value, json};
-
-/// A standalone server; it ends when it is dropped.
-struct Server {
-    child: Child,
-    url: String,
-    directory: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Server {
-        let directory = tempfile::tempdir().unwrap();
-        let (child, url) = serve(directory.path(), "0");
-        Server { child, url, directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn dyad(&self, line: &str) -> Command {
-        let mut command = dyad(self.directory.path());
-        command.args(line.split(' ')).env("DYAD_SERVER", &self.url).env("USER", "ops");
-        command
-    }
-
-    /// Runs a line with `input`; its exit code, output and errors.
-    fn run(&self, line: &str, input: &str) -> (i32, String, String) {
-        let mut command = self.dyad(line);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // A command that fails early does not read.
-        let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
-        outcome(child.wait_with_output().unwrap())
-    }
-
-    /// The output of a line that must succeed.
-    fn ok(&self, line: &str, input: &str) -> String {
-        let (code, out, errors) = self.run(line, input);
-        assert_eq!(code, 0, "{line}: {errors}");
-        out
-    }
-
-    fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.ok(&format!("{line} --output json"), "")).unwrap()
-    }
-
-    /// Sends a request as any client may.
-    fn post(&self, target: &str) {
-        let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
-        write!(stream, "POST {target} HTTP/1.0\r\nContent-Length: 0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.contains(" 200 "), "{answer}");
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().and_then(|()| self.child.wait().map(drop)).unwrap();
-    }
-
-    /// The same server again, at its address.
-    fn restart(&mut self) {
-        let port = self.url.rsplit(':').next().unwrap().to_owned();
-        (self.child, self.url) = serve(self.directory.path(), &port);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _dead = self.child.kill();
-        let _dead = self.child.wait();
-    }
-}
-
-fn serve(directory: &Path, port: &str) -> (Child, String) {
-    let line = "server --bind 127.0.0.1 --grpc-port 0 --log-level warn --data-dir data --port";
-    let mut command = dyad(directory);
-    let mut child = command.args(line.split(' ')).arg(port).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let ready: Value = serde_json::from_str(&line).unwrap();
-    let url = format!("http://{}", ready["http"].as_str().unwrap());
-    (child, url)
-}
-
-fn dyad(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dyad"));
-    command.current_dir(directory).env_clear();
-    command
-}
-
-fn outcome(output: Output) -> (i32, String, String) {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
+use server::{Server, outcome};
 
 #[test]
 fn one_configuration_from_its_first_version_to_its_end() {
@@ -127,7 +35,7 @@ fn one_configuration_from_its_first_version_to_its_end() {
     );
 
     let history = server.json("config history app.yaml");
-    let nids: Vec<&str> = history.as_array().unwrap().iter().map(|v| v["id"].as_str().unwrap()).collect();
+    let nids: Vec<&str> = history.as_array().unwrap().iter().map(|v| v["nid"].as_str().unwrap()).collect();
     assert_eq!(nids.len(), 3);
     let reasons: Vec<&str> =
         history.as_array().unwrap().iter().map(|v| v["reason"].as_str().unwrap()).collect();

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::args::{DiffArgs, FilterArgs, KeyArgs, PlaceArgs};
-use super::{detail, list, named, one, read_text, text};
+use super::input::read_text;
+use super::key::{detail, named, text};
+use super::{list, one, shape};
 use crate::client::Request;
 use crate::exit::{Exit, Failure};
 use crate::remote::Remote;
@@ -64,7 +66,14 @@ async fn versions(
     let found = remote.client.read(&request).await?.data()?;
     let shown = text(&found, "diff").to_owned();
     let different = !shown.is_empty();
-    remote.show(&found, || shown)?;
+    let result = json!({
+        "from": shape::side(&found["from"]),
+        "to": shape::side(&found["to"]),
+        "added": found["added"],
+        "removed": found["removed"],
+        "diff": shown,
+    });
+    remote.show(&result, || shown)?;
     Ok(different)
 }
 

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::args::{FilterArgs, GrepArgs, LsArgs};
-use super::{named, text};
+use super::key::{named, text};
+use super::shape;
 use crate::client::{Client, Request};
 use crate::exit::{Exit, Failure};
 use crate::output::note;
@@ -18,7 +19,7 @@ const PAGES_MAX: usize = 2_000;
 pub(super) async fn ls(remote: &mut Remote, args: LsArgs) -> Result<(), Failure> {
     let LsArgs { pattern, namespace, filter } = args;
     let items = configs(&mut remote.client, &namespace, pattern.as_deref(), &filter).await?;
-    remote.show(&items.iter().cloned().collect(), || {
+    remote.show(&items.iter().map(shape::listed).collect(), || {
         let mut table = Table::new(&["GROUP", "DATA ID", "TYPE", "MD5", "MODIFIED", "APP"]);
         for item in &items {
             let modified = moment(item["modifyTime"].as_u64().unwrap_or(0));
@@ -87,7 +88,13 @@ pub(super) async fn grep(remote: &mut Remote, args: GrepArgs) -> Result<(), Fail
     if !whole {
         note("the contents are more than one search looks through: name a namespace, group or data id");
     }
-    remote.show(&json!({ "items": items, "complete": whole }), || {
+    let found = |item: &Value| {
+        let mut found = shape::listed(item);
+        found.insert("lines".into(), item["lines"].clone());
+        found
+    };
+    let shown: Vec<_> = items.iter().map(found).collect();
+    remote.show(&json!({ "items": shown, "complete": whole }), || {
         let mut out = String::new();
         for item in &items {
             let name = named(text(item, "namespaceId"), text(item, "groupName"), text(item, "dataId"));

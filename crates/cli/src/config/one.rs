@@ -9,24 +9,20 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::args::{GetArgs, KeyArgs, RmArgs, SetArgs};
-use super::{CONFIG, detail, read_text, text, warning};
+use super::input::read_text;
+use super::key::{CONFIG, detail, text, warning};
+use super::shape;
 use crate::client::Request;
 use crate::exit::{Exit, Failure};
 use crate::ns;
-use crate::output::note;
+use crate::output::{note, print};
 use crate::remote::Remote;
 
 /// The content, exactly; as JSON with everything that is known of it.
 pub(super) async fn get(remote: &mut Remote, args: GetArgs) -> Result<(), Failure> {
     let GetArgs { key, consistent, nid, gray } = args;
     let found = match nid {
-        Some(nid) => {
-            let found = version(remote, &key, nid).await?;
-            return shown(remote, &found, "updatedContent", || {
-                let what = format!("{}: version {nid} removed it: it has no content", key.named());
-                Failure::new(Exit::Missing, what)
-            });
-        }
+        Some(nid) => return of_version(remote, &key, nid).await,
         None if consistent => consistently(remote, &key).await?,
         None => detail(&mut remote.client, &key, gray.as_deref()).await?,
     };
@@ -36,17 +32,32 @@ pub(super) async fn get(remote: &mut Remote, args: GetArgs) -> Result<(), Failur
         }
         None => key.missing(),
     };
-    shown(remote, &found.ok_or_else(missing)?, "content", missing)
+    let found = found.ok_or_else(missing)?;
+    let content = found["content"].as_str().ok_or_else(missing)?;
+    remote.show(&Value::Object(shape::whole(&found)), || content.to_owned())
 }
 
-fn shown(
-    remote: &Remote,
-    found: &Value,
-    content: &str,
-    missing: impl FnOnce() -> Failure,
-) -> Result<(), Failure> {
-    let content = found[content].as_str().ok_or_else(missing)?;
-    remote.show(found, || content.to_owned())
+/// What the write `nid` made, and as JSON also what was there before.
+async fn of_version(remote: &mut Remote, key: &KeyArgs, nid: u64) -> Result<(), Failure> {
+    let sides = version(remote, key, nid).await?;
+    let content = sides["updatedContent"].as_str().ok_or_else(|| {
+        let what = format!("{}: version {nid} removed it: it has no content", key.named());
+        Failure::new(Exit::Missing, what)
+    })?;
+    if !remote.is_json() {
+        return print(content);
+    }
+    let request = key.on(Request::get("/v3/admin/cs/history")).with("nid", &nid.to_string());
+    let mut shown = shape::version(&remote.client.read(&request).await?.data()?);
+    for (name, of_server) in [
+        ("md5", "updatedMd5"),
+        ("content", "updatedContent"),
+        ("md5Before", "originalMd5"),
+        ("contentBefore", "originalContent"),
+    ] {
+        shown.insert(name.into(), sides[of_server].clone());
+    }
+    remote.show(&Value::Object(shown), || content.to_owned())
 }
 
 /// Both sides of the write `nid`.
@@ -71,7 +82,7 @@ async fn consistently(remote: &mut Remote, key: &KeyArgs) -> Result<Option<Value
     let request = key.on(Request::get("/v3/client/cs/config")).with("consistent", "true");
     let Some(client) = remote.client.read(&request).await?.data_if_any()? else { return Ok(None) };
     Ok(Some(json!({
-        "namespaceId": key.place.namespace,
+        "namespaceId": if key.place.namespace.is_empty() { "public" } else { &key.place.namespace },
         "groupName": key.place.group,
         "dataId": key.data_id,
         "content": client["content"],
@@ -214,18 +225,14 @@ fn told(
     }
     let (md5, bytes) = (Md5::of(content.as_bytes()).to_string(), content.len());
     let did = if was.is_some() { "updated" } else { "created" };
-    let result = json!({
-        "result": did,
-        "namespaceId": key.place.namespace,
-        "groupName": key.place.group,
-        "dataId": key.data_id,
-        "grayName": gray,
+    let rest = json!({
         "type": kind.as_str(),
         "md5": md5,
+        "md5Before": was,
         "bytes": bytes,
-        "was": was,
         "warning": warning,
     });
+    let result = key.done(did, gray.as_deref(), rest);
     let release = gray.as_ref().map(|gray| format!(" ({gray})")).unwrap_or_default();
     remote.show(&result, || {
         format!("{did} {}{release}: {bytes} bytes of {}, md5 {md5}\n", key.named(), kind.as_str())
@@ -256,8 +263,8 @@ pub(super) async fn rm(remote: &mut Remote, args: RmArgs) -> Result<(), Failure>
     let RmArgs { key, gray, force, reason } = args;
     let Some(present) = detail(&mut remote.client, &key, gray.as_deref()).await? else {
         if force {
-            remote.show(&json!({ "removed": false }), || format!("{} is not there\n", key.named()))?;
-            return Ok(());
+            let result = key.done("absent", gray.as_deref(), json!({ "md5": null }));
+            return remote.show(&result, || format!("{} is not there\n", key.named()));
         }
         return Err(match gray {
             Some(gray) => {
@@ -272,8 +279,9 @@ pub(super) async fn rm(remote: &mut Remote, args: RmArgs) -> Result<(), Failure>
         .with("srcUser", &remote.user)
         .with("reason", &reason);
     remote.client.write(&request).await?.data()?;
-    let (md5, release) = (text(&present, "md5"), gray.map(|gray| format!(" ({gray})")).unwrap_or_default());
-    remote.show(&json!({ "removed": true, "md5": md5 }), || {
+    let md5 = text(&present, "md5");
+    let release = gray.as_ref().map(|gray| format!(" ({gray})")).unwrap_or_default();
+    remote.show(&key.done("removed", gray.as_deref(), json!({ "md5": md5 })), || {
         format!("removed {}{release}, which had md5 {md5}\n", key.named())
     })
 }

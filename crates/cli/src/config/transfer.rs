@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::args::{ExportArgs, Format, ImportArgs, KeyArgs, PlaceArgs, Policy};
 use super::diff::{end, unified};
-use super::{detail, named, read_bytes, text};
+use super::input::read_bytes;
+use super::key::{detail, named, text};
 use crate::client::Request;
 use crate::exit::{Exit, Failure};
 use crate::output::print_bytes;
@@ -50,7 +51,12 @@ pub(super) async fn export(remote: &mut Remote, args: ExportArgs) -> Result<(), 
     let name = args.file.display();
     let written = save(&args.file, &answer.body);
     written.map_err(|error| Failure::new(Exit::Disk, format!("cannot write {name}: {error}")))?;
-    let result = json!({ "file": args.file, "configs": count, "bytes": answer.body.len() });
+    let result = json!({
+        "file": args.file,
+        "namespaceId": args.namespace,
+        "configs": count,
+        "bytes": answer.body.len(),
+    });
     remote.show(&result, || format!("{count} configurations of {} are in {name}\n", args.namespace))
 }
 
@@ -98,7 +104,7 @@ pub(super) async fn import(remote: &mut Remote, args: ImportArgs) -> Result<(), 
         outcome?;
         return Ok(());
     }
-    remote.show(report, || told(report))?;
+    remote.show(&imported(&args.namespace, report), || told(report))?;
     outcome?;
     refused(&report["failData"])
 }
@@ -118,6 +124,29 @@ fn refused(failed: &Value) -> Result<(), Failure> {
         }
         None => Ok(()),
     }
+}
+
+/// The report as JSON: what was not published, each with why.
+fn imported(namespace: &str, report: &Value) -> Value {
+    let mut items = Vec::new();
+    for (list, action) in
+        [("skipData", "skipped"), ("failData", "refused"), ("unknownData", "perhaps published")]
+    {
+        for item in report[list].as_array().into_iter().flatten() {
+            items.push(json!({
+                "groupName": item["group"],
+                "dataId": item["dataId"],
+                "action": action,
+                "reason": item["reason"],
+            }));
+        }
+    }
+    json!({
+        "namespaceId": namespace,
+        "published": report["succCount"],
+        "items": items,
+        "unrecognized": names(&report["unrecognizedData"]),
+    })
 }
 
 /// The report for people.
@@ -177,7 +206,8 @@ async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result
             json!({ "groupName": key.group(), "dataId": key.data_id(), "action": action, "diff": diff });
         entries.push(entry);
     }
-    remote.show(&json!({ "items": entries, "unrecognized": unrecognized }), || {
+    let result = json!({ "namespaceId": args.namespace, "items": entries, "unrecognized": unrecognized });
+    remote.show(&result, || {
         let line = |entry: &Value| {
             let name = named(&args.namespace, text(entry, "groupName"), text(entry, "dataId"));
             format!("{}: {name}\n{}", text(entry, "action"), text(entry, "diff"))

@@ -1,10 +1,12 @@
 //! `dyad config history` and `rollback`.
 
 use http::Method;
+use serde_json::json;
 
 use super::args::{HistoryArgs, RollbackArgs};
+use super::key::{detail, text};
 use super::list::pages;
-use super::{detail, text};
+use super::shape;
 use crate::client::Request;
 use crate::exit::Failure;
 use crate::output::note;
@@ -21,20 +23,14 @@ pub(super) async fn history(remote: &mut Remote, args: HistoryArgs) -> Result<()
         }
         note(&format!("{}: its versions are all older than servers keep them", args.key.named()));
     }
-    remote.show(&items.iter().cloned().collect(), || {
+    remote.show(&items.iter().map(shape::version).collect(), || {
         let mut table = Table::new(&["NID", "TIME", "DID", "RELEASE", "BY", "FROM", "REASON"]);
         for item in &items {
-            let did = match text(item, "opType").trim() {
-                "I" => "create",
-                "U" => "update",
-                "D" => "remove",
-                other => other,
-            };
             let [nid, release, by, from, reason] =
                 ["id", "grayName", "srcUser", "srcIp", "reason"].map(|name| text(item, name).to_owned());
             let release = if release.is_empty() { "formal".to_owned() } else { release };
             let time = moment(item["modifyTime"].as_u64().unwrap_or(0));
-            table.row([nid, time, did.to_owned(), release, by, from, reason]);
+            table.row([nid, time, shape::operation(item).to_owned(), release, by, from, reason]);
         }
         table.to_text()
     })
@@ -48,7 +44,8 @@ pub(super) async fn rollback(remote: &mut Remote, args: RollbackArgs) -> Result<
         .with("srcUser", &remote.user)
         .with("reason", &reason);
     let done = remote.client.write(&request).await?.data()?;
-    remote.show(&done, || {
+    let rest = json!({ "restored": nid.to_string(), "nid": done["nid"], "md5": done["md5"] });
+    remote.show(&key.done("restored", done["grayName"].as_str(), rest), || {
         let (version, md5) = (text(&done, "nid"), text(&done, "md5"));
         let gray = done["grayName"].as_str().map(|gray| format!(" ({gray})")).unwrap_or_default();
         let name = key.named();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::args::WatchArgs;
 use super::diff::unified;
-use super::named;
+use super::key::named;
 use crate::client::Request;
 use crate::exit::{Exit, Failure};
 use crate::output::{note, print_while_read};

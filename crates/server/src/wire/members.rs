@@ -211,14 +211,14 @@ fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
     };
     let members = rows(parts).into_iter().map(member).collect();
     let peers = core.peers.iter().filter(|p| p.configured).map(|p| PeerStatus {
-        id: p.member.to_string(),
+        member_id: p.member.to_string(),
         behind: p.behind,
         digest_equal: p.digest_equal,
         answer_age_ms: p.answered_ago,
     });
     let peers: Vec<PeerStatus> = peers.collect();
     let origins = core.logs.iter().map(|log| OriginStatus {
-        member: log.origin.member.to_string(),
+        member_id: log.origin.member.to_string(),
         incarnation: log.origin.incarnation,
         seq: log.seq,
         records: log.live,
@@ -264,7 +264,7 @@ fn member_status(parts: &Parts, core: &dyad_distro::Status, raft: &RaftStatus, r
         _ => "",
     };
     MemberStatus {
-        id: id.to_string(),
+        member_id: id.to_string(),
         address: row.address,
         state: state.to_owned(),
         incarnation: if me { Some(core.incarnation) } else { peer.map(|p| p.incarnation) },

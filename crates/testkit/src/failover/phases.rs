@@ -132,7 +132,7 @@ async fn dead_clients(scene: &mut Scene<'_>) -> Result<Phase> {
 async fn emptied(scene: &mut Scene<'_>) -> Result<Phase> {
     let mut phase = Phase::new("emptied disk");
     let at = (scene.leader().await? + 2) % MEMBERS;
-    let old = scene.fleet.status(at).await.map(|status| status.me).unwrap_or_default();
+    let old = scene.fleet.status(at).await.map(|status| status.member_id).unwrap_or_default();
     let from = Instant::now();
     let kill = scene.fleet.kill(&[at]).await?;
     scene.fleet.wipe(at).await?;
@@ -168,7 +168,7 @@ async fn membership(scene: &Scene<'_>, at: usize, old: &str, start: Instant) -> 
     while start.elapsed() < PATIENCE && (replaced.joined.is_none() || replaced.retired.is_none()) {
         let mut agree = true;
         let mut live = false;
-        let me = scene.fleet.status(at).await.map(|status| status.me).unwrap_or_default();
+        let me = scene.fleet.status(at).await.map(|status| status.member_id).unwrap_or_default();
         for other in 0..MEMBERS {
             let Some(status) = scene.fleet.status(other).await else {
                 (agree, live) = (false, true);

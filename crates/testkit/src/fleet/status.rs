@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Status {
     /// Id of the member that answers.
-    pub me: String,
+    pub member_id: String,
     pub members: Vec<MemberRow>,
     pub distro: Distro,
 }
@@ -15,7 +15,7 @@ pub struct Status {
 /// One member.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct MemberRow {
-    pub id: String,
+    pub member_id: String,
     pub address: String,
     pub state: String,
     #[serde(default)]
@@ -42,14 +42,14 @@ pub struct Distro {
 /// A peer of the AP side.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Peer {
-    pub id: String,
+    pub member_id: String,
     pub digest_equal: bool,
 }
 
 /// A log of the AP side.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Origin {
-    pub member: String,
+    pub member_id: String,
     #[serde(default)]
     pub records: u64,
     pub retired: bool,
@@ -58,7 +58,7 @@ pub struct Origin {
 impl Status {
     /// The answering member's own row.
     pub fn own(&self) -> Option<&MemberRow> {
-        self.members.iter().find(|row| row.id == self.me)
+        self.members.iter().find(|row| row.member_id == self.member_id)
     }
 
     /// True if the answering member leads.
@@ -68,12 +68,12 @@ impl Status {
 
     /// Ids of the voters.
     pub fn voters(&self) -> Vec<&str> {
-        self.members.iter().filter(|row| row.voter).map(|row| row.id.as_str()).collect()
+        self.members.iter().filter(|row| row.voter).map(|row| row.member_id.as_str()).collect()
     }
 
     /// True if `member` still has a log that is not retired.
     pub fn has_live_origin(&self, member: &str) -> bool {
-        self.distro.origins.iter().any(|origin| origin.member == member && !origin.retired)
+        self.distro.origins.iter().any(|origin| origin.member_id == member && !origin.retired)
     }
 
     /// True if the digests of `peers` peers at least were compared and all are equal.
@@ -88,15 +88,15 @@ mod tests {
 
     #[test]
     fn reads_what_the_server_writes() {
-        let text = r#"{"me":"0a","members":[
-            {"id":"0a","address":"127.0.0.1:1","state":"READY","incarnation":1,"role":"leader","term":1,"last":9,
+        let text = r#"{"member_id":"0a","members":[
+            {"member_id":"0a","address":"127.0.0.1:1","state":"READY","incarnation":1,"role":"leader","term":1,"last":9,
              "committed":9,"applied":9,"voter":true},
-            {"id":"","address":"127.0.0.1:2","state":"","incarnation":null,"role":"","term":null,"last":null,
+            {"member_id":"","address":"127.0.0.1:2","state":"","incarnation":null,"role":"","term":null,"last":null,
              "committed":null,"applied":null,"voter":false}],
           "distro":{"own":1,"digest_equal":true,
-            "peers":[{"id":"0b","behind":0,"digest_equal":true,"answer_age_ms":null}],
-            "origins":[{"member":"0b","incarnation":1,"seq":4,"records":2,"retired":false},
-                       {"member":"0c","incarnation":1,"seq":4,"records":0,"retired":true}]},"raft":{}}"#;
+            "peers":[{"member_id":"0b","behind":0,"digest_equal":true,"answer_age_ms":null}],
+            "origins":[{"member_id":"0b","incarnation":1,"seq":4,"records":2,"retired":false},
+                       {"member_id":"0c","incarnation":1,"seq":4,"records":0,"retired":true}]},"raft":{}}"#;
         let status: Status = serde_json::from_str(text).unwrap();
         assert!(status.leads());
         assert_eq!(status.voters(), ["0a"]);
