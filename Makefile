@@ -22,10 +22,10 @@ ROWS ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check build unit sim mutants sdk cases hostile test-sdk test-spring failover visibility durability linearizability bench rss shim image up down logs
+.PHONY: run test check fix advisories build unit sim mutants sdk cases hostile test-sdk test-spring failover visibility durability linearizability bench rss shim static image up down logs
 
 run:
-	$(CARGO) run --release -- server
+	$(CARGO) run --profile quick -- server
 
 # From cheap to dear; the last step kills members of a real cluster.
 test: check unit
@@ -103,15 +103,13 @@ target/shim/%.so: tests/shim/%.c
 	$(CC) -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $< -ldl
 
 # One static binary and nothing else. The classic builder does, and is everywhere.
-image: $(COMPOSE_DIR)/.env
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST) -p dyad
+image: static $(COMPOSE_DIR)/.env
 	strip -o $(COMPOSE_DIR)/dyad $(STATIC)
 	DOCKER_BUILDKIT=0 docker build --tag dyad:local $(COMPOSE_DIR)
 
 # The cluster's secret: made once, readable by its owner only, never in the repository.
-$(COMPOSE_DIR)/.env:
-	$(CARGO) build --release -p dyad
-	(umask 077 && echo "DYAD_CLUSTER_TOKEN=$$($(RELEASE)/dyad token new)" > $@.tmp && mv $@.tmp $@)
+$(COMPOSE_DIR)/.env: | static
+	(umask 077 && echo "DYAD_CLUSTER_TOKEN=$$($(STATIC) token new)" > $@.tmp && mv $@.tmp $@)
 
 up: image
 	cd $(COMPOSE_DIR) && docker-compose up --detach
@@ -122,3 +120,6 @@ down:
 
 logs:
 	cd $(COMPOSE_DIR) && docker-compose logs --follow
+static:
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST) -p dyad
+
