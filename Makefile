@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 RELEASE := target/release
+TOOLS := target/tools
+DENY := $(TOOLS)/bin/cargo-deny --log-level error --color never
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 STATIC := target/$(HOST)/release/dyad
 COMPOSE_DIR := deploy/compose
@@ -34,9 +36,29 @@ test: check unit
 	$(MAKE) cases
 	$(MAKE) failover COMPOSE=
 
-check:
+# Formatting, spelling (typos.toml), lints, dependencies (deny.toml). Advisories only where their database is: it is a
+# repository of GitHub's, which a build must not depend on.
+check: $(TOOLS)/done
 	$(CARGO) fmt --all -- --check
+	$(TOOLS)/bin/typos
+	$(DENY) check bans licenses sources
+	@if [ -d target/advisories ]; then $(DENY) --offline check advisories; \
+	else echo "advisories: left out, since their database is not here; make advisories fetches it"; fi
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# What a machine can mend of what `make check` finds. Look at the spelling before you commit it.
+fix: $(TOOLS)/done
+	$(TOOLS)/bin/typos --write-changes
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) fmt --all
+
+advisories: $(TOOLS)/done
+	$(DENY) check advisories
+
+$(TOOLS)/done: tests/tools.txt
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $<
+	touch $@
 
 unit:
 	$(CARGO) test --workspace
@@ -107,6 +129,9 @@ image: static $(COMPOSE_DIR)/.env
 	strip -o $(COMPOSE_DIR)/dyad $(STATIC)
 	DOCKER_BUILDKIT=0 docker build --tag dyad:local $(COMPOSE_DIR)
 
+static:
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST) -p dyad
+
 # The cluster's secret: made once, readable by its owner only, never in the repository.
 $(COMPOSE_DIR)/.env: | static
 	(umask 077 && echo "DYAD_CLUSTER_TOKEN=$$($(STATIC) token new)" > $@.tmp && mv $@.tmp $@)
@@ -120,6 +145,3 @@ down:
 
 logs:
 	cd $(COMPOSE_DIR) && docker-compose logs --follow
-static:
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST) -p dyad
-
