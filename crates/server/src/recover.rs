@@ -160,6 +160,8 @@ mod tests {
             "contents.discarded-1",
             "identity",
             "identity.discarded-1",
+            // Where the next one will be written: kept open by who has the directory.
+            "identity.tmp",
             "lock",
             "raft.discarded-1",
             "snapshots.discarded-1",
