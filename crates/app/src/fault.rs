@@ -102,6 +102,10 @@ pub enum Fault {
     /// Any other value cannot be read or is out of range. This is the whole message.
     #[error("{0}")]
     Invalid(String),
+    #[error(
+        "the content takes {bytes} bytes in an answer, and SDKs take at most {max}: it could not be read over gRPC"
+    )]
+    AnswerTooLarge { bytes: usize, max: usize },
     #[error("Cas publish fail, server md5 may have changed.")]
     CasMismatch,
     /// The plain query of v1 and v2 finds nothing.
@@ -195,7 +199,8 @@ impl Fault {
             Fault::NamespaceNotEmpty { .. } | Fault::Content(ContentError::Gone(_)) | Fault::CasMismatch => {
                 Class::Conflict
             }
-            Fault::Propose(ProposeError::TooLarge { .. })
+            Fault::AnswerTooLarge { .. }
+            | Fault::Propose(ProposeError::TooLarge { .. })
             | Fault::ConfigLimit(ConfigLimit::ContentSize(_)) => Class::TooLarge,
             Fault::Full(_) | Fault::ConfigLimit(_) => Class::TooMany,
             Fault::Propose(_)

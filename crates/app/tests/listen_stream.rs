@@ -292,3 +292,51 @@ async fn a_stream_of_changes_ends_with_the_last_state_and_coalesces() {
     assert!(pushes <= 2_000);
     assert_eq!(listen(&sdk, "d", None, Some(&last)).await.json()["changedConfigs"], json!([]));
 }
+
+#[tokio::test]
+async fn a_publish_keeps_the_texts_that_it_does_not_give_and_clears_empty_tags() {
+    let server = start();
+    let sdk = Sdk::registered(&server).await;
+    let publish = async |content: &str, more: serde_json::Value| {
+        let body =
+            serde_json::json!({ "dataId": "d", "group": "G", "content": content, "additionMap": more });
+        let answer = sdk.call("ConfigPublishRequest", &body.to_string()).await;
+        assert_eq!(answer.json()["resultCode"], 200, "{}", answer.json());
+    };
+    let given = serde_json::json!({
+        "desc": "what", "use": "how", "effect": "then", "schema": "s", "type": "yaml", "config_tags": "t1,t2",
+    });
+    publish("a: 1", given).await;
+    publish("a: 2", serde_json::json!([])).await;
+    let item = server.app.configs.item(&ConfigKey::new("", "G", "d")).unwrap();
+    let extra = item.formal().unwrap().extra().clone();
+    let texts = [&*extra.desc, &*extra.used_for, &*extra.effect, &*extra.schema];
+    assert_eq!(texts, ["what", "how", "then", "s"]);
+    assert_eq!(extra.tags.len(), 2, "tags that are not given stay");
+    publish("a: 3", serde_json::json!({ "config_tags": "", "desc": "" })).await;
+    let item = server.app.configs.item(&ConfigKey::new("", "G", "d")).unwrap();
+    let extra = item.formal().unwrap().extra();
+    assert_eq!((extra.tags.len(), &*extra.desc, &*extra.used_for), (0, "", "how"));
+}
+
+#[tokio::test]
+async fn a_content_that_no_answer_could_hold_is_refused() {
+    let server = start();
+    let sdk = Sdk::registered(&server).await;
+    let content = "\n".repeat(6 * 1024 * 1024);
+    let body = serde_json::json!({ "dataId": "d", "group": "G", "content": format!("a{content}") });
+    let refused = server.send(
+        "POST",
+        "/nacos/v1/cs/configs",
+        &[("Content-Type", "application/x-www-form-urlencoded")],
+        format!("dataId=d&group=G&content=a{content}").as_bytes(),
+    );
+    assert_eq!(refused.status, 413, "{}", refused.body);
+    assert!(refused.body.contains("10485760"), "{}", refused.body);
+    let body = body.to_string().replace("\\n", "n");
+    assert_eq!(
+        sdk.call("ConfigPublishRequest", &body).await.json()["resultCode"],
+        200,
+        "6 MiB of plain text"
+    );
+}

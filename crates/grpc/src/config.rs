@@ -1,6 +1,5 @@
 //! The requests of the configuration center, and the notification of a change (`config.server.remote` of Nacos).
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::dispatch::{Answer, Call, DONE};
-use crate::dto::Text;
+use crate::dto::{self, Pairs, Text};
 use crate::error::GrpcError;
 use crate::frame::{self, quoted};
 use dyad_app::Fault;
@@ -46,7 +45,7 @@ struct ConfigRequest<'a> {
     #[serde(borrow, default)]
     cas_md5: Text<'a>,
     #[serde(borrow, default)]
-    addition_map: Option<BTreeMap<String, Text<'a>>>,
+    addition_map: Pairs<'a>,
     #[serde(default)]
     listen: Option<bool>,
     #[serde(borrow, default)]
@@ -70,7 +69,7 @@ struct Context<'a> {
 
 impl<'a> ConfigRequest<'a> {
     fn read(body: &'a [u8]) -> Result<ConfigRequest<'a>, GrpcError> {
-        serde_json::from_slice(body).map_err(|_| GrpcError::Malformed)
+        dto::read(body)
     }
 
     /// The configuration, after the parameter check.
@@ -79,7 +78,7 @@ impl<'a> ConfigRequest<'a> {
     }
 
     fn addition(&self, name: &str) -> Option<&str> {
-        self.addition_map.as_ref()?.get(name)?.some()
+        self.addition_map.given(name).filter(|text| !text.is_empty())
     }
 
     /// `ParamUtils`, for requests that have no more than a name and a tag.
@@ -137,7 +136,7 @@ fn found(answered: &Answered, release: &dyad_config::Release, content: &str) -> 
          \"md5\":\"{}\",\"lastModified\":{}",
         quoted(content),
         quoted(&release.extra().encrypted_data_key),
-        release.kind.as_str(),
+        answered.kind().as_str(),
         release.md5,
         release.modified_ms,
     );
@@ -162,12 +161,12 @@ pub(crate) async fn publish(call: Call) -> Result<Answer, GrpcError> {
             namespace: request.tenant.some(),
             content: &request.content.0,
             kind: request.addition("type"),
-            config_tags: request.addition("config_tags"),
+            config_tags: request.addition_map.given("config_tags"),
             app_name: request.addition("appName"),
-            desc: request.addition("desc"),
-            used_for: request.addition("use"),
-            effect: request.addition("effect"),
-            schema: request.addition("schema"),
+            desc: request.addition_map.given("desc"),
+            used_for: request.addition_map.given("use"),
+            effect: request.addition_map.given("effect"),
+            schema: request.addition_map.given("schema"),
             encrypted_data_key: request.addition("encryptedDataKey"),
             beta_ips: request.addition("betaIps"),
             tag: request.addition("tag"),

@@ -1,11 +1,12 @@
 //! The JSON of requests. As with Jackson, unknown fields are ignored, `null` counts as absent, and numbers may be strings.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use dyad_types::Metadata;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use crate::error::GrpcError;
 use dyad_app::naming::metadata::JsonMetadata;
@@ -42,7 +43,7 @@ pub(crate) struct NamingRequest<'a> {
 
 impl<'a> NamingRequest<'a> {
     pub(crate) fn read(body: &'a [u8]) -> Result<NamingRequest<'a>, GrpcError> {
-        serde_json::from_slice(body).map_err(|_| GrpcError::Malformed)
+        read(body)
     }
 }
 
@@ -84,6 +85,66 @@ pub(crate) struct WatchRequest<'a> {
     pub(crate) received_group_keys: Option<Vec<Text<'a>>>,
     #[serde(default)]
     pub(crate) initializing: Option<bool>,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// [`GrpcError::Malformed`] for what is no JSON of a request; a field that cannot be read is named.
+pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, GrpcError> {
+    serde_json::from_slice(body).map_err(|error| {
+        // Only what failed is read again, for the path to the field.
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let field = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err();
+        match field.map(|error| error.path().to_string()).filter(|path| path != "." && !path.contains('?')) {
+            Some(path) => GrpcError::BadField { path, why: error.to_string() },
+            None => GrpcError::Malformed,
+        }
+    })
+}
+
+/// An object of texts; `null`, and the empty list that PHP makes of an empty object, have none.
+#[derive(Debug, Default)]
+pub(crate) struct Pairs<'a>(pub(crate) BTreeMap<String, Option<Text<'a>>>);
+
+impl<'a> Pairs<'a> {
+    /// The text as it was given, even if it is empty; `null` counts as absent.
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_ref().map(|text| &*text.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<'a>, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
+                let mut pairs = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, Option<Text<'de>>>()? {
+                    pairs.insert(name, value);
+                }
+                Ok(Pairs(pairs))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Pairs<'de>, A::Error> {
+                match list.next_element::<IgnoredAny>()? {
+                    None => Ok(Pairs::default()),
+                    Some(_) => Err(A::Error::invalid_type(Unexpected::Seq, &self)),
+                }
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Pairs<'de>, E> {
+                Ok(Pairs::default())
+            }
+        }
+        deserializer.deserialize_any(Entries)
+    }
 }
 
 /// A text, borrowed where the JSON has no escapes; `null` is empty, other scalars become text.
@@ -180,5 +241,33 @@ impl<'de> Deserialize<'de> for Number {
             }
         }
         deserializer.deserialize_any(AsNumber)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_cannot_be_read_is_named() {
+        let wrong = |body: &str| read::<NamingRequest<'_>>(body.as_bytes()).unwrap_err().to_string();
+        let surrogate = wrong(r#"{"instance":{"clusterName":"\ud83d"}}"#);
+        assert!(surrogate.starts_with("instance.clusterName: "), "{surrogate}");
+        let list = wrong(r#"{"instances":[{"ip":"a"},{"port":"x"}]}"#);
+        assert!(list.starts_with("instances[1].port: "), "{list}");
+        assert_eq!(wrong("{"), GrpcError::Malformed.to_string());
+        assert_eq!(wrong("1"), GrpcError::Malformed.to_string());
+    }
+
+    #[test]
+    fn an_empty_list_is_an_empty_object() {
+        let pairs = |json: &str| serde_json::from_str::<Pairs<'_>>(json).map(|pairs| pairs.0.len()).ok();
+        let cases = [("[]", Some(0)), ("null", Some(0)), ("{}", Some(0)), (r#"{"a":"","b":null}"#, Some(2))];
+        for (json, want) in cases {
+            assert_eq!(pairs(json), want, "{json}");
+        }
+        assert_eq!((pairs("[1]"), pairs("1")), (None, None));
+        let read: Pairs<'_> = serde_json::from_str(r#"{"a":"","b":null,"c":1}"#).unwrap();
+        assert_eq!((read.given("a"), read.given("b"), read.given("c")), (Some(""), None, Some("1")));
     }
 }

@@ -20,6 +20,9 @@ pub(crate) enum GrpcError {
     Forbidden(&'static str),
     #[error("errCode: 101, errMsg: Nacos deserialize failed.  ")]
     Malformed,
+    /// A field that cannot be read.
+    #[error("{path}: {why}")]
+    BadField { path: String, why: String },
     /// The parameter check: answered under the request's own type.
     #[error("Param check invalid:{0}")]
     Illegal(Illegal),
@@ -88,7 +91,9 @@ impl GrpcError {
             GrpcError::Forbidden(_) | GrpcError::Malformed => of(FAIL, BAD_GATEWAY),
             GrpcError::Illegal(_) | GrpcError::Fuzzy(FuzzyError::Malformed) => own(INVALID),
             GrpcError::Fuzzy(FuzzyError::Patterns) => own(FUZZY_PATTERNS),
-            GrpcError::Unsupported(_) | GrpcError::NoInstance => of(INVALID, INVALID),
+            GrpcError::BadField { .. } | GrpcError::Unsupported(_) | GrpcError::NoInstance => {
+                of(INVALID, INVALID)
+            }
             GrpcError::TooMany { .. } | GrpcError::Listeners(_) => of(OVER_THRESHOLD, OVER_THRESHOLD),
             GrpcError::Removal(_) => own(0),
             // What the configuration handlers of Nacos make of an exception: its code under their own type.

@@ -1,7 +1,6 @@
 //! The stream of a client. The client sends the setup that registers it and then acknowledgements; the server sends
 //! pushes and requests of its own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use serde::de::IgnoredAny;
 
 use crate::config;
 use crate::connection::{Connection, Setup};
+use crate::dto::{Number, Pairs, Text};
 use crate::frame::{self, Messages};
 use crate::listen::Front;
 use crate::outbox::{Channel, News, Next};
@@ -168,8 +168,8 @@ impl Stream {
         }
         // By the number alone: SDKs acknowledge under names of other requests.
         let id = match serde_json::from_slice::<Acknowledgement>(&body) {
-            Ok(Acknowledgement { id: Some(id), code }) if kind.ends_with("Response") => {
-                id.parse().ok().map(|id| (id, code))
+            Ok(Acknowledgement { id, code }) if kind.ends_with("Response") => {
+                id.0.parse().ok().map(|id| (id, code.int().unwrap_or(OK)))
             }
             _ => None,
         };
@@ -182,19 +182,21 @@ impl Stream {
 
     /// Registers the client. Refused: the stream and the transport end, without a message.
     fn setup(&self, client_ip: &str, body: &[u8]) -> bool {
-        let read = serde_json::from_slice::<SetupRequest>(body);
+        let read = serde_json::from_slice::<SetupRequest<'_>>(body);
         let serves = self.front.app.ephemeral.admit(true).is_ok();
         let (Ok(request), true) = (read, serves) else {
             self.front.connections.end(&self.connection, Ending::Orderly);
             return false;
         };
-        let text = |text: String| text.chars().take(TEXT_MAX).collect::<String>();
+        let text = |text: &str| text.chars().take(TEXT_MAX).collect::<String>();
         let own_ip = || self.connection.peer().ip().to_canonical().to_string();
-        let labels = request.labels.unwrap_or_default().into_iter().take(LABELS_MAX);
+        let labels = request.labels.0.iter().take(LABELS_MAX);
         let setup = Setup {
-            version: text(request.client_version.unwrap_or_default()),
-            ip: if client_ip.is_empty() { own_ip() } else { text(client_ip.to_owned()) },
-            labels: labels.map(|(k, v)| (text(k), text(v.unwrap_or_default()))).collect(),
+            version: text(&request.client_version.0),
+            ip: if client_ip.is_empty() { own_ip() } else { text(client_ip) },
+            labels: labels
+                .map(|(k, v)| (text(k), v.as_ref().map_or_else(String::new, |v| text(&v.0))))
+                .collect(),
         };
         tracing::debug!(client = %self.connection.id(), version = setup.version, "a client registered");
         if !self.front.connections.register(&self.connection, setup) {
@@ -219,27 +221,25 @@ impl Drop for Stream {
     }
 }
 
-const OK: i64 = 200;
+const OK: i32 = 200;
 
 /// Any `…Response` on the stream.
 #[derive(Deserialize)]
 struct Acknowledgement<'a> {
     #[serde(rename = "requestId", borrow, default)]
-    id: Option<std::borrow::Cow<'a, str>>,
+    id: Text<'a>,
     /// Absent is taken for success.
-    #[serde(rename = "resultCode", default = "ok")]
-    code: i64,
-}
-
-fn ok() -> i64 {
-    OK
+    #[serde(rename = "resultCode", default)]
+    code: Number,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SetupRequest {
-    client_version: Option<String>,
-    labels: Option<BTreeMap<String, Option<String>>>,
+struct SetupRequest<'a> {
+    #[serde(borrow, default)]
+    client_version: Text<'a>,
+    #[serde(borrow, default)]
+    labels: Pairs<'a>,
     /// Present, even if empty: the client waits for a `SetupAckRequest`.
     ability_table: Option<IgnoredAny>,
 }

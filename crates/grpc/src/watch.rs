@@ -58,7 +58,7 @@ impl<K: Watched> Watching for Watch<K> {
 /// `NamingFuzzyWatchRequest`, `ConfigFuzzyWatchRequest`. A repeated watch of the same pattern begins anew with what the
 /// client says it has.
 pub(crate) fn watch<K: Watched>(call: &Call) -> Result<Answer, GrpcError> {
-    let request: WatchRequest<'_> = serde_json::from_slice(&call.body).map_err(|_| GrpcError::Malformed)?;
+    let request: WatchRequest<'_> = crate::dto::read(&call.body)?;
     let (app, pattern) = (&*call.front.app, &*request.group_key_pattern.0);
     let fuzzy = K::fuzzy(app);
     let mut held = K::held(&call.connection).lock();

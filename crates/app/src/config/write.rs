@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use dyad_config::{
-    BETA, Change, ConfigCommand, ConfigReply, ConfigType, Content, Draft, GrayRule, Publish, PublishGray,
-    Revision, Source, tag_gray_name,
+    BETA, Change, ConfigCommand, ConfigItem, ConfigReply, ConfigType, Content, Draft, GrayRule, Publish,
+    PublishGray, Release, Revision, Source, tag_gray_name,
 };
 use dyad_state::CpReply;
 use dyad_types::config_check::{ConfigFault, ConfigInput, check_config};
@@ -18,6 +18,13 @@ use crate::state::App;
 
 /// Bytes of a content up to which its md5 is taken where the request is answered: about 0.1 ms.
 const MD5_INLINE_MAX: usize = 64 * 1024;
+/// Bytes of the largest message that SDKs take over gRPC. A content that would not fit into one with its JSON could never be
+/// read by them.
+const ANSWER_MAX: usize = 10 * 1024 * 1024;
+/// What an answer has beside the content: md5, type, data key, times.
+const ANSWER_EXTRA: usize = 4 * 1024;
+/// Bytes that one byte of a content takes at most in JSON (`\\u001f`).
+const ESCAPE_MAX: usize = 6;
 /// The version of a gray release by label rule, when the request names none.
 const LABEL_VERSION: &str = "1.1.0";
 
@@ -70,6 +77,46 @@ pub struct Prepared {
     /// Everything but the content, whose md5 is not known yet.
     draft: Draft,
     content: Arc<str>,
+    keeps: Keeps,
+}
+
+/// The texts that a publish does not give: they stay as they are. The proposer fills them in from what this member has
+/// applied; of two publishes at the same time the later one counts, as for every other field.
+#[derive(Clone, Copy, Debug)]
+struct Keeps {
+    desc: bool,
+    used_for: bool,
+    effect: bool,
+    schema: bool,
+}
+
+impl Keeps {
+    fn of(fields: &Fields<'_>) -> Keeps {
+        Keeps {
+            desc: fields.desc.is_none(),
+            used_for: fields.used_for.is_none(),
+            effect: fields.effect.is_none(),
+            schema: fields.schema.is_none(),
+        }
+    }
+
+    fn any(self) -> bool {
+        self.desc || self.used_for || self.effect || self.schema
+    }
+
+    fn fill(self, draft: &mut Draft, before: Option<&Release>) {
+        let Some(before) = before.map(Release::extra) else { return };
+        for (keeps, text, old) in [
+            (self.desc, &mut draft.desc, &before.desc),
+            (self.used_for, &mut draft.used_for, &before.used_for),
+            (self.effect, &mut draft.effect, &before.effect),
+            (self.schema, &mut draft.schema, &before.schema),
+        ] {
+            if keeps {
+                *text = old.clone();
+            }
+        }
+    }
 }
 
 /// What was published.
@@ -109,6 +156,12 @@ pub fn prepare(fields: &Fields<'_>, tenant_name: &'static str) -> Result<Prepare
         tenant_name,
     )
     .map_err(blank)?;
+    if fields.content.len() > ANSWER_MAX / ESCAPE_MAX {
+        let bytes = answer_bytes(fields.content);
+        if bytes > ANSWER_MAX {
+            return Err(Fault::AnswerTooLarge { bytes, max: ANSWER_MAX });
+        }
+    }
     let given = |text: Option<&str>| Box::from(text.unwrap_or_default());
     let tags =
         |list: &str| list.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(Box::from).collect();
@@ -130,7 +183,18 @@ pub fn prepare(fields: &Fields<'_>, tenant_name: &'static str) -> Result<Prepare
         cas: fields.cas_md5.map(|text| Md5::parse(text).unwrap_or(Md5::UNMATCHED)),
         draft,
         content: Arc::from(fields.content),
+        keeps: Keeps::of(fields),
     })
+}
+
+/// The bytes of an answer with this content, as JSON.
+fn answer_bytes(content: &str) -> usize {
+    let of = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => ESCAPE_MAX,
+        _ => 1,
+    };
+    content.bytes().map(of).sum::<usize>() + ANSWER_EXTRA
 }
 
 /// The gray release that a publish is for: by name, else by addresses, else by tag.
@@ -176,8 +240,11 @@ impl Prepared {
 /// # Errors
 /// A CAS that does not match, a limit, or a core that does not acknowledge.
 pub async fn publish(app: &App, prepared: Prepared, author: Author) -> Result<Published, Fault> {
-    let Prepared { key, gray, cas, mut draft, content } = prepared;
+    let Prepared { key, gray, cas, mut draft, content, keeps } = prepared;
     draft.content = with_md5(content).await?;
+    if gray.is_none() && keeps.any() {
+        keeps.fill(&mut draft, app.configs.item(&key).as_deref().and_then(ConfigItem::formal));
+    }
     let change = match gray {
         Some((name, rule)) => Change::PublishGray(PublishGray { key, name, rule, draft, cas }),
         None => Change::Publish(Publish { key, draft, cas, enforce: app.bounds.config_quotas }),

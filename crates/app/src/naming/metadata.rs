@@ -60,6 +60,14 @@ impl<'de> Deserialize<'de> for JsonMetadata {
                 Ok(JsonMetadata::default())
             }
 
+            /// PHP makes an empty list of an empty object.
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<JsonMetadata, A::Error> {
+                match list.next_element::<de::IgnoredAny>()? {
+                    None => Ok(JsonMetadata::default()),
+                    Some(_) => Err(de::Error::invalid_type(de::Unexpected::Seq, &self)),
+                }
+            }
+
             /// Some clients send the object as a string in the beat.
             fn visit_str<E: de::Error>(self, text: &str) -> Result<JsonMetadata, E> {
                 parse_metadata(text).map(JsonMetadata).map_err(E::custom)
