@@ -24,7 +24,7 @@ ROWS ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check fix advisories build unit sim mutants sdk cases hostile test-sdk test-spring failover visibility durability linearizability bench rss shim static image up down logs
+.PHONY: run test check fix advisories build unit sim mutants sdk cases hostile test-sdk test-spring test-listing failover visibility durability linearizability bench rss shim static image up down logs
 
 run:
 	$(CARGO) run --profile quick -- server
@@ -94,6 +94,10 @@ test-sdk: build
 # A Spring Cloud Alibaba application of an old and of the newest release; writes its table of docs/compatibility.md.
 test-spring: build
 	tests/sdk/spring/run --binary $(RELEASE)/dyad --table
+
+# The applications that list all services at once: Spring Cloud Gateway with its locator, a Dubbo consumer of any group.
+test-listing: build
+	tests/sdk/listing/run --binary $(RELEASE)/dyad
 
 failover: build $(if $(COMPOSE),image)
 	$(RELEASE)/failover $(if $(COMPOSE),--compose) --json target/failover$(if $(COMPOSE),-compose).json
