@@ -77,6 +77,8 @@ class Http2(asyncio.Protocol):
         raw = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             raw.setblocking(False)
+            # Headers and data are written one after the other.
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if receive_buffer:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             if source:

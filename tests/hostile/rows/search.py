@@ -17,6 +17,27 @@ LIST = "/v3/admin/cs/config/list?dataId=&groupName=&search=blur&pageNo=1&pageSiz
 HISTORY = "/v3/admin/cs/history/list?dataId=large&groupName=G&pageNo=1&pageSize=10"
 HISTORY_SECONDS = 1
 AT_ONCE = 4
+# A search is answered within this time, if only by a refusal.
+ANSWERED_SECONDS = 10
+SLOW = "searches that took long"
+
+
+async def ask(field, number, request):
+    """One search, and how it was answered."""
+    with await field.open(number) as raw:
+        await field.send(raw, request)
+        field.count("searches")
+        asked = field.left
+        first = await field.first(field.answered(raw))
+        if first:
+            field.count(f"answered {first[9:12].decode(errors='replace')}")
+        if asked - field.left > ANSWERED_SECONDS:
+            field.count(SLOW)
+
+
+def in_time(scene):
+    slow = scene.facts.get(SLOW, 0)
+    scene.expect(not slow, f"{slow} searches without an answer for {ANSWERED_SECONDS} s")
 
 
 def patterns():
@@ -37,15 +58,7 @@ class Search(Row):
     async def search(self, field):
         requests = [head("GET", GREP + pattern) for pattern in patterns()]
 
-        async def one(number):
-            with await field.open(number) as raw:
-                await field.send(raw, requests[number % len(requests)])
-                field.count("searches")
-                first = await field.first(field.answered(raw))
-                if first:
-                    field.count(f"answered {first[9:12].decode(errors='replace')}")
-
-        await field.crowd(AT_ONCE, one)
+        await field.crowd(AT_ONCE, lambda number: ask(field, number, requests[number % len(requests)]))
 
     def histories(self, scene):
         """Histories are read by the same turn, and are answered meanwhile."""
@@ -70,6 +83,9 @@ class Stars(Search):
 
     def during(self, scene):
         self.histories(scene)
+
+    def after(self, scene):
+        in_time(scene)
 
 
 @row
@@ -111,15 +127,10 @@ class Tags(Row):
     async def attack(self, field):
         request = head("GET", LIST + ",".join(["*z*q*"] * (PATTERN // 6)))
 
-        async def one(number):
-            with await field.open(number) as raw:
-                await field.send(raw, request)
-                field.count("searches")
-                first = await field.first(field.answered(raw))
-                if first:
-                    field.count(f"answered {first[9:12].decode(errors='replace')}")
+        await field.crowd(AT_ONCE, lambda number: ask(field, number, request))
 
-        await field.crowd(AT_ONCE, one)
+    def after(self, scene):
+        in_time(scene)
 
 
 @row
