@@ -1,5 +1,5 @@
-//! The command line. The settings' flags are generated from the settings' table, all as text: one parser reads them,
-//! whatever their source, so a bad flag gives the same message as a bad variable.
+//! The command line. The flags of settings are generated from the table of settings, all as text. One parser reads
+//! settings from any source, so a bad flag gives the same message as a bad variable.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use dyad_cli::output::Output;
 
 use crate::settings::{Inputs, Row, TABLE};
 
-/// A service registry that speaks Nacos.
+/// A service registry and configuration center that speaks Nacos.
 #[derive(Debug, Parser)]
 #[command(name = "dyad", version, propagate_version = false, arg_required_else_help = true)]
 pub struct Cli {
@@ -31,16 +31,16 @@ pub enum Verb {
     /// Make a cluster token
     #[command(subcommand)]
     Token(TokenVerb),
-    /// Ask the server on this machine whether it is ready; exit code 0 or 1
+    /// Ask the server on this machine whether it is ready; the exit code is 0 if it is and 1 if it is not
     Health(HealthFlags),
-    /// Look at the cluster through the server on this machine
+    /// Show the cluster, or drain the member, through the server on this machine
     #[command(subcommand)]
     Cluster(ClusterVerb),
-    /// Give up this member's log and identity, so that it joins its cluster as a new member
+    /// Set the log and the identity of this member aside, so that it joins its cluster as a new member
     Recover(RecoverFlags),
     /// Read, publish and watch configurations of a running server
     Config(Box<ConfigArgs>),
-    /// Look at and change the namespaces of a running server
+    /// List and change the namespaces of a running server
     Ns(NsArgs),
     /// Put load on a server that speaks Nacos, and measure it
     Bench(Box<BenchArgs>),
@@ -54,10 +54,10 @@ pub enum TokenVerb {
 
 #[derive(Debug, Args)]
 pub struct HealthFlags {
-    /// Ask this URL instead of the readiness of the configured port
+    /// Ask this URL instead of the readiness check on the configured port
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// Ask whether the process serves at all, not whether it is ready
+    /// Ask whether the process serves at all, and not whether it is ready
     #[arg(long, conflicts_with = "url")]
     pub live: bool,
     #[command(flatten)]
@@ -66,15 +66,15 @@ pub struct HealthFlags {
 
 #[derive(Debug, Subcommand)]
 pub enum ClusterVerb {
-    /// Show members, log positions and Distro's state
+    /// Show the members, the positions in the log, and the state of Distro
     Status(StatusFlags),
-    /// Send the gRPC clients of this member to the others and take in no new ones, until --off or a restart
+    /// Send the gRPC clients of this member to the other members and take in no new ones, until --off or a restart
     Drain(DrainFlags),
 }
 
 #[derive(Debug, Args)]
 pub struct DrainFlags {
-    /// End the drain: take in clients again. Those that went come back only as the members are rebalanced
+    /// End the drain and take in clients again; the clients that went come back only when the members are rebalanced
     #[arg(long)]
     pub off: bool,
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub struct DrainFlags {
 
 #[derive(Debug, Args)]
 pub struct StatusFlags {
-    /// Text for people, or JSON for programs
+    /// Print text for people, or JSON for programs
     #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM")]
     pub output: Output,
     #[command(flatten)]
@@ -92,17 +92,17 @@ pub struct StatusFlags {
 
 #[derive(Debug, Args)]
 pub struct RecoverFlags {
-    /// Confirm that this member's log is set aside and its identity drawn anew
+    /// Confirm that the log of this member is set aside and that it gets a new identity
     #[arg(long)]
     pub discard: bool,
-    /// Go on although no leader answers: what only this disk holds comes back from a backup or not at all
+    /// Go on although no leader answers; what only this disk has comes back from a backup or not at all
     #[arg(long)]
     pub i_have_a_backup: bool,
     #[command(flatten)]
     pub settings: SettingFlags<DataDirAndMembers>,
 }
 
-/// The settings that a command takes as flags: keys of the table.
+/// The settings that a command takes as flags, by their keys in the table.
 pub trait Taken: Clone + fmt::Debug {
     fn takes(key: &str) -> bool;
 }
@@ -111,15 +111,15 @@ pub trait Taken: Clone + fmt::Debug {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct All;
 
-/// What says where the HTTP port is.
+/// The settings that say where the HTTP port is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http;
 
-/// What says where the data directory, and with it the admin socket, is.
+/// The settings that say where the data directory is, and with it the admin socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir;
 
-/// What says where the data directory is, and who the members are.
+/// The settings that say where the data directory is, and who the members are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDirAndMembers;
 
@@ -148,7 +148,7 @@ impl Taken for DataDirAndMembers {
     }
 }
 
-/// The flags of settings: key of the table → text.
+/// The texts of the flags that were given, by the keys of the settings in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingFlags<T: Taken = All> {
     given: BTreeMap<&'static str, String>,

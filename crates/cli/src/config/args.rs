@@ -85,10 +85,11 @@ pub struct SetArgs {
     /// Create the namespace, with its id as its name, if it does not exist
     #[arg(long)]
     pub create_namespace: bool,
-    /// Publish only if the current content has this md5; current: the md5 that it has when the command starts; absent: only if there is none
+    /// Publish only if the current content has this md5; current: the md5 that it has when the command starts; absent:
+    /// only if there is none
     #[arg(long, value_name = "MD5|current|absent")]
     pub cas: Option<String>,
-    /// Type of the content [default: by the extension of the data id or the file, else as before, else text]
+    /// Type of the content [default: that of the extension of the data id or the file; otherwise as before; otherwise text]
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
     /// Description [default: as before]
@@ -275,7 +276,7 @@ pub struct ImportArgs {
     /// What to do with a configuration that exists already
     #[arg(long, value_enum, default_value_t = Policy::Abort, value_name = "POLICY")]
     pub policy: Policy,
-    /// Write nothing and show what would be different; end with exit code 7 where the import would end early
+    /// Write nothing and show what would be different; end with exit code 7 if the import would end early
     #[arg(long)]
     pub dry_run: bool,
     /// With --dry-run, end with exit code 8 if something would be different

@@ -1,4 +1,4 @@
-//! One configuration: what it is called, in messages and in requests, and what is known of it.
+//! One configuration: its name in messages and in requests, and what is known of it.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! The JSON that `dyad config` prints. Servers name one thing differently in each generation of their API; here it has one
-//! name. docs/cli.md shows every shape, and a test compares the page with what the commands print.
+//! The JSON that `dyad config` prints. Each generation of the servers' API has other names for a thing; here it has one
+//! name. docs/cli.md shows the JSON of every command, and a test compares the page with what the commands print.
 
 use serde_json::{Map, Value};
 

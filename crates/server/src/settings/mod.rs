@@ -1,6 +1,6 @@
-//! Settings: plain values, one parser, one table. Sources in order: flag, `DYAD_*` variable, dyad.toml, Nacos's names,
-//! default. A bad value is an error that names the setting, its source and the rule; no value is ever replaced
-//! silently.
+//! Settings: plain values, one parser and one table. The order of the sources is: flag, `DYAD_*` variable, dyad.toml,
+//! the names that Nacos gives them, default. A bad value is an error that names the setting, its source and the rule.
+//! No value is ever replaced silently.
 
 mod check;
 mod members;
@@ -160,8 +160,9 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What else `port` is in this cluster, when it is a port of another member on this host: members whose HTTP ports follow each
-    /// other collide, for the cluster port of the first is where the SDKs look for the second. For messages.
+    /// What else `port` is in this cluster, when it is a port of another member on this host: members whose HTTP ports
+    /// follow each other collide, for the cluster port of the first is where the SDKs look for the second. For
+    /// messages.
     pub fn claimed(&self, port: u16) -> Option<String> {
         let own = |member: &&MemberAddr| match &self.advertise {
             Some(own) => *member == own,

@@ -1,5 +1,5 @@
-//! The few settings that operator commands read, by the same table and rules. Unlike a server these commands run where
-//! other settings may be absent or bad, so each reads what it needs and nothing else.
+//! The few settings that operator commands read, with the same table and rules. These commands run where other settings
+//! may be absent or bad, so each of them reads only what it needs.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

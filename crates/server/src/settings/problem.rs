@@ -1,4 +1,4 @@
-//! What is wrong with settings, for people.
+//! What is wrong with the settings, as people read it.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that is wrong with the settings, a line each. Ends the process with code 2.
+/// Everything that is wrong with the settings, with a line for each problem. The process ends with code 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError(pub Vec<Problem>);
 

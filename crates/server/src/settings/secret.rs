@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Secret(pub(super) Vec<u8>);
 
 impl Secret {
-    /// The bytes, for the one place that derives keys from them.
+    /// The bytes. Only the code that derives keys from them calls this.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

@@ -17,20 +17,20 @@ const FILE_MAX: u64 = 1 << 20;
 /// Longest piece of a bad value that an error repeats.
 const QUOTE_MAX: usize = 80;
 
-/// Everything outside of the program that settings are read from.
+/// Everything outside of the program from which settings are read.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    /// Key of the table → text given on the command line.
+    /// The texts that were given on the command line, by the keys of the table.
     pub flags: BTreeMap<&'static str, String>,
     pub env: HashMap<String, String>,
     /// The directory in which `dyad.toml` is looked for.
     pub dir: PathBuf,
-    /// The machine's name, used when `PREFER_HOST_MODE=hostname`.
+    /// The name of the machine, which is used if `PREFER_HOST_MODE=hostname`.
     pub hostname: String,
 }
 
 impl Inputs {
-    /// The real environment, the current directory and the machine's name.
+    /// The real environment, the current directory and the name of the machine.
     pub fn from_process(flags: BTreeMap<&'static str, String>) -> Inputs {
         let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
         Inputs {
@@ -51,7 +51,7 @@ impl Inputs {
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The flag's name without dashes.
+    /// The name of the flag, without its dashes.
     Flag(&'static str),
     /// A `DYAD_*` variable.
     Env(String),

@@ -1,6 +1,6 @@
-//! How a member gets into a raft cluster: it stays in the one it knows, joins the one that others are in, or, when all
-//! configured members are there and empty, the lowest address initializes it. Never by itself: one disk must not be
-//! "the majority" for a while.
+//! How a member gets into a raft cluster. It stays in the cluster that it knows, or joins the cluster that others are
+//! in. If all configured members are there and empty, the one with the lowest address founds a cluster. A member never
+//! does this alone, because one disk must not be "the majority" for a while.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! The clients' ports: taken at the start, so that a port in use is known before anything is written, and opened when the
-//! member is warm. Until then connects are refused, which sends every client to the next member at once.
+//! The ports for clients. They are taken at the start, so that a port in use is noticed before anything is written, and
+//! opened when the member serves. Until then connects are refused, so that every client goes to the next member at
+//! once.
 
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! Background work: timers of the core, probes, the sweep of what is empty, the member list's changes.
+//! Background work: the timers of the core, the probes, the sweep of what is empty, and changes of the list of members.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

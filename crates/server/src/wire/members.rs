@@ -1,4 +1,4 @@
-//! The cluster as this member sees it: for the front end, and for `dyad cluster status`.
+//! The cluster, as this member sees it, for the front end and for `dyad cluster status`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Metrics that are read from the parts when Prometheus asks: raft, contents and configurations, Distro, registry.
+//! The metrics that are read when Prometheus asks for them: raft, contents and configurations, Distro, clients, registry.
 
 use std::fmt;
 use std::sync::Arc;

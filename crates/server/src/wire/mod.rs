@@ -49,7 +49,7 @@ use parts::Parts;
 /// Runs a server until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// What ends the process, with its exit code.
+/// The error that ends the process, with its exit code.
 pub async fn run(settings: Settings) -> Result<(), Failure> {
     files::raise();
     let data = DataDir::open(&settings.data_dir)?;

@@ -1,4 +1,4 @@
-//! Sharing the gRPC clients evenly: once a second this member says how many it has, and sends some away when it has too many.
+//! Shares the gRPC clients evenly: once per second this member says how many it has, and sends some away if it has too many.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Shortens the histories of configurations (`DefaultHistoryConfigCleaner`): the leader proposes it, in batches.
+//! Shortens the histories of configurations (`DefaultHistoryConfigCleaner`). The leader proposes this in batches.
 
 use std::sync::Arc;
 use std::time::Duration;

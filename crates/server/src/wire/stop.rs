@@ -1,4 +1,4 @@
-//! The end of a server: peers take over first, then the ports close, then the stores.
+//! The end of a server: first the peers take over, then the ports close, and then the stores.
 
 use std::sync::Arc;
 use std::time::Duration;
