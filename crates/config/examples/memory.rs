@@ -30,7 +30,7 @@ fn main() {
         content.extend(std::iter::repeat_n('x', CONTENT - content.len()));
         let publish = Publish { key, draft: Draft::text(&content), cas: None, enforce: false };
         let source = Source { user: "nacos".into(), ip: "10.0.0.1".into(), reason: "".into() };
-        let command = ConfigCommand { request: u128::from(index), source, change: Change::Publish(publish) };
+        let command = ConfigCommand { source, change: Change::Publish(publish) };
         let (_, changes) = state.apply(&command, Stamp { now_ms: index, index });
         assert_eq!(changes.contents_put.len(), 1);
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dyad_types::{ConfigKey, Md5, Stamp};
+use dyad_types::{ConfigKey, Stamp};
 
 use crate::capacity::{CapacityChange, Scope};
 use crate::command::{
@@ -16,7 +16,6 @@ use crate::item::{ConfigItem, Extra, Gray, Release, inline};
 use crate::limits::{
     BATCH_MAX, CAPACITIES_MAX, EXTRA_MAX, GRAYS_MAX, HISTORY_MAX, NAMES_MAX, PRUNE_DROPS_MAX, PRUNE_ITEMS_MAX,
 };
-use crate::requests::Remembered;
 use crate::row::{Cause, ContentRow};
 use crate::state::ConfigState;
 
@@ -24,10 +23,6 @@ impl ConfigState {
     /// Applies one command. Only this function changes the state. Every command gets a reply. The result depends on
     /// nothing but the state, the command and the stamp, and the time of the stamp must never go back.
     pub fn apply(&mut self, command: &ConfigCommand, stamp: Stamp) -> (ConfigReply, ConfigChanges) {
-        self.requests.expire(stamp.now_ms);
-        if let Some(done) = self.requests.get(command.request) {
-            return (repeated(done, command.md5()), ConfigChanges::default());
-        }
         let mut write = Write {
             state: self,
             source: &command.source,
@@ -36,17 +31,7 @@ impl ConfigState {
             changes: ConfigChanges::default(),
         };
         let reply = write.carry_out(&command.change);
-        let changes = write.finish();
-        let outcomes = match &reply {
-            ConfigReply::Done { .. } => None,
-            ConfigReply::Report(outcomes) if outcomes.iter().any(|o| o.is_done()) => {
-                Some(Arc::clone(outcomes))
-            }
-            _ => return (reply, changes),
-        };
-        let revision = Revision::new(stamp.index, 0);
-        self.requests.insert(command.request, Remembered { at_ms: stamp.now_ms, revision, outcomes });
-        (reply, changes)
+        (reply, write.finish())
     }
 }
 
@@ -55,14 +40,6 @@ impl ConfigState {
 pub(crate) fn over_names(names: &[&str]) -> Option<ConfigLimit> {
     let bytes: usize = names.iter().map(|name| name.len()).sum();
     (bytes > NAMES_MAX).then_some(ConfigLimit::Names(NAMES_MAX))
-}
-
-/// The answer to a request that was carried out before.
-fn repeated(done: &Remembered, md5: Option<Md5>) -> ConfigReply {
-    match &done.outcomes {
-        Some(outcomes) => ConfigReply::Report(Arc::clone(outcomes)),
-        None => ConfigReply::Done { revision: done.revision, md5 },
-    }
 }
 
 /// One command on its way into the state.

@@ -74,7 +74,7 @@ mod tests {
         let mut index = 0;
         let mut apply = |state: &mut ConfigState, change| {
             index += 1;
-            let command = ConfigCommand { request: 0, source: Source::default(), change };
+            let command = ConfigCommand { source: Source::default(), change };
             let (_, changes) = state.apply(&command, Stamp { now_ms: index, index });
             catalog.applied(state, &changes);
         };

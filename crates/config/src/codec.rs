@@ -21,7 +21,7 @@ impl From<&ConfigCommand> for CommandRecord {
     fn from(command: &ConfigCommand) -> CommandRecord {
         let Source { user, ip, reason } = &command.source;
         CommandRecord {
-            request: if command.request == 0 { Vec::new() } else { id_bytes(command.request) },
+            request: Vec::new(),
             user: user.to_string(),
             ip: ip.to_string(),
             reason: reason.to_string(),
@@ -38,7 +38,6 @@ impl TryFrom<CommandRecord> for ConfigCommand {
             "a configuration command that this build does not know; install the version that wrote it";
         let change = record.change.ok_or_else(|| BadRecord(unknown.into()))?;
         Ok(ConfigCommand {
-            request: if record.request.is_empty() { 0 } else { id_of(&record.request)? },
             source: Source { user: record.user.into(), ip: record.ip.into(), reason: record.reason.into() },
             change: change_of(change)?,
         })
@@ -406,15 +405,6 @@ pub(crate) fn missing(field: &str) -> BadRecord {
     BadRecord(format!("the record lacks its {field}"))
 }
 
-pub(crate) fn id_bytes(id: u128) -> Vec<u8> {
-    id.to_be_bytes().to_vec()
-}
-
-pub(crate) fn id_of(bytes: &[u8]) -> Result<u128, BadRecord> {
-    let bytes = bytes.try_into().map_err(|_| BadRecord("a request id must have 16 bytes".into()))?;
-    Ok(u128::from_be_bytes(bytes))
-}
-
 pub(crate) fn md5_of(bytes: &[u8]) -> Result<Md5, BadRecord> {
     let bytes = bytes.try_into().map_err(|_| BadRecord("an md5 must have 16 bytes".into()))?;
     Ok(Md5(bytes))
@@ -460,11 +450,16 @@ pub(crate) fn gray_of(record: GrayRecord) -> Result<NamedRule, BadRecord> {
     Ok((record.name.into(), rule))
 }
 
-pub(crate) fn outcome_bytes(outcomes: &[ItemOutcome]) -> Vec<u8> {
+/// The stored form of the outcomes of a request.
+pub fn outcome_bytes(outcomes: &[ItemOutcome]) -> Vec<u8> {
     outcomes.iter().map(|outcome| *outcome as u8).collect()
 }
 
-pub(crate) fn outcomes_of(bytes: &[u8]) -> Result<Arc<[ItemOutcome]>, BadRecord> {
+/// The outcomes from their stored form.
+///
+/// # Errors
+/// This build does not know one of them.
+pub fn outcomes_of(bytes: &[u8]) -> Result<Arc<[ItemOutcome]>, BadRecord> {
     let outcome = |byte: &u8| {
         ItemOutcome::from_number(*byte).ok_or_else(|| BadRecord(format!("item outcome {byte} is unknown")))
     };

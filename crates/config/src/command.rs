@@ -14,9 +14,6 @@ use crate::row::ContentRow;
 /// One replicated change of the configuration state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigCommand {
-    /// The id of the request. The proposer draws it for each request of a user and keeps it when it repeats the
-    /// proposal, so that a request takes effect once. 0 means that the command may be carried out again.
-    pub request: u128,
     pub source: Source,
     pub change: Change,
 }
@@ -305,8 +302,16 @@ impl ConfigCommand {
         }
     }
 
+    /// The reply to this command if it took effect before: at `revision`, and with these outcomes if it has several items.
+    pub fn repeated(&self, revision: Revision, outcomes: Option<Arc<[ItemOutcome]>>) -> ConfigReply {
+        match outcomes {
+            Some(outcomes) => ConfigReply::Report(outcomes),
+            None => ConfigReply::Done { revision, md5: self.md5() },
+        }
+    }
+
     /// The md5 of what a command of one item publishes.
-    pub(crate) fn md5(&self) -> Option<Md5> {
+    fn md5(&self) -> Option<Md5> {
         match &self.change {
             Change::Publish(publish) => Some(publish.draft.content.md5()),
             Change::PublishGray(publish) => Some(publish.draft.content.md5()),

@@ -20,7 +20,6 @@ mod namespace;
 mod ports;
 mod query;
 pub mod record;
-mod requests;
 mod row;
 mod snapshot;
 mod state;

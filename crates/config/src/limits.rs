@@ -34,13 +34,6 @@ pub const HISTORY_MAX: usize = 1_000;
 pub const PRUNE_ITEMS_MAX: usize = 1_000;
 /// After this many versions a `Prune` ends with the configuration that it is at. This limits the deletions of one entry.
 pub const PRUNE_DROPS_MAX: usize = 10_000;
-/// For this many milliseconds the outcome of a request is remembered. A proposer repeats a request for at most 5 s; the
-/// rest of the time is for entries that a dying leader had already sent.
-pub const REQUEST_KEEP_MS: u64 = 60_000;
-/// Most remembered requests: 13,000 writes per second for the 5 s in which a repetition may come.
-pub const REQUESTS_MAX: usize = 65_536;
-/// Most remembered requests that one entry forgets, so that no entry has to pay for an idle hour.
-pub const REQUESTS_DROPPED_AT_ONCE: usize = 16;
 /// Most entries on one page of a listing. A larger page is cut to this.
 pub const PAGE_MAX: usize = dyad_types::limits::PAGE_MAX;
 

@@ -3,12 +3,15 @@
 
 use prost::Message;
 
+pub use crate::codec::{outcome_bytes, outcomes_of};
+
 /// The stored form of a [`crate::ConfigCommand`].
 #[derive(Clone, PartialEq, Message)]
 pub struct CommandRecord {
-    /// The id of the request, big-endian. Empty for 0.
+    /// The id of the request, big-endian; empty without one. It belongs to the envelope of the command, which had no id of
+    /// its own in the first builds.
     #[prost(bytes = "vec", tag = "1")]
-    pub(crate) request: Vec<u8>,
+    pub request: Vec<u8>,
     #[prost(string, tag = "2")]
     pub(crate) user: String,
     #[prost(string, tag = "3")]
@@ -345,20 +348,43 @@ pub(crate) struct ReleaseRecord {
     pub(crate) gray: Option<GrayRecord>,
 }
 
+/// Remembered requests. They are of all parts of the CP state, but stand among the configurations' parts in a snapshot,
+/// where the first builds wrote those of the configurations.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RequestsRecord {
+pub struct RequestsRecord {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) requests: Vec<RequestRecord>,
+    pub requests: Vec<RequestRecord>,
 }
 
+/// A request that took effect.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RequestRecord {
+pub struct RequestRecord {
+    /// Big-endian.
     #[prost(bytes = "vec", tag = "1")]
-    pub(crate) id: Vec<u8>,
+    pub id: Vec<u8>,
+    /// Milliseconds since the epoch.
     #[prost(uint64, tag = "2")]
-    pub(crate) at_ms: u64,
+    pub at_ms: u64,
     #[prost(uint64, tag = "3")]
-    pub(crate) revision: u64,
+    pub revision: u64,
+    /// One byte for each item, for requests of several items.
     #[prost(bytes = "vec", optional, tag = "4")]
-    pub(crate) outcomes: Option<Vec<u8>>,
+    pub outcomes: Option<Vec<u8>>,
+}
+
+impl StatePart {
+    pub fn of_requests(requests: RequestsRecord) -> StatePart {
+        StatePart { part: Some(PartRecord::Requests(requests)) }
+    }
+
+    /// The requests, if this part has them.
+    ///
+    /// # Errors
+    /// It is another part, which is given back.
+    pub fn into_requests(self) -> Result<RequestsRecord, StatePart> {
+        match self.part {
+            Some(PartRecord::Requests(requests)) => Ok(requests),
+            part => Err(StatePart { part }),
+        }
+    }
 }

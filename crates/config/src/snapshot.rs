@@ -1,5 +1,4 @@
-//! The configuration state as a sequence of parts: namespaces, limits, configurations by key, and remembered requests.
-//! The counts are not in it, because they follow from the configurations.
+//! The configuration state as a sequence of parts: namespaces, limits, and configurations by key. The counts are not in it, because they follow from the configurations.
 
 use std::sync::Arc;
 
@@ -9,27 +8,18 @@ use prost::Message;
 
 use crate::BadRecord;
 use crate::capacity::{Capacity, Scope};
-use crate::codec::{
-    NamedRule, gray_of, gray_record, id_bytes, id_of, key_of, md5_of, missing, outcome_bytes, outcomes_of,
-    scope_of,
-};
+use crate::codec::{NamedRule, gray_of, gray_record, key_of, md5_of, missing, scope_of};
 use crate::content::{ConfigType, Revision};
 use crate::history::{Entry, History};
 use crate::item::{ConfigItem, Extra, Gray, Release};
 use crate::namespace::Namespace;
-use crate::record::{
-    CapacityRecord, ItemRecord, NamespaceRecord, PartRecord, ReleaseRecord, RequestRecord, RequestsRecord,
-    StatePart,
-};
-use crate::requests::Remembered;
+use crate::record::{CapacityRecord, ItemRecord, NamespaceRecord, PartRecord, ReleaseRecord, StatePart};
 use crate::state::ConfigState;
 
-/// A part takes releases, versions or requests until it has this many bytes. The largest single thing is a release with
+/// A part takes releases or versions until it has this many bytes. The largest single thing is a release with
 /// all its texts, or a thousand versions of a thousand gray releases. Each of these has about 150 KiB, so no part has
 /// 256 KiB.
 const PART_BYTES: usize = 64 * 1024;
-/// The number of remembered requests in one part. This is 40 KiB, and more only for batches.
-const REQUESTS_PER_PART: usize = 1_000;
 
 impl ConfigState {
     /// The state as parts in a fixed order. Each part is smaller than 256 KiB.
@@ -37,8 +27,7 @@ impl ConfigState {
         let namespaces = self.namespaces.iter().map(|(id, n)| PartRecord::Namespace(namespace_record(id, n)));
         let capacity = self.capacity.iter().map(|(s, c)| PartRecord::Capacity(capacity_record(s, c)));
         let items = self.items.iter().flat_map(|(key, item)| item_records(key, item));
-        let requests = Chunks { requests: self.requests.iter().peekable() }.map(PartRecord::Requests);
-        let parts = namespaces.chain(capacity).chain(items).chain(requests);
+        let parts = namespaces.chain(capacity).chain(items);
         parts.map(|part| StatePart { part: Some(part) })
     }
 
@@ -58,12 +47,9 @@ impl ConfigState {
                 self.capacity.insert(scope_of(record.scope.clone())?, capacity_of(&record));
                 Ok(())
             }
-            Some(PartRecord::Requests(record)) => record.requests.into_iter().try_for_each(|r| {
-                let outcomes = r.outcomes.as_deref().map(outcomes_of).transpose()?;
-                let revision = Revision(r.revision);
-                self.requests.insert(id_of(&r.id)?, Remembered { at_ms: r.at_ms, revision, outcomes });
-                Ok(())
-            }),
+            Some(PartRecord::Requests(_)) => {
+                Err(BadRecord("a snapshot's requests are no configurations".into()))
+            }
             None => Err(BadRecord("a configuration record that this build does not know".into())),
         }
     }
@@ -97,33 +83,6 @@ impl ConfigState {
             item.put_gray(Gray { name, rule, release });
         }
         Ok(())
-    }
-}
-
-/// Remembered requests, many to a part.
-struct Chunks<'a, I: Iterator<Item = (u128, &'a Remembered)>> {
-    requests: std::iter::Peekable<I>,
-}
-
-impl<'a, I: Iterator<Item = (u128, &'a Remembered)>> Iterator for Chunks<'a, I> {
-    type Item = RequestsRecord;
-
-    fn next(&mut self) -> Option<RequestsRecord> {
-        self.requests.peek()?;
-        let mut bytes = 0;
-        let mut requests = Vec::new();
-        while requests.len() < REQUESTS_PER_PART && bytes < PART_BYTES {
-            let Some((id, done)) = self.requests.next() else { break };
-            let record = RequestRecord {
-                id: id_bytes(id),
-                at_ms: done.at_ms,
-                revision: done.revision.0,
-                outcomes: done.outcomes.as_deref().map(outcome_bytes),
-            };
-            bytes += record.encoded_len();
-            requests.push(record);
-        }
-        Some(RequestsRecord { requests })
     }
 }
 

@@ -10,7 +10,6 @@ use crate::content::Revision;
 use crate::item::ConfigItem;
 use crate::limits::CONFIGS_MAX;
 use crate::namespace::Namespace;
-use crate::requests::Requests;
 
 /// The whole configuration state. Clones are O(1).
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +20,6 @@ pub struct ConfigState {
     pub(crate) usage: OrdMap<Scope, Usage>,
     /// The limits of the scopes for which limits were set.
     pub(crate) capacity: OrdMap<Scope, Capacity>,
-    pub(crate) requests: Requests,
     /// Most configurations. This is [`CONFIGS_MAX`] except in tests.
     pub(crate) configs_max: usize,
 }
@@ -33,7 +31,6 @@ impl Default for ConfigState {
             namespaces: OrdMap::new(),
             usage: OrdMap::new(),
             capacity: OrdMap::new(),
-            requests: Requests::default(),
             configs_max: CONFIGS_MAX,
         }
     }
@@ -111,7 +108,7 @@ mod tests {
         let mut index = 0;
         let mut apply = |change| {
             index += 1;
-            let command = ConfigCommand { request: 0, source: Source::default(), change };
+            let command = ConfigCommand { source: Source::default(), change };
             state.apply(&command, Stamp { now_ms: index, index }).0
         };
         let key = |data_id: &str| ConfigKey::new("", "G", data_id);

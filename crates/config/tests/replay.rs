@@ -143,8 +143,7 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn command() -> impl Strategy<Value = ConfigCommand> {
     let source = (text(), text(), text()).prop_map(|(user, ip, reason)| Source { user, ip, reason });
-    (prop_oneof![Just(0u128), 1u128..12], source, change())
-        .prop_map(|(request, source, change)| ConfigCommand { request, source, change })
+    (source, change()).prop_map(|(source, change)| ConfigCommand { source, change })
 }
 
 fn parts(state: &ConfigState) -> Vec<Vec<u8>> {

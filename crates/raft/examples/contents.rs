@@ -59,7 +59,7 @@ fn publish(n: usize, version: usize, bytes: usize) -> CpCommand {
     let content = format!("{head}{}", "k=v;".repeat(bytes.saturating_sub(head.len()) / 4));
     let key = ConfigKey::new("", "DEFAULT_GROUP", &format!("application-{n}.properties"));
     let change = Change::Publish(Publish { key, draft: Draft::text(&content), cas: None, enforce: false });
-    CpCommand::Config(ConfigCommand { request: rand::random(), source: Source::default(), change })
+    CpCommand::Config(ConfigCommand { source: Source::default(), change })
 }
 
 async fn fill(handle: &Arc<RaftHandle>, configs: usize, versions: usize, bytes: usize) {

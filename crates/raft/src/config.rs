@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dyad_state::LEVEL;
 use dyad_types::MemberId;
 use openraft::{Config, SnapshotPolicy};
 
@@ -41,6 +42,9 @@ pub struct RaftConfig {
     pub snapshot_every: u64,
     /// This many entries stay in the log below a snapshot. Default 10,000.
     pub keep_entries: u64,
+    /// The highest level of the state that this member says it knows, by default [`LEVEL`]. A test lowers it to stand for an
+    /// older build.
+    pub state_level: u32,
 }
 
 impl RaftConfig {
@@ -55,6 +59,7 @@ impl RaftConfig {
             election_ms: (300, 600),
             snapshot_every: SNAPSHOT_EVERY,
             keep_entries: KEEP_ENTRIES,
+            state_level: LEVEL,
         }
     }
 

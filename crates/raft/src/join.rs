@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dyad_proto::raft as pb;
+use dyad_state::ClusterCommand;
 use openraft::{ChangeMembers, Precondition};
 
 use crate::handle::{Inner, RaftHandle};
@@ -91,8 +92,15 @@ impl Inner {
         if known == Some(&node) && membership.voter_ids().any(|voter| voter == id) {
             return Ok(());
         }
-        if !self.answers(id, &node).await {
+        let Some(knows) = self.ping(id, &node).await else {
             return Err(refused(format!("member {id:016x} does not answer at {}", node.cluster_address)));
+        };
+        let level = self.level();
+        if knows < level {
+            return Err(refused(format!(
+                "this cluster's state is of level {level}, and the build of member {id:016x} knows level {knows}; \
+                 install the version that the other members have"
+            )));
         }
         if known.is_some_and(|known| *known != node) {
             tracing::info!("member {id:016x} is at {} now", node.address);
@@ -128,7 +136,7 @@ impl Inner {
         let membership = self.membership();
         let mut replaced = Vec::new();
         for (&old, at) in membership.nodes().filter(|(old, at)| **old != id && at.address == node.address) {
-            if old == self.me.id || self.answers(old, at).await {
+            if old == self.me.id || self.ping(old, at).await.is_some() {
                 return Err(refused(format!("{} is member {old:016x}, which answers", node.address)));
             }
             replaced.push(old);
@@ -136,12 +144,39 @@ impl Inner {
         Ok(replaced)
     }
 
-    /// Does this very member answer at its address?
-    async fn answers(&self, id: u64, node: &Node) -> bool {
+    /// The highest level of the state that the member's build knows, if this very member answers at its address.
+    async fn ping(&self, id: u64, node: &Node) -> Option<u32> {
         let request = pb::PingRequest { head: Some(self.me.head(id)) };
         let mut client = self.peers.client(&node.cluster_address);
-        let reply = tokio::time::timeout(PING_LIMIT, client.ping(request)).await;
-        matches!(reply, Ok(Ok(reply)) if reply.get_ref().member == id)
+        let reply = tokio::time::timeout(PING_LIMIT, client.ping(request)).await.ok()?.ok()?.into_inner();
+        (reply.member == id).then_some(reply.state_level.max(1))
+    }
+
+    /// The level by whose rules this member applies commands at present.
+    pub(crate) fn level(&self) -> u32 {
+        self.me.applied.state.read().cluster().level()
+    }
+
+    /// Raises the level of the state to what this build knows, once every member answers that its build knows it too. A member
+    /// that is away may be of an older build, and would stop at the entry.
+    pub(crate) async fn raise_level(&self) {
+        let known = self.config.state_level;
+        // While a member joins, its build counts too.
+        let Ok(_turn) = self.changing.try_lock() else { return };
+        if self.level() >= known {
+            return;
+        }
+        let membership = self.membership();
+        let others = membership.nodes().filter(|(id, _)| **id != self.me.id);
+        let levels = futures::future::join_all(others.map(|(id, node)| self.ping(*id, node))).await;
+        if levels.into_iter().all(|level| level.is_some_and(|level| level >= known)) {
+            match self.propose(ClusterCommand::Raise { level: known }.into()).await {
+                Ok(_) => {
+                    tracing::info!("all members know level {known} of the state, which holds from now on")
+                }
+                Err(error) => tracing::debug!("the level of the state is not raised yet: {error}"),
+            }
+        }
     }
 
     async fn change(

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dyad_naming::ports::BoxFuture;
 use dyad_proto::raft as pb;
 use dyad_state::ports::{COMMAND_MAX, Leader, Propose, ProposeError};
-use dyad_state::{CpCommand, CpReply, Part};
+use dyad_state::{CpCommand, CpReply, Envelope, Part, RequestId};
 use dyad_types::MemberId;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -111,10 +111,10 @@ impl Refused {
     }
 }
 
-/// A second try may find the first one's work and call it somebody else's.
-fn retry_is_safe(command: &CpCommand) -> bool {
-    let CpCommand::Naming(command) = command else { return true };
-    !matches!(command, NamingCommand::CreateService { .. } | NamingCommand::DeleteService { .. })
+/// May a second try find the first one's work and call it somebody else's? From level 2 on it is known for its own.
+fn needs_its_id(command: &CpCommand) -> bool {
+    let CpCommand::Naming(command) = command else { return false };
+    matches!(command, NamingCommand::CreateService { .. } | NamingCommand::DeleteService { .. })
 }
 
 /// Why the write is to be tried again.
@@ -140,9 +140,12 @@ fn go_on(refused: Refused, safe: bool, in_doubt: &mut bool) -> Result<String, Pr
 }
 
 impl Inner {
-    /// A write by a front end of this member: here if it leads, else one hop to the leader, again while time is left.
+    /// A write by a front end of this member: here if it leads, else one hop to the leader, again while time is left. All
+    /// tries have one id, so that the write takes effect once.
     pub(crate) async fn propose(&self, command: CpCommand) -> Result<CpReply, ProposeError> {
-        let bytes = Bytes::from(command.encode());
+        let envelope = Envelope { request: RequestId(rand::random()), command };
+        let bytes = Bytes::from(envelope.encode());
+        let command = envelope.command;
         if bytes.len() > COMMAND_MAX {
             return Err(ProposeError::TooLarge { len: bytes.len(), max: COMMAND_MAX });
         }
@@ -151,7 +154,9 @@ impl Inner {
         }
         let _permit = self.admission.enter(bytes.len()).ok_or(ProposeError::Busy(PROPOSALS_MAX))?;
         let wait = Wait::new(PROPOSE_DEADLINE);
-        let (part, safe) = (command.part(), retry_is_safe(&command));
+        let part = command.part();
+        let safe = !needs_its_id(&command) || self.level() > 1;
+        drop(command);
         let mut why = "no member has been elected yet".to_string();
         let mut in_doubt = false;
         loop {
@@ -187,7 +192,7 @@ impl Inner {
             return Err(Refused::Error(ProposeError::TooLarge { len: command.len(), max: COMMAND_MAX }));
         }
         // What does not decode here would stop every member when it is applied.
-        CpCommand::decode(&command).map_err(|e| Refused::Error(ProposeError::Lost(e.to_string())))?;
+        Envelope::decode(&command).map_err(|e| Refused::Error(ProposeError::Lost(e.to_string())))?;
         if self.stopping() {
             return Err(Refused::NotLeader("the leader is shutting down".into()));
         }

@@ -1,5 +1,5 @@
-//! What a leader does by itself: it founds the identity of the cluster and finishes changes of the membership that are
-//! half done. This file also watches for the end of openraft.
+//! What a leader does by itself: it founds the identity of the cluster, finishes changes of the membership that are
+//! half done, and raises the level of the state. This file also watches for the end of openraft.
 
 use dyad_state::ClusterCommand;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         if leads {
             found(&inner).await;
             inner.finish_joint().await;
+            inner.raise_level().await;
         }
         let changed = tokio::time::timeout(LOOK_AGAIN, metrics.changed()).await;
         if matches!(changed, Ok(Err(_))) {

@@ -37,7 +37,7 @@ pub struct Node {
     pub cluster_address: String,
 }
 
-/// What a log entry carries: an encoded `CpCommand` and the leader's clock.
+/// What a log entry carries: an encoded `Envelope` and the leader's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Proposal {
     /// Wall-clock milliseconds since the epoch, written by the leader just before proposing.

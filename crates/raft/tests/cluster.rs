@@ -3,7 +3,6 @@
 
 mod common;
 
-use dyad_naming::cp::NamingReply;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -11,11 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Cluster, LIMIT, Member, eventually, register};
+use dyad_naming::cp::{NamingCommand, NamingReply};
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
 use dyad_raft::{Dial, MemBackend, MemContents, Node, RaftConfig, RaftHandle, Recovery, Role};
 use dyad_state::ports::{Propose, ProposeError};
-use dyad_types::MemberId;
+use dyad_state::{CpReply, Envelope, LEVEL, Part, RequestId};
+use dyad_types::{Instance, MemberId};
 
 #[test]
 fn one_member_keeps_what_it_acknowledged() {
@@ -338,6 +339,76 @@ fn a_broken_disk_stops_the_member_and_says_where() {
         let refused = handle.propose(register(3)).await;
         assert!(matches!(refused, Err(ProposeError::Storage(_))), "{refused:?}");
     });
+}
+
+/// The answer to a forwarded write may be lost, and the write forwarded again.
+#[test]
+fn a_write_that_is_forwarded_twice_takes_effect_once() {
+    let cluster = Cluster::new(3, |_| {});
+    let leader = &cluster.members[cluster.leader().unwrap()];
+    eventually("the level is raised", || (leader.handle().state().cluster().level() == LEVEL).then_some(()));
+    leader.register(1);
+    let address = Instance::new("10.0.0.1", 1).address();
+    let deregister = NamingCommand::Deregister { service: common::service(), address };
+    let envelope = Envelope { request: RequestId(7), command: deregister.into() };
+    let head = pb::Head {
+        from: 99,
+        to: leader.id.0,
+        cluster_id: leader.handle().status().cluster_id.unwrap().to_be_bytes().to_vec().into(),
+        level: 1,
+    };
+    let request =
+        pb::ProposeRequest { head: Some(head), command: envelope.encode().into(), deadline_ms: 5_000 };
+    let mut client =
+        leader.block_on(async { RaftClient::new(common::Plain.channel(&leader.node.cluster_address)) });
+    let mut forward = || leader.block_on(client.propose(request.clone())).unwrap().into_inner().result;
+    let applied = |result| match result {
+        Some(pb::propose_reply::Result::Applied(applied)) => CpReply::decode(Part::Naming, &applied.reply),
+        other => panic!("{other:?}"),
+    };
+    let first = applied(forward()).unwrap();
+    assert!(!leader.has(1));
+    leader.register(1);
+    assert_eq!(applied(forward()).unwrap(), first);
+    assert!(leader.has(1), "what was registered since stays");
+    cluster.converged();
+}
+
+fn level(member: &Member) -> u32 {
+    member.handle().state().cluster().level()
+}
+
+/// By new rules only when no member is left that would apply the log by the old ones.
+#[test]
+fn the_level_rises_when_every_member_knows_it() {
+    let mut cluster = Cluster::new(3, |config| {
+        if config.member == MemberId(0x3333) {
+            config.state_level = 1;
+        }
+    });
+    // Each new leader looks at once.
+    for port in 1..=4 {
+        let leader = &cluster.members[cluster.leader().unwrap()];
+        assert!(leader.block_on(leader.handle().transfer_leader()));
+        cluster.settled();
+        cluster.members[0].register(port);
+    }
+    assert!(cluster.members.iter().all(|member| level(member) == 1));
+    cluster.members[2].crash();
+    cluster.members[2].tune = |_| {};
+    cluster.members[2].start();
+    for member in &cluster.members {
+        eventually("the level is raised", || (level(member) == LEVEL).then_some(()));
+    }
+    let mut old = Member::new(0xabcd, cluster.dir.path().join("old"), |config| config.state_level = 1);
+    old.start();
+    let via = cluster.members[cluster.leader().unwrap()].node.cluster_address.clone();
+    let refused = old.block_on(old.handle().join(&via, old.node.clone())).unwrap_err().to_string();
+    assert!(
+        refused.contains("of level 2, and the build of member 000000000000abcd knows level 1"),
+        "{refused}"
+    );
+    assert_eq!(cluster.members[0].voters().len(), 3);
 }
 
 #[test]

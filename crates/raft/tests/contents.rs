@@ -19,7 +19,7 @@ fn key(n: usize) -> ConfigKey {
 }
 
 fn change(change: Change) -> CpCommand {
-    CpCommand::Config(ConfigCommand { request: 0, source: Source::default(), change })
+    CpCommand::Config(ConfigCommand { source: Source::default(), change })
 }
 
 fn publish(member: &Member, n: usize, content: &str) {

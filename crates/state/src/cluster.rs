@@ -1,8 +1,18 @@
-//! The part of the replicated state that is about the cluster itself: its identity, and which incarnations of members
-//! are gone for good.
+//! The part of the replicated state that is about the cluster itself: its identity, which incarnations of members are
+//! gone for good, and by which rules commands are applied.
+//!
+//! Members of different builds must make the same state of the same log. So a new rule of `apply` does not hold from the day
+//! on which a member is upgraded, but from an entry of the log on: [`ClusterCommand::Raise`], which the leader proposes when
+//! every member has a build that knows the rule. A build without it stops at that entry instead of going its own way.
 
 use dyad_types::{MemberId, Origin};
 use imbl::OrdMap;
+
+/// The highest level that this build knows.
+///
+/// - 1: the rules of 0.5.0. The configurations' requests are remembered, and forgotten by their age alone.
+/// - 2: the requests of every part are remembered ([`crate::RequestId`]), the newest 4,096 whatever their age.
+pub const LEVEL: u32 = 2;
 
 /// A change of the cluster itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +22,8 @@ pub enum ClusterCommand {
     Found { cluster_id: u128 },
     /// Says, by decision of a majority, that this incarnation of the member and all earlier ones are gone. Reply: Done.
     Retire { origin: Origin },
+    /// Says that every member knows the rules of this level, which hold from this entry on. Reply: Done.
+    Raise { level: u32 },
 }
 
 impl ClusterCommand {
@@ -20,6 +32,7 @@ impl ClusterCommand {
         match self {
             ClusterCommand::Found { .. } => "found",
             ClusterCommand::Retire { .. } => "retire",
+            ClusterCommand::Raise { .. } => "raise",
         }
     }
 }
@@ -31,15 +44,27 @@ pub enum ClusterReply {
     Exists,
 }
 
-/// The identity of the cluster, and its retired members. Clones are O(1).
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The identity of the cluster, its retired members and its level. Clones are O(1).
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClusterState {
     pub(crate) id: Option<u128>,
     /// For each member its highest retired incarnation.
     pub(crate) retired: OrdMap<MemberId, u64>,
+    pub(crate) level: u32,
+}
+
+impl Default for ClusterState {
+    fn default() -> ClusterState {
+        ClusterState { id: None, retired: OrdMap::new(), level: 1 }
+    }
 }
 
 impl ClusterState {
+    /// By the rules of which level commands are applied; at most [`LEVEL`].
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+
     /// The identity of the cluster. `None` until [`ClusterCommand::Found`] was applied.
     pub fn id(&self) -> Option<u128> {
         self.id
@@ -59,6 +84,10 @@ impl ClusterState {
                 (reply, false)
             }
             ClusterCommand::Retire { origin } => (ClusterReply::Done, self.retire(*origin)),
+            ClusterCommand::Raise { level } => {
+                self.level = self.level.max(*level);
+                (ClusterReply::Done, false)
+            }
         }
     }
 

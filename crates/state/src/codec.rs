@@ -1,4 +1,4 @@
-//! The bytes of commands and replies: one version byte and then a prost message. Field numbers are never reused; golden
+//! The bytes of envelopes and replies: one version byte and then a prost message. Field numbers are never reused; golden
 //! bytes in tests/ fix them.
 
 use dyad_config::record as config;
@@ -6,42 +6,56 @@ use dyad_naming::cp::{NamingReply, record as naming};
 use dyad_types::{BadRecord, MemberId, Origin};
 use prost::Message;
 
-use crate::cluster::{ClusterCommand, ClusterReply};
+use crate::cluster::{ClusterCommand, ClusterReply, LEVEL};
 use crate::command::{CpCommand, CpReply, Part};
+use crate::envelope::Envelope;
+use crate::requests::RequestId;
 
-/// The one format that this build writes and reads.
+/// The format of commands, replies and most records of a snapshot.
 pub(crate) const FORMAT: u8 = 1;
 
 /// The number of a reply of the configurations; the smaller ones are the other parts'.
 const CONFIG_REPLY: u32 = 9;
 
-impl CpCommand {
-    /// The bytes of the command, with their version, as they are stored in the log and sent between members.
+impl Envelope {
+    /// The bytes of the envelope, with their version, as they are stored in the log and sent between members.
     pub fn encode(&self) -> Vec<u8> {
         let mut record = CommandRecord::default();
-        match self {
-            CpCommand::Cluster(command) => record.cluster = Some(command.into()),
-            CpCommand::Naming(command) => record.naming = Some(command.into()),
-            CpCommand::Config(command) => record.config = Some(Box::new(command.into())),
+        let request = self.request.to_bytes();
+        match &self.command {
+            CpCommand::Cluster(command) => (record.cluster, record.request) = (Some(command.into()), request),
+            CpCommand::Naming(command) => (record.naming, record.request) = (Some(command.into()), request),
+            // 0.5.0 looks for the id there.
+            CpCommand::Config(command) => {
+                let mut command = config::CommandRecord::from(command);
+                command.request = request;
+                record.config = Some(Box::new(command));
+            }
         }
-        frame(&record)
+        frame(FORMAT, &record)
     }
 
-    /// Reads what [`CpCommand::encode`] gave.
+    /// Reads what [`Envelope::encode`] gave, in this build or an older one.
     ///
     /// # Errors
     /// The bytes are not a command, or this build does not know the command. It must not be skipped: the member has to stop.
-    pub fn decode(bytes: &[u8]) -> Result<CpCommand, BadRecord> {
-        let record: CommandRecord = unframe("command", bytes)?;
-        match (record.cluster, record.naming, record.config) {
-            (Some(kind), None, None) => Ok(CpCommand::Cluster(kind.try_into()?)),
-            (None, Some(kind), None) => Ok(CpCommand::Naming(kind.try_into()?)),
-            (None, None, Some(record)) => Ok(CpCommand::Config((*record).try_into()?)),
-            (None, None, None) => Err(BadRecord(
-                "a command that this build does not know; install the version that wrote it".into(),
-            )),
-            _ => Err(BadRecord("a command of two parts of the state".into())),
-        }
+    pub fn decode(bytes: &[u8]) -> Result<Envelope, BadRecord> {
+        let mut record: CommandRecord = unframe("command", FORMAT, bytes)?;
+        let command = match (record.cluster, record.naming, record.config) {
+            (Some(kind), None, None) => CpCommand::Cluster(kind.try_into()?),
+            (None, Some(kind), None) => CpCommand::Naming(kind.try_into()?),
+            (None, None, Some(mut config)) => {
+                record.request = std::mem::take(&mut config.request);
+                CpCommand::Config((*config).try_into()?)
+            }
+            (None, None, None) => {
+                return Err(BadRecord(
+                    "a command that this build does not know; install the version that wrote it".into(),
+                ));
+            }
+            _ => return Err(BadRecord("a command of two parts of the state".into())),
+        };
+        Ok(Envelope { request: RequestId::from_bytes(&record.request)?, command })
     }
 }
 
@@ -58,7 +72,7 @@ impl CpReply {
             CpReply::Config(reply) => Some(reply.into()),
             _ => None,
         };
-        frame(&ReplyRecord { kind: naming.kind, text: naming.text, limit: naming.limit, config })
+        frame(FORMAT, &ReplyRecord { kind: naming.kind, text: naming.text, limit: naming.limit, config })
     }
 
     /// Reads the reply to a command of `part`. The bytes alone do not say to which part they belong.
@@ -66,7 +80,7 @@ impl CpReply {
     /// # Errors
     /// The bytes are not a reply that this build knows, or they are a reply of another part.
     pub fn decode(part: Part, bytes: &[u8]) -> Result<CpReply, BadRecord> {
-        let record: ReplyRecord = unframe("reply", bytes)?;
+        let record: ReplyRecord = unframe("reply", FORMAT, bytes)?;
         match (part, record.config) {
             (Part::Config, Some(config)) => Ok(CpReply::Config(config.try_into()?)),
             (Part::Config, None) => Err(BadRecord("the record lacks its configuration reply".into())),
@@ -87,20 +101,21 @@ impl CpReply {
 }
 
 /// Version byte, then the message.
-pub(crate) fn frame(message: &impl Message) -> Vec<u8> {
+pub(crate) fn frame(format: u8, message: &impl Message) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(1 + message.encoded_len());
-    bytes.push(FORMAT);
+    bytes.push(format);
     message.encode(&mut bytes).expect("a Vec grows to any size");
     bytes
 }
 
-pub(crate) fn unframe<M: Message + Default>(what: &str, bytes: &[u8]) -> Result<M, BadRecord> {
+/// The message behind a version byte of 1 to `newest`.
+pub(crate) fn unframe<M: Message + Default>(what: &str, newest: u8, bytes: &[u8]) -> Result<M, BadRecord> {
     match bytes.split_first() {
-        Some((&FORMAT, rest)) => {
+        Some((&version, rest)) if (FORMAT..=newest).contains(&version) => {
             M::decode(rest).map_err(|e| BadRecord(format!("a {what} of {} bytes: {e}", bytes.len())))
         }
         Some((version, _)) => {
-            Err(BadRecord(format!("a {what} of format {version}; this build reads format {FORMAT}")))
+            Err(BadRecord(format!("a {what} of format {version}; this build reads format {newest}")))
         }
         None => Err(BadRecord(format!("an empty {what}"))),
     }
@@ -111,15 +126,27 @@ pub(crate) fn cluster_id_of(bytes: &[u8]) -> Result<u128, BadRecord> {
     Ok(u128::from_be_bytes(bytes))
 }
 
-/// Exactly one of the three is set.
+/// A level of the log or of a snapshot, if this build knows it.
+pub(crate) fn level_of(level: u32) -> Result<u32, BadRecord> {
+    if level > LEVEL {
+        let what = format!("a cluster of level {level}; this build knows level {LEVEL}; install a newer one");
+        return Err(BadRecord(what));
+    }
+    Ok(level.max(1))
+}
+
+/// Exactly one of the first three is set. Builds that do not know a further field skip it.
 #[derive(Clone, PartialEq, Message)]
 struct CommandRecord {
-    #[prost(oneof = "ClusterKind", tags = "1, 4")]
+    #[prost(oneof = "ClusterKind", tags = "1, 4, 13")]
     cluster: Option<ClusterKind>,
     #[prost(oneof = "naming::CommandKind", tags = "2, 3, 5, 6, 7, 8, 9, 10, 11")]
     naming: Option<naming::CommandKind>,
     #[prost(message, optional, boxed, tag = "12")]
     config: Option<Box<config::CommandRecord>>,
+    /// The id of the request, but for configurations, which have a field of their own for it.
+    #[prost(bytes = "vec", tag = "14")]
+    request: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -128,12 +155,20 @@ enum ClusterKind {
     Found(FoundRecord),
     #[prost(message, tag = "4")]
     Retire(RetireRecord),
+    #[prost(message, tag = "13")]
+    Raise(RaiseRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct FoundRecord {
     #[prost(bytes = "vec", tag = "1")]
     cluster_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RaiseRecord {
+    #[prost(uint32, tag = "1")]
+    level: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -163,6 +198,7 @@ impl From<&ClusterCommand> for ClusterKind {
                 ClusterKind::Found(FoundRecord { cluster_id: cluster_id.to_be_bytes().to_vec() })
             }
             ClusterCommand::Retire { origin } => ClusterKind::Retire((*origin).into()),
+            ClusterCommand::Raise { level } => ClusterKind::Raise(RaiseRecord { level: *level }),
         }
     }
 }
@@ -176,6 +212,7 @@ impl TryFrom<ClusterKind> for ClusterCommand {
                 ClusterCommand::Found { cluster_id: cluster_id_of(&record.cluster_id)? }
             }
             ClusterKind::Retire(record) => ClusterCommand::Retire { origin: record.into() },
+            ClusterKind::Raise(record) => ClusterCommand::Raise { level: level_of(record.level)? },
         })
     }
 }

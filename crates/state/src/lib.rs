@@ -8,13 +8,17 @@
 mod cluster;
 mod codec;
 mod command;
+mod envelope;
 pub mod ports;
+mod requests;
 mod snapshot;
 mod state;
 
-pub use cluster::{ClusterCommand, ClusterReply, ClusterState};
+pub use cluster::{ClusterCommand, ClusterReply, ClusterState, LEVEL};
 pub use command::{CpChanges, CpCommand, CpReply, Part};
 pub use dyad_types::{BadRecord, Stamp};
+pub use envelope::Envelope;
+pub use requests::RequestId;
 pub use state::CpState;
 
 #[cfg(test)]

@@ -1,21 +1,32 @@
-//! The CP state as a sequence of records with a version: a header, the retirements, each service in the order of the keys, and
-//! the configurations.
+//! The CP state as a sequence of records with a version: a header with the retirements, each service in the order of the
+//! keys, the configurations, and the remembered requests.
 
 use dyad_config::record::StatePart;
 use dyad_naming::cp::record::ServicePart;
 use dyad_types::{BadRecord, Origin};
 use prost::Message;
 
-use crate::codec::{RetireRecord, cluster_id_of, frame, unframe};
+use crate::codec::{FORMAT, RetireRecord, cluster_id_of, frame, level_of, unframe};
 use crate::state::CpState;
+
+/// The format of the header of a cluster above level 1. A build that knows no levels would apply what follows by other
+/// rules than the other members: it must refuse the snapshot.
+const LEVELED: u8 = 2;
 
 impl CpState {
     /// The state as records with a version, in a fixed order. Each record is much smaller than 256 KiB.
     pub fn snapshot(&self) -> impl Iterator<Item = Vec<u8>> {
         let head = std::iter::once(self.header());
         let services = self.naming.snapshot().map(RecordKind::Service);
-        let config = self.config.snapshot().map(RecordKind::Config);
-        head.chain(services).chain(config).map(|kind| frame(&SnapshotRecord { kind: Some(kind) }))
+        let config = self.config.snapshot();
+        let requests = self.requests.snapshot().map(StatePart::of_requests);
+        let config = config.chain(requests).map(RecordKind::Config);
+        let leveled = self.cluster.level > 1;
+        head.chain(services).chain(config).map(move |kind| {
+            let header = matches!(kind, RecordKind::Header(_));
+            let format = if header && leveled { LEVELED } else { FORMAT };
+            frame(format, &SnapshotRecord { kind: Some(kind) })
+        })
     }
 
     /// Makes the state from what [`CpState::snapshot`] gave.
@@ -26,14 +37,17 @@ impl CpState {
         let mut state = CpState::default();
         let mut headed = false;
         for bytes in records {
-            let record: SnapshotRecord = unframe("snapshot record", &bytes)?;
+            let record: SnapshotRecord = unframe("snapshot record", LEVELED, &bytes)?;
             match record.kind {
                 Some(RecordKind::Header(header)) if !headed => {
                     headed = true;
                     state.restore_header(header)?;
                 }
                 Some(RecordKind::Service(part)) if headed => state.naming.restore(part)?,
-                Some(RecordKind::Config(part)) if headed => state.config.restore(part)?,
+                Some(RecordKind::Config(part)) if headed => match part.into_requests() {
+                    Ok(requests) => state.requests.restore(requests)?,
+                    Err(part) => state.config.restore(part)?,
+                },
                 Some(_) => return Err(BadRecord("a snapshot must begin with one header".into())),
                 None => return Err(BadRecord("a snapshot record that this build does not know".into())),
             }
@@ -47,12 +61,14 @@ impl CpState {
             cluster_id: self.cluster.id.map(|id| id.to_be_bytes().to_vec()),
             switches: self.naming.switches().to_json(),
             retired: self.cluster.retired().map(Into::into).collect(),
+            level: if self.cluster.level > 1 { self.cluster.level } else { 0 },
         })
     }
 
     fn restore_header(&mut self, header: HeaderRecord) -> Result<(), BadRecord> {
         self.now_ms = header.now_ms;
         self.cluster.id = header.cluster_id.as_deref().map(cluster_id_of).transpose()?;
+        self.cluster.level = level_of(header.level)?;
         self.naming.restore_switches(&header.switches)?;
         for retired in header.retired {
             let Origin { member, incarnation } = retired.into();
@@ -89,4 +105,7 @@ struct HeaderRecord {
     switches: Vec<u8>,
     #[prost(message, repeated, tag = "4")]
     retired: Vec<RetireRecord>,
+    /// 0 is level 1, which was not written.
+    #[prost(uint32, tag = "5")]
+    level: u32,
 }

@@ -1,11 +1,13 @@
 //! The whole replicated state, and the one function that changes it.
 
-use dyad_config::ConfigState;
-use dyad_naming::cp::NamingState;
+use dyad_config::{ConfigReply, ConfigState, Revision};
+use dyad_naming::cp::{NamingChanges, NamingReply, NamingState};
 use dyad_types::Stamp;
 
-use crate::cluster::ClusterState;
+use crate::cluster::{ClusterReply, ClusterState};
 use crate::command::{CpChanges, CpCommand, CpReply};
+use crate::envelope::Envelope;
+use crate::requests::{Remembered, RequestId, Requests};
 
 /// The whole replicated state. The same commands and stamps give the same state on every member, byte for byte. Clones are
 /// O(1), so a snapshot is made from a clone while further entries are applied.
@@ -16,6 +18,8 @@ pub struct CpState {
     pub(crate) cluster: ClusterState,
     pub(crate) naming: NamingState,
     pub(crate) config: ConfigState,
+    /// Of all parts.
+    pub(crate) requests: Requests,
 }
 
 impl CpState {
@@ -40,9 +44,35 @@ impl CpState {
     }
 
     /// Applies one command. Only this function changes the state. Every committed entry gets a reply, even one that is
-    /// rejected. The result depends on nothing but the state, the command and the stamp.
-    pub fn apply(&mut self, command: &CpCommand, stamp: Stamp) -> (CpReply, CpChanges) {
+    /// rejected. The result depends on nothing but the state, the envelope and the stamp. A request that took effect before
+    /// gets its reply again, and nothing happens.
+    pub fn apply(&mut self, envelope: &Envelope, stamp: Stamp) -> (CpReply, CpChanges) {
         self.now_ms = self.now_ms.max(stamp.now_ms);
+        let command = &envelope.command;
+        let remembers = self.cluster.level > 1 || matches!(command, CpCommand::Config(_));
+        let request = if remembers { envelope.request } else { RequestId::NONE };
+        if remembers {
+            self.requests.expire(self.now_ms, self.cluster.level);
+        }
+        if let Some(done) = self.requests.get(request) {
+            return (repeated(done, command), CpChanges::default());
+        }
+        let (reply, changes) = self.carry_out(command, stamp);
+        let outcomes = match &reply {
+            CpReply::Naming(NamingReply::Done) if changes.naming != NamingChanges::default() => None,
+            CpReply::Config(ConfigReply::Done { .. }) => None,
+            CpReply::Config(ConfigReply::Report(outcomes)) if outcomes.iter().any(|o| o.is_done()) => {
+                Some(outcomes.clone())
+            }
+            // The cluster's commands only ever raise something: repeating them is harmless.
+            _ => return (reply, changes),
+        };
+        let revision = Revision::new(stamp.index, 0);
+        self.requests.insert(request, Remembered { at_ms: self.now_ms, revision, outcomes });
+        (reply, changes)
+    }
+
+    fn carry_out(&mut self, command: &CpCommand, stamp: Stamp) -> (CpReply, CpChanges) {
         match command {
             CpCommand::Cluster(command) => {
                 let (reply, retired) = self.cluster.apply(command);
@@ -59,5 +89,14 @@ impl CpState {
                 (CpReply::Config(reply), CpChanges { config, ..CpChanges::default() })
             }
         }
+    }
+}
+
+/// The reply to a request that took effect before.
+fn repeated(done: &Remembered, command: &CpCommand) -> CpReply {
+    match command {
+        CpCommand::Config(command) => CpReply::Config(command.repeated(done.revision, done.outcomes.clone())),
+        CpCommand::Naming(_) => CpReply::Naming(NamingReply::Done),
+        CpCommand::Cluster(_) => CpReply::Cluster(ClusterReply::Done),
     }
 }

@@ -1,7 +1,8 @@
 //! Tests of what the parts share: the cluster's commands, damaged bytes, the snapshot's records.
 
-use dyad_naming::cp::{Limit, NamingCommand, NamingReply};
-use dyad_types::{Instance, MemberId, Origin, ServiceKey};
+use dyad_config::{Change, ConfigCommand, ConfigReply, Draft, Import, ImportPolicy, Publish, Source};
+use dyad_naming::cp::{Limit, NamingCommand, NamingReply, ServiceRecord};
+use dyad_types::{ConfigKey, Instance, Md5, MemberId, Origin, ServiceKey};
 
 use super::*;
 
@@ -10,7 +11,7 @@ fn key(name: &str) -> ServiceKey {
 }
 
 fn apply(state: &mut CpState, command: impl Into<CpCommand>, now_ms: u64) -> (CpReply, CpChanges) {
-    state.apply(&command.into(), Stamp { now_ms, index: 1 })
+    state.apply(&Envelope::bare(command), Stamp { now_ms, index: 1 })
 }
 
 #[test]
@@ -56,7 +57,8 @@ fn a_large_service_is_split_over_records_and_damage_is_refused() {
         (vec![], "an empty snapshot"),
         (records[1..].to_vec(), "a snapshot must begin with one header"),
         (vec![header.clone(), header.clone()], "a snapshot must begin with one header"),
-        (vec![vec![2]], "a snapshot record of format 2; this build reads format 1"),
+        (vec![vec![3]], "a snapshot record of format 3; this build reads format 2"),
+        (vec![vec![2, 10, 2, 40, 9]], "a cluster of level 9; this build knows level 2; install a newer one"),
         (vec![header, vec![1, 0x7a, 0]], "a snapshot record that this build does not know"),
     ];
     for (records, want) in cases {
@@ -66,17 +68,153 @@ fn a_large_service_is_split_over_records_and_damage_is_refused() {
 
 #[test]
 fn unknown_and_damaged_commands_are_errors() {
-    let cases: [(&[u8], &str); 6] = [
+    let cases: [(&[u8], &str); 8] = [
         (&[], "an empty command"),
         (&[9, 10, 0], "a command of format 9; this build reads format 1"),
         (&[1], "a command that this build does not know; install the version that wrote it"),
         (&[1, 0x9a, 0x06, 0], "a command that this build does not know; install the version that wrote it"),
         (&[1, 0x12, 0], "the record lacks its service"),
         (&[1, 0x12, 0, 0x22, 0], "a command of two parts of the state"),
+        (&[1, 0x6a, 2, 8, 9], "a cluster of level 9; this build knows level 2; install a newer one"),
+        (&[1, 0x6a, 0, 0x72, 1, 7], "a request id must have 16 bytes"),
     ];
     for (bytes, want) in cases {
-        assert_eq!(CpCommand::decode(bytes).unwrap_err().to_string(), want);
+        assert_eq!(Envelope::decode(bytes).unwrap_err().to_string(), want);
     }
+}
+
+/// A log that is applied as its entries come.
+#[derive(Default)]
+struct Log {
+    state: CpState,
+    index: u64,
+}
+
+impl Log {
+    fn of_level(level: u32) -> Log {
+        let mut log = Log::default();
+        log.apply(0, ClusterCommand::Raise { level });
+        log
+    }
+
+    fn apply(&mut self, id: u128, command: impl Into<CpCommand>) -> CpReply {
+        self.entry(&Envelope { request: RequestId(id), command: command.into() }).0
+    }
+
+    fn entry(&mut self, envelope: &Envelope) -> (CpReply, CpChanges) {
+        self.index += 1;
+        self.state.apply(envelope, Stamp { now_ms: self.index * 1_000, index: self.index })
+    }
+
+    /// The metadata of the instance, if it is registered.
+    fn registered(&self) -> Option<String> {
+        let service = self.state.naming().service(&key("s"))?;
+        let instance = service.instances().get(&instance("").address())?;
+        instance.metadata.get("v").map(str::to_owned)
+    }
+}
+
+fn instance(version: &str) -> Instance {
+    Instance { metadata: [("v", version)].into_iter().collect(), ..Instance::new("10.0.0.1", 80) }
+}
+
+fn register(version: &str) -> NamingCommand {
+    NamingCommand::Register { service: key("s"), instance: instance(version) }
+}
+
+fn deregister() -> NamingCommand {
+    NamingCommand::Deregister { service: key("s"), address: instance("").address() }
+}
+
+fn publish(content: &str, cas: Option<&str>) -> CpCommand {
+    let cas = cas.map(|content| Md5::of(content.as_bytes()));
+    let key = ConfigKey::new("", "G", "a");
+    let publish = Publish { key, draft: Draft::text(content), cas, enforce: false };
+    CpCommand::Config(ConfigCommand { source: Source::default(), change: Change::Publish(publish) })
+}
+
+#[test]
+fn a_naming_request_takes_effect_once() {
+    let done = CpReply::Naming(NamingReply::Done);
+    let mut log = Log::of_level(2);
+    log.apply(1, register("a"));
+    log.apply(2, deregister());
+    log.apply(3, register("b"));
+    let again = log.entry(&Envelope { request: RequestId(2), command: deregister().into() });
+    assert_eq!(again, (done.clone(), CpChanges::default()), "the same answer, and nothing happens");
+    assert_eq!(log.registered().as_deref(), Some("b"), "what another client registered since stays");
+    log.apply(1, register("a"));
+    assert_eq!(log.registered().as_deref(), Some("b"), "nor is it replaced");
+
+    log.apply(4, NamingCommand::put_override(key("s"), &instance("x")));
+    log.apply(5, NamingCommand::put_override(key("s"), &instance("y")));
+    log.apply(4, NamingCommand::put_override(key("s"), &instance("x")));
+    let service = log.state.naming().service(&key("s")).unwrap();
+    let over = service.overrides().values().next().unwrap();
+    assert_eq!(over.value.metadata.get("v"), Some("y"), "nor an override");
+
+    let create = || NamingCommand::CreateService { service: key("t"), record: ServiceRecord::default() };
+    assert_eq!(log.apply(6, create()), done);
+    assert_eq!(log.apply(6, create()), done, "it does not call its own work somebody else's");
+    assert_eq!(log.apply(7, create()), CpReply::Naming(NamingReply::Exists));
+    let delete = || NamingCommand::DeleteService { service: key("t") };
+    assert_eq!(log.apply(8, delete()), done);
+    assert_eq!(log.apply(7, create()), done, "a refusal is not remembered");
+    assert_eq!(log.apply(8, delete()), done);
+    assert!(log.state.naming().service(&key("t")).is_some(), "a removal does not take the next one away");
+
+    log.apply(9, NamingCommand::SetSwitch { entry: "clientBeatInterval".into(), value: "6000".into() });
+    log.apply(10, NamingCommand::SetSwitch { entry: "clientBeatInterval".into(), value: "7000".into() });
+    log.apply(9, NamingCommand::SetSwitch { entry: "clientBeatInterval".into(), value: "6000".into() });
+    let mut other = Log { state: CpState::restore(log.state.snapshot()).unwrap(), index: log.index };
+    assert_eq!(other.state, log.state);
+    other.apply(2, deregister());
+    assert_eq!(other.registered().as_deref(), Some("b"), "a snapshot has the requests");
+}
+
+#[test]
+fn a_configuration_request_takes_effect_once_at_every_level() {
+    for level in [1, 2] {
+        let mut log = Log::of_level(level);
+        let first = log.apply(7, publish("v1", None));
+        log.apply(0, publish("v2", None));
+        let (reply, changes) = log.entry(&Envelope { request: RequestId(7), command: publish("v1", None) });
+        assert_eq!((&reply, changes), (&first, CpChanges::default()), "level {level}");
+        let cas = log.apply(8, publish("v3", Some("v2")));
+        assert_eq!(log.apply(8, publish("v3", Some("v2"))), cas, "it does not refuse its own work");
+        let refused = log.apply(9, publish("v4", Some("v2")));
+        assert!(matches!(refused, CpReply::Config(ConfigReply::CasMismatch { .. })), "{refused:?}");
+        log.apply(0, publish("v2", None));
+        let again = log.apply(9, publish("v4", Some("v2")));
+        assert!(matches!(again, CpReply::Config(ConfigReply::Done { .. })), "a refusal is not remembered");
+        let items = ["a", "b"].map(|name| (ConfigKey::new("", "G", name), Draft::text("i"))).to_vec();
+        let import = Import { items, policy: ImportPolicy::Skip, clone: false, enforce: false };
+        let import =
+            CpCommand::Config(ConfigCommand { source: Source::default(), change: Change::Import(import) });
+        assert_eq!(log.apply(10, import.clone()), log.apply(10, import), "each item's outcome");
+        log.index += 60;
+        log.apply(0, publish("later", None));
+        let forgotten = log.apply(7, publish("v1", None)) != first;
+        assert_eq!(forgotten, level == 1, "after a minute 0.5.0 takes it for a new request");
+    }
+}
+
+/// Members of 0.5.0 carry out a repeated naming request twice: while there may be any, all do.
+#[test]
+fn below_level_2_a_naming_request_is_carried_out_again() {
+    let mut log = Log::default();
+    assert_eq!(log.state.cluster().level(), 1);
+    log.apply(1, register("a"));
+    log.apply(2, deregister());
+    log.apply(3, register("b"));
+    log.apply(2, deregister());
+    assert_eq!(log.registered(), None);
+    // What was carried out before the level rose is not known as such.
+    log.apply(0, ClusterCommand::Raise { level: 2 });
+    log.apply(0, ClusterCommand::Raise { level: 1 });
+    assert_eq!(log.state.cluster().level(), 2, "it only rises");
+    log.apply(1, register("a"));
+    assert_eq!(log.registered().as_deref(), Some("a"));
 }
 
 #[test]

@@ -10,14 +10,15 @@ use dyad_naming::cp::{
     ExpiredOverride, ExpiredService, HealthChange, NamingCommand, Override, OverrideChange, OverrideKey,
     Selector, ServiceRecord,
 };
-use dyad_state::{ClusterCommand, CpCommand, CpReply, CpState, Part, Stamp};
+use dyad_state::{ClusterCommand, CpCommand, CpReply, CpState, Envelope, Part, RequestId, Stamp};
 use dyad_types::{Address, ConfigKey, Instance, InstanceIdKind, Md5, MemberId, Metadata, Origin, ServiceKey};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-/// One command of each kind, in the order of their field numbers, with every field set; then the configurations'.
-fn samples() -> Vec<CpCommand> {
+/// One command of each kind, in the order of their field numbers, with every field set; then the configurations'. Those of
+/// 0.5.0, which had no ids but the configurations'.
+fn samples() -> Vec<Envelope> {
     let service = ServiceKey::new("ns", "group", "name");
     let metadata: Metadata = [("k".into(), Some("v".into())), ("null".into(), None)].into_iter().collect();
     let instance = Instance {
@@ -37,7 +38,7 @@ fn samples() -> Vec<CpCommand> {
         selector: Selector { kind: "label".into(), expression: "CONSUMER.label.A=PROVIDER.label.A".into() },
     };
     let patch = OverrideChange::Patch { enabled: Some(false), weight: Some(3.0), metadata: Some(metadata) };
-    let mut samples = vec![
+    let commands: Vec<CpCommand> = vec![
         ClusterCommand::Found { cluster_id: 0x0123_4567_89ab_cdef_0011_2233_4455_6677 }.into(),
         NamingCommand::Register { service: service.clone(), instance: instance.clone() }.into(),
         NamingCommand::Deregister { service: service.clone(), address: address.clone() }.into(),
@@ -58,12 +59,20 @@ fn samples() -> Vec<CpCommand> {
         .into(),
         NamingCommand::SetSwitch { entry: "clientBeatInterval".into(), value: "6000".into() }.into(),
     ];
-    samples.extend(config_samples());
-    samples
+    commands.into_iter().map(Envelope::bare).chain(config_samples()).collect()
+}
+
+/// What later builds write besides.
+fn newer_samples() -> Vec<Envelope> {
+    let raise = ClusterCommand::Raise { level: 2 };
+    let service = ServiceKey::new("ns", "group", "name");
+    let register = NamingCommand::Register { service, instance: Instance::new("10.0.0.2", 8080) };
+    let request = RequestId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+    vec![Envelope::bare(raise), Envelope { request, command: register.into() }]
 }
 
 /// One configuration command of each kind, in the order of their field numbers.
-fn config_samples() -> Vec<CpCommand> {
+fn config_samples() -> Vec<Envelope> {
     let key = ConfigKey::new("", "G", "a.yaml");
     let dev = ConfigKey::new("dev", "G", "b");
     let draft = Draft {
@@ -118,11 +127,9 @@ fn config_samples() -> Vec<CpCommand> {
         Change::Prune(Prune { until_ms: 1_700_000_000_000, keep: 2, from: Some(key) }),
     ];
     let source = Source { user: "ann".into(), ip: "10.0.0.9".into(), reason: "why".into() };
-    (1..)
-        .zip(changes)
-        .map(|(request, change)| ConfigCommand { request, source: source.clone(), change })
-        .map(CpCommand::Config)
-        .collect()
+    let command = |change| CpCommand::Config(ConfigCommand { source: source.clone(), change });
+    let envelope = |(id, change)| Envelope { request: RequestId(id), command: command(change) };
+    (1..).zip(changes).map(envelope).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -134,7 +141,7 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
-fn apply_all(commands: &[CpCommand]) -> CpState {
+fn apply_all(commands: &[Envelope]) -> CpState {
     let mut state = CpState::default();
     for (command, index) in commands.iter().zip(1..) {
         state.apply(command, Stamp { now_ms: 1_700_000_000_000 + index, index });
@@ -144,8 +151,18 @@ fn apply_all(commands: &[CpCommand]) -> CpState {
 
 /// The state that the golden snapshot holds: the samples without those that take away what others made.
 fn sample_state() -> CpState {
-    let keep = |c: &CpCommand| !["deregister", "delete-service", "expire"].contains(&c.name());
-    apply_all(&samples().into_iter().filter(keep).collect::<Vec<_>>())
+    apply_all(&samples().into_iter().filter(stays).collect::<Vec<_>>())
+}
+
+fn stays(envelope: &Envelope) -> bool {
+    !["deregister", "delete-service", "expire"].contains(&envelope.command.name())
+}
+
+/// The same with what later builds write: another header, and requests of all parts.
+fn newer_sample_state() -> CpState {
+    let mut all = newer_samples();
+    all.extend(samples().into_iter().filter(stays));
+    apply_all(&all)
 }
 
 /// The lines of a golden file, after they were compared with `actual`. With `UPDATE_GOLDEN` set the file is written
@@ -162,11 +179,27 @@ fn golden(name: &str, actual: &str) -> Vec<String> {
 
 #[test]
 fn commands_have_their_golden_bytes() {
-    let samples = samples();
-    let actual: String = samples.iter().map(|c| format!("{} {}\n", c.name(), hex(&c.encode()))).collect();
-    for (line, command) in golden("cp_commands.golden", &actual).iter().zip(&samples) {
+    let mut samples = samples();
+    samples.extend(newer_samples());
+    let line = |e: &Envelope| format!("{} {}\n", e.command.name(), hex(&e.encode()));
+    let actual: String = samples.iter().map(line).collect();
+    for (line, envelope) in golden("cp_commands.golden", &actual).iter().zip(&samples) {
         let (_, bytes) = line.split_once(' ').unwrap();
-        assert_eq!(&CpCommand::decode(&unhex(bytes)).unwrap(), command);
+        assert_eq!(&Envelope::decode(&unhex(bytes)).unwrap(), envelope);
+    }
+}
+
+/// 0.5.0 skips fields that it does not know: the id of a request must be one, behind the same bytes as before.
+#[test]
+fn an_older_build_reads_a_command_with_an_id() {
+    for envelope in samples().into_iter().filter(|e| !matches!(e.command, CpCommand::Config(_))) {
+        let with_id = Envelope { request: RequestId(7), ..envelope.clone() };
+        let mut expected = envelope.encode();
+        // Field 14, 16 bytes.
+        expected.extend([14 << 3 | 2, 16]);
+        expected.extend(7_u128.to_be_bytes());
+        assert_eq!(with_id.encode(), expected, "{}", envelope.command.name());
+        assert_eq!(Envelope::decode(&expected).unwrap(), with_id);
     }
 }
 
@@ -184,6 +217,17 @@ fn the_snapshot_has_its_golden_bytes() {
     // The first two are a snapshot of the time before there were configurations.
     let old = CpState::restore(records.iter().take(2).map(|r| unhex(r))).unwrap();
     assert_eq!((old.config(), old.naming().services().count()), (&ConfigState::default(), 1));
+}
+
+#[test]
+fn the_snapshot_of_a_raised_cluster_has_its_golden_bytes() {
+    let state = newer_sample_state();
+    let actual: String = state.snapshot().map(|r| hex(&r) + "\n").collect();
+    let records = golden("cp_snapshot_2.golden", &actual);
+    assert_eq!(CpState::restore(records.iter().map(|r| unhex(r))).unwrap(), state);
+    // A build that knows no levels reads format 1 only.
+    assert_eq!(unhex(&records[0])[0], 2);
+    assert!(records[1..].iter().all(|record| unhex(record)[0] == 1));
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -281,47 +325,54 @@ fn naming_command() -> impl Strategy<Value = NamingCommand> {
     ]
 }
 
+fn envelope() -> impl Strategy<Value = Envelope> {
+    // Few ids, so that requests are repeated.
+    (prop_oneof![2 => Just(0), 1 => 1_u128..12], command())
+        .prop_map(|(id, command)| Envelope { request: RequestId(id), command })
+}
+
 fn command() -> impl Strategy<Value = CpCommand> {
     let origin = (0u64..3, any::<u64>())
         .prop_map(|(member, incarnation)| Origin { member: MemberId(member), incarnation });
     prop_oneof![
         1 => any::<u128>().prop_map(|cluster_id| ClusterCommand::Found { cluster_id }.into()),
         1 => origin.prop_map(|origin| ClusterCommand::Retire { origin }.into()),
+        1 => (1_u32..=2).prop_map(|level| ClusterCommand::Raise { level }.into()),
         20 => naming_command().prop_map(CpCommand::from),
-        2 => any::<prop::sample::Index>().prop_map(|at| at.get(&config_samples()).clone()),
+        2 => any::<prop::sample::Index>().prop_map(|at| at.get(&config_samples()).command.clone()),
     ]
 }
 
 proptest! {
     #[test]
-    fn a_command_survives_its_bytes(command in command()) {
-        prop_assert_eq!(CpCommand::decode(&command.encode()).unwrap(), command);
+    fn an_envelope_survives_its_bytes(envelope in envelope()) {
+        prop_assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..60), command in command(), at in any::<prop::sample::Index>()) {
-        let _ = CpCommand::decode(&bytes);
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..60), envelope in envelope(), at in any::<prop::sample::Index>()) {
+        let _ = Envelope::decode(&bytes);
         let _ = CpState::restore([bytes.clone()]);
-        let mut damaged = command.encode();
+        let mut damaged = envelope.encode();
         let at = at.index(damaged.len());
         damaged[at] ^= 0x41;
-        let _ = CpCommand::decode(&damaged);
+        let _ = Envelope::decode(&damaged);
     }
 
     /// Invariant I2: the same commands and stamps give the same bytes, also when a member got the commands through the
     /// codec and began in the middle from a snapshot.
     #[test]
-    fn the_same_commands_give_the_same_bytes(commands in vec(command(), 1..40), cut in any::<prop::sample::Index>()) {
+    fn the_same_commands_give_the_same_bytes(commands in vec(envelope(), 1..40), cut in any::<prop::sample::Index>()) {
         let direct = apply_all(&commands);
         let cut = cut.index(commands.len());
         let mut other = CpState::default();
-        for (n, command) in commands.iter().enumerate() {
+        for (n, envelope) in commands.iter().enumerate() {
             if n == cut {
                 other = CpState::restore(other.snapshot()).unwrap();
             }
             let index = n as u64 + 1;
-            let command = CpCommand::decode(&command.encode()).unwrap();
-            other.apply(&command, Stamp { now_ms: 1_700_000_000_000 + index, index });
+            let envelope = Envelope::decode(&envelope.encode()).unwrap();
+            other.apply(&envelope, Stamp { now_ms: 1_700_000_000_000 + index, index });
         }
         prop_assert_eq!(&direct, &other);
         prop_assert_eq!(direct.snapshot().collect::<Vec<_>>(), other.snapshot().collect::<Vec<_>>());

@@ -285,14 +285,14 @@ pub struct Author {
     pub source: Source,
 }
 
-/// Proposes a change as one request of a user. Limits are errors; all other replies are the caller's.
+/// Proposes a change. Limits are errors; all other replies are the caller's.
 ///
 /// # Errors
 /// A caller that may not do it to everything that the change names, a limit, or a core that does not acknowledge.
 pub async fn propose(app: &App, change: Change, author: Author) -> Result<ConfigReply, Fault> {
     allowed(&author.caller, &change)?;
     let kind = Kind::of(&change);
-    let command = ConfigCommand { request: rand::random(), source: author.source, change };
+    let command = ConfigCommand { source: author.source, change };
     match app.propose.propose(command.into()).await? {
         CpReply::Config(ConfigReply::Limit(limit)) => Err(Fault::ConfigLimit(limit)),
         CpReply::Config(reply) => {

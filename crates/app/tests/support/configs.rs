@@ -26,7 +26,7 @@ pub fn start() -> Server {
 }
 
 pub fn propose(server: &Server, change: Change) {
-    let command = ConfigCommand { request: 0, source: Source::default(), change };
+    let command = ConfigCommand { source: Source::default(), change };
     futures::executor::block_on(server.propose.propose(CpCommand::Config(command))).unwrap();
 }
 

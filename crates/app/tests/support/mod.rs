@@ -31,7 +31,7 @@ use dyad_naming::{Registry, Switches, VisiblePublication};
 use dyad_push::config::{ListenLimits, ListenMetrics, Listeners};
 use dyad_push::naming::{Push, PushMetrics};
 use dyad_state::ports::{Leader, Linearize, Propose, ProposeError};
-use dyad_state::{CpCommand, CpReply, CpState, Stamp};
+use dyad_state::{CpCommand, CpReply, CpState, Envelope, Stamp};
 use dyad_types::Clock;
 use dyad_types::{BeatSlot, ClientId, MemberId, Millis, Origin, Publication, PublicationKey};
 use parking_lot::Mutex;
@@ -172,7 +172,7 @@ impl Propose for LocalPropose {
             let (state, index) = &mut *guard;
             *index += 1;
             let (reply, changes) =
-                state.apply(&command, Stamp { now_ms: self.clock.wall_ms(), index: *index });
+                state.apply(&Envelope::bare(command), Stamp { now_ms: self.clock.wall_ms(), index: *index });
             self.registry.apply_cp(state.naming(), &changes.naming, self.clock.now());
             let put = changes.config.contents_put.iter().map(|(revision, row)| (*revision, row.encode()));
             self.contents.rows.lock().extend(put);

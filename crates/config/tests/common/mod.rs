@@ -73,7 +73,7 @@ pub(crate) fn key(data_id: &str) -> ConfigKey {
 
 pub(crate) fn command(change: Change) -> ConfigCommand {
     let source = Source { user: "ann".into(), ip: "10.0.0.9".into(), reason: "test".into() };
-    ConfigCommand { request: 0, source, change }
+    ConfigCommand { source, change }
 }
 
 pub(crate) fn publish(data_id: &str, content: &str) -> Change {

@@ -357,7 +357,7 @@ mod tests {
         let mut state = ConfigState::default();
         let publish = Publish { key: key("a"), draft: Draft::text(content), cas: None, enforce: false };
         let change = Change::Publish(publish);
-        let command = ConfigCommand { request: 0, source: Source::default(), change };
+        let command = ConfigCommand { source: Source::default(), change };
         state.apply(&command, Stamp { now_ms: 1, index: 1 });
         state
     }

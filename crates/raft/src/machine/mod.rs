@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dyad_state::ports::CpSink;
-use dyad_state::{CpCommand, CpState, Stamp};
+use dyad_state::{CpCommand, CpState, Envelope, Stamp};
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
@@ -119,7 +119,7 @@ impl StateMachine {
     ///
     /// A command that does not decode stops the member: skipping it would make its state differ from the others'.
     async fn apply_command(&mut self, proposal: &Proposal, log_id: LogId) -> io::Result<Outcome> {
-        let command = CpCommand::decode(&proposal.command).map_err(|e| {
+        let envelope = Envelope::decode(&proposal.command).map_err(|e| {
             let at = format!("log index {}", log_id.index);
             let fatal = Fatal::Corrupt { file: self.stores.log.backend().file(), at, cause: e.to_string() };
             let error = io::Error::new(io::ErrorKind::InvalidData, fatal.to_string());
@@ -128,12 +128,12 @@ impl StateMachine {
         })?;
         let stamp = Stamp { now_ms: proposal.now_ms, index: log_id.index };
         let contents = &self.stores.contents;
-        if matches!(command, CpCommand::Config(_)) {
+        if matches!(envelope.command, CpCommand::Config(_)) {
             contents.room().await?;
         }
         let (reply, cluster_id) = {
             let mut state = self.applied.state.write();
-            let (reply, mut changes) = state.apply(&command, stamp);
+            let (reply, mut changes) = state.apply(&envelope, stamp);
             let rows = std::mem::take(&mut changes.config.contents_put);
             if !rows.is_empty() {
                 contents.stage(rows);

@@ -1,6 +1,6 @@
 //! Corrupt records, torn snapshots, failing disks: each is named, none is repaired by itself.
 
-use dyad_state::{ClusterCommand, CpCommand};
+use dyad_state::{ClusterCommand, Envelope};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -205,7 +205,7 @@ async fn a_damaged_snapshot_is_refused_wherever_the_damage_is() {
 #[tokio::test]
 async fn a_snapshot_of_another_cluster_is_refused() {
     let found = |cluster_id| {
-        let command = Bytes::from(CpCommand::from(ClusterCommand::Found { cluster_id }).encode());
+        let command = Bytes::from(Envelope::bare(ClusterCommand::Found { cluster_id }).encode());
         Entry { log_id: log_id(1, 1, 0), payload: Payload::Normal(Proposal { now_ms: 1, command }) }
     };
     let (ours, theirs) = (TempDir::new().unwrap(), TempDir::new().unwrap());

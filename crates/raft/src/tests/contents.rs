@@ -8,7 +8,7 @@ use dyad_config::{
     Change, ConfigCommand, ConfigState, Content, ContentError, ContentRow, Contents, Draft, Prune, Publish,
     Revision, Source,
 };
-use dyad_state::{CpCommand, Stamp};
+use dyad_state::{CpCommand, Envelope, Stamp};
 use dyad_types::ConfigKey;
 use futures::stream;
 use openraft::RaftSnapshotBuilder;
@@ -146,8 +146,8 @@ fn publish(n: usize, content: &str) -> Change {
 }
 
 fn entry(index: u64, change: Change) -> Entry {
-    let command = CpCommand::Config(ConfigCommand { request: 0, source: Source::default(), change });
-    let proposal = Proposal { now_ms: index, command: command.encode().into() };
+    let command = CpCommand::Config(ConfigCommand { source: Source::default(), change });
+    let proposal = Proposal { now_ms: index, command: Envelope::bare(command).encode().into() };
     Entry { log_id: log_id(1, super::MEMBER, index), payload: Payload::Normal(proposal) }
 }
 
@@ -399,7 +399,7 @@ fn row(index: u64, content: &str) -> ContentRow {
         cas: None,
         enforce: false,
     });
-    let command = ConfigCommand { request: 0, source: Source::default(), change };
+    let command = ConfigCommand { source: Source::default(), change };
     let (_, mut changes) = state.apply(&command, Stamp { now_ms: 5, index });
     changes.contents_put.remove(0).1
 }

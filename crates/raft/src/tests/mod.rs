@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dyad_state::ports::CpSink;
-use dyad_state::{CpChanges, CpCommand, CpState};
+use dyad_state::{CpChanges, CpCommand, CpState, Envelope};
 use dyad_types::{Instance, ServiceKey};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 
@@ -64,7 +64,7 @@ pub(crate) fn register(port: u16) -> CpCommand {
 
 /// A command entry of term 1 by leader 7, stamped with its index.
 pub(crate) fn entry(index: u64) -> Entry {
-    let command = Bytes::from(register((index % 60_000) as u16 + 1).encode());
+    let command = Bytes::from(Envelope::bare(register((index % 60_000) as u16 + 1)).encode());
     Entry { log_id: log_id(1, MEMBER, index), payload: Payload::Normal(Proposal { now_ms: index, command }) }
 }
 

@@ -90,7 +90,7 @@ async fn a_start_reads_a_run_of_large_entries_in_pieces() {
         let key = ConfigKey::new("", "G", &n.to_string());
         let publish = Publish { key, draft: Draft::text(&"x".repeat(CONTENT)), cas: None, enforce: false };
         let change = Change::Publish(publish);
-        let command = CpCommand::Config(ConfigCommand { request: 0, source: Source::default(), change });
+        let command = CpCommand::Config(ConfigCommand { source: Source::default(), change });
         first.propose(command).await.unwrap();
     }
     first.shutdown().await;

@@ -51,7 +51,7 @@ async fn prune(parts: &Parts, until_ms: u64, keep: u32) -> Result<(), ProposeErr
         // Looked for here, so that the log has only entries that change something.
         let Some(due) = state.prune_due(until_ms, keep, from.as_ref()).filter(|_| leads) else { break };
         let change = Change::Prune(Prune { until_ms, keep, from: Some(due.clone()) });
-        let command = ConfigCommand { request: 0, source: Source::default(), change };
+        let command = ConfigCommand { source: Source::default(), change };
         match parts.raft.propose(command.into()).await? {
             CpReply::Config(ConfigReply::Pruned { next: Some(next), .. }) => from = Some(next),
             _ => break,
