@@ -378,13 +378,10 @@ impl StatePart {
     }
 
     /// The requests, if this part has them.
-    ///
-    /// # Errors
-    /// It is another part, which is given back.
-    pub fn into_requests(self) -> Result<RequestsRecord, StatePart> {
-        match self.part {
-            Some(PartRecord::Requests(requests)) => Ok(requests),
-            part => Err(StatePart { part }),
+    pub fn requests(&self) -> Option<&RequestsRecord> {
+        match &self.part {
+            Some(PartRecord::Requests(requests)) => Some(requests),
+            _ => None,
         }
     }
 }

@@ -41,7 +41,7 @@ pub struct Leader {
     pub address: String,
 }
 
-/// Why a command was not acknowledged. After `Timeout` and `Lost` its outcome is unknown; commands are idempotent.
+/// Why a command was not acknowledged. After `Timeout` and `Lost` its outcome is unknown: it took effect once, or not at all, or it will.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     #[error("no raft leader is known; {0}")]

@@ -127,8 +127,8 @@ impl Requests {
         })
     }
 
-    pub(crate) fn restore(&mut self, part: RequestsRecord) -> Result<(), BadRecord> {
-        part.requests.into_iter().try_for_each(|r| {
+    pub(crate) fn restore(&mut self, part: &RequestsRecord) -> Result<(), BadRecord> {
+        part.requests.iter().try_for_each(|r| {
             let outcomes = r.outcomes.as_deref().map(outcomes_of).transpose()?;
             let remembered = Remembered { at_ms: r.at_ms, revision: Revision(r.revision), outcomes };
             self.insert(RequestId::from_bytes(&r.id)?, remembered);

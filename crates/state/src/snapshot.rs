@@ -44,9 +44,9 @@ impl CpState {
                     state.restore_header(header)?;
                 }
                 Some(RecordKind::Service(part)) if headed => state.naming.restore(part)?,
-                Some(RecordKind::Config(part)) if headed => match part.into_requests() {
-                    Ok(requests) => state.requests.restore(requests)?,
-                    Err(part) => state.config.restore(part)?,
+                Some(RecordKind::Config(part)) if headed => match part.requests() {
+                    Some(requests) => state.requests.restore(requests)?,
+                    None => state.config.restore(part)?,
                 },
                 Some(_) => return Err(BadRecord("a snapshot must begin with one header".into())),
                 None => return Err(BadRecord("a snapshot record that this build does not know".into())),
