@@ -22,7 +22,9 @@ class Row:
     title = ""
     # How long the attack lasts.
     seconds = 20
-    # Further flags of the server, and how many descriptors it may have.
+    # How many members there are: the first is attacked and measured. Further flags of each, and how many descriptors each may
+    # have.
+    members = 1
     flags = ()
     files = None
     # Whether the server goes on, so that answers and memory are judged. False: the row looks for itself.

@@ -5,6 +5,7 @@ import os
 import time
 
 from common.servers import until
+from common.web import Server
 from kit.http2 import Http2, accepted
 from kit.row import Row, row
 
@@ -12,6 +13,10 @@ FILES = 256
 CLIENTS = 300
 # A snapshot is made after so many entries at the latest.
 ENTRIES = 52_000
+CLUSTER_PORT_ABOVE = 1001
+# What a member that is only refused work to may take, looked at for so long.
+PROCESSOR_SHARE = 0.5
+LOOK_SECONDS = 5
 AT_ONCE = 300
 READY_SECONDS = 10
 # Who is refused is back before another client is.
@@ -81,6 +86,61 @@ class Descriptors(Idle):
         await asyncio.gather(*(some(port) for port in range(AT_ONCE)))
         client.close()
         return refused
+
+
+class Cluster(Idle):
+    """Three members, of which the first is attacked: the others go on with it."""
+
+    members = 3
+    seconds = 30
+
+    def during(self, scene):
+        self.written(scene, "meanwhile")
+        scene.fleet.kill(2)
+        began = time.monotonic()
+        scene.fleet.start(2)
+        took = time.monotonic() - began
+        scene.expect(took <= READY_SECONDS, f"another member was ready {took:.1f} s after its start")
+        scene.note(f"another member was ready {took:.1f} s after its start")
+        self.written(scene, "after the restart of another member")
+        cpu = processor_seconds(scene.process.pid)
+        time.sleep(LOOK_SECONDS)
+        share = (processor_seconds(scene.process.pid) - cpu) / LOOK_SECONDS
+        scene.expect(share <= PROCESSOR_SHARE, f"the attacked member takes {share:.0%} of a processor")
+
+    @staticmethod
+    def written(scene, when):
+        for address in scene.fleet.addresses:
+            answer = Server(address).publish("written", "a")
+            scene.expect(answer.status == 200, f"a publish at {address} {when}: {answer}")
+
+
+@row
+class ClusterClients(Cluster):
+    name = "H4-cluster"
+    title = "300 idle clients of one of three members, 256 descriptors; another member is killed and started again"
+
+
+@row
+class ClusterPort(Cluster):
+    name = "H4-cluster-port"
+    title = "300 idle connections to the cluster port of one of three members"
+
+    async def attack(self, field):
+        field.http = (field.http[0], field.http[1] + CLUSTER_PORT_ABOVE)
+
+        async def one(_number):
+            with await field.open(0) as raw, field.holds():
+                await field.hold(raw)
+
+        await field.crowd(CLIENTS, one, AGAIN_SECONDS)
+
+
+def processor_seconds(pid):
+    """What a process has used of the processors."""
+    with open(f"/proc/{pid}/stat") as file:
+        words = file.read().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @row
