@@ -8,7 +8,7 @@ use dyad_push::config::ListenFull;
 use dyad_state::ports::ProposeError;
 use dyad_types::check::Illegal;
 use dyad_types::config_check::ConfigFault;
-use dyad_types::{Lifetime, ServiceKey};
+use dyad_types::{Address, ClientId, Lifetime, ServiceKey};
 
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -36,6 +36,19 @@ pub enum Fault {
     #[error("errCode: 400, errMsg: Current service {} is {} service, can't register {} instance. ",
         .service.grouped_name(), .is.word(), .wanted.word())]
     Lifetime { service: ServiceKey, is: Lifetime, wanted: Lifetime },
+    /// `DELETE` of an instance that has the other lifetime than the request says.
+    #[error(
+        "the instance {address} of service {} is {}: repeat the request with ephemeral={}",
+        .service.grouped_name(), .is.word(), .is.is_ephemeral()
+    )]
+    OtherLifetime { service: ServiceKey, address: Address, is: Lifetime },
+    /// `DELETE` of an instance that only a connection can deregister.
+    #[error(
+        "the instance {address} of service {} belongs to the client with connection {connection}: it goes when that client \
+         deregisters it or ends",
+        .service.grouped_name()
+    )]
+    OwnedByConnection { service: ServiceKey, address: Address, connection: ClientId },
     #[error("specified service {} already exists!", .0.grouped_name())]
     ServiceExists(ServiceKey),
     #[error("service {} not found!", .0.grouped_name())]
@@ -173,6 +186,7 @@ impl Fault {
             | Fault::BeatIntervals
             | Fault::ClusterName(_)
             | Fault::Lifetime { .. }
+            | Fault::OtherLifetime { .. }
             | Fault::ServiceExists(_)
             | Fault::ServiceNotFound(_)
             | Fault::ServiceNotEmpty(_)
@@ -196,9 +210,10 @@ impl Fault {
             | Fault::NoConfig
             | Fault::NotFound(_)
             | Fault::NoNamespace(_) => Class::NotFound,
-            Fault::NamespaceNotEmpty { .. } | Fault::Content(ContentError::Gone(_)) | Fault::CasMismatch => {
-                Class::Conflict
-            }
+            Fault::NamespaceNotEmpty { .. }
+            | Fault::OwnedByConnection { .. }
+            | Fault::Content(ContentError::Gone(_))
+            | Fault::CasMismatch => Class::Conflict,
             Fault::AnswerTooLarge { .. }
             | Fault::Propose(ProposeError::TooLarge { .. })
             | Fault::ConfigLimit(ConfigLimit::ContentSize(_)) => Class::TooLarge,
@@ -239,7 +254,9 @@ impl Fault {
             Fault::ConfigLimit(_) => (30_000, "server error"),
             Fault::IllegalNamespace(_) => (22_000, "illegal namespace"),
             Fault::NoNamespace(_) => (22_001, "namespace not exist"),
-            Fault::NamespaceNotEmpty { .. } => (20_005, "resource conflict"),
+            Fault::NamespaceNotEmpty { .. } | Fault::OwnedByConnection { .. } => {
+                (20_005, "resource conflict")
+            }
             Fault::Content(ContentError::Damaged(_)) => (10_002, "data access error"),
             fault => match fault.class() {
                 Class::Unavailable | Class::Internal => (30_000, "server error"),

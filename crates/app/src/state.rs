@@ -10,6 +10,7 @@ use dyad_naming::Registry;
 use dyad_naming::Switches;
 use dyad_naming::ports::{Ephemeral, Members};
 use dyad_state::ports::{Linearize, Propose};
+use dyad_types::check::METADATA_MAX;
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SERVICES_MAX};
 use prometheus_client::registry::Registry as MetricsRegistry;
 
@@ -58,8 +59,8 @@ impl fmt::Debug for App {
 }
 
 /// The limits of the registry that the use cases keep. Each of them is a setting. They can only be lower than the
-/// limits of the cores, which are the defaults. Whatever would exceed a limit is refused with 429, and a larger page
-/// with 400.
+/// limits of the cores, which are the defaults. Whatever would exceed a limit is refused with 429,
+/// unless the field says otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Most instances in the whole registry. Default 1,000,000.
@@ -68,7 +69,9 @@ pub struct Bounds {
     pub services: usize,
     /// Most instances of one service. Default 10,000.
     pub per_service: usize,
-    /// Most entries on one page of a listing. Default 10,000.
+    /// Most characters of the metadata of an instance; more is refused with 400. Default 1,024.
+    pub metadata: usize,
+    /// Most entries on one page of a listing; a larger page is cut. Default 10,000.
     pub page: usize,
     /// Whether the quotas of configurations are enforced (`isCapacityLimitCheck`). Default false.
     pub config_quotas: bool,
@@ -80,6 +83,7 @@ impl Default for Bounds {
             instances: INSTANCES_MAX,
             services: SERVICES_MAX,
             per_service: INSTANCES_PER_SERVICE_MAX,
+            metadata: METADATA_MAX,
             page: PAGE_MAX,
             config_quotas: false,
         }

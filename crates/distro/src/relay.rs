@@ -142,7 +142,7 @@ impl Distro {
             .record(self.own)
             .and_then(|r| r.publication.as_ref())
             .and_then(|p| p.instances().first())
-            .map_or(0, |i| i.beat_timeout_ms());
+            .map_or(0, |i| i.unhealthy_after_ms());
         self.at.saturating_sub(self.clock.active(slot.last())) < timeout
     }
 
@@ -290,7 +290,7 @@ impl Distro {
         let best = [visible, given].into_iter().flatten().max_by_key(|k| k.reg);
         let Some(known) = best else { return false };
         // An old beat (of a stash, rule 16) is for a holder; it makes nobody one.
-        let timeout = known.publication.instances().first().map_or(0, |i| i.beat_timeout_ms());
+        let timeout = known.publication.instances().first().map_or(0, |i| i.unhealthy_after_ms());
         if self.now.since(beat) >= timeout {
             return false;
         }

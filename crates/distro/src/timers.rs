@@ -50,7 +50,7 @@ impl Cap {
 /// Timeouts of a held record in ms: unhealthy, removed.
 fn timeouts(record: &Record) -> (u64, u64) {
     match record.publication.as_ref().and_then(|p| p.instances().first()) {
-        Some(instance) => (instance.beat_timeout_ms(), instance.delete_timeout_ms()),
+        Some(instance) => (instance.unhealthy_after_ms(), instance.removed_after_ms()),
         None => (BEAT_TIMEOUT_MS, DELETE_TIMEOUT_MS),
     }
 }

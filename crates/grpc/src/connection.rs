@@ -38,6 +38,9 @@ const REGISTERED: u8 = 1;
 const ORDERLY: u8 = 2;
 const ABNORMAL: u8 = 3;
 
+/// By service, and the names of the clusters.
+type Subscriptions = HashMap<(ServiceKey, Box<str>), Arc<Subscription>>;
+
 /// A transport and, from the setup on, the client that uses it.
 pub struct Connection {
     id: ClientId,
@@ -51,8 +54,10 @@ pub struct Connection {
     state: AtomicU8,
     setup: OnceLock<Setup>,
     pub(crate) outbox: Mutex<Outbox>,
-    /// One for each service.
-    pub(crate) subscriptions: Mutex<HashMap<ServiceKey, Arc<Subscription>>>,
+    /// One for each service and set of clusters, with the names of the clusters in their order.
+    pub(crate) subscriptions: Mutex<Subscriptions>,
+    /// A write that reads what the connection publishes and writes it again is alone; all others share it.
+    pub(crate) publishing: tokio::sync::RwLock<()>,
     pub(crate) watches: Watches<ServiceKey>,
     /// One for each configuration.
     pub(crate) listenings: Mutex<HashMap<ConfigKey, Arc<Listening>>>,
@@ -78,6 +83,7 @@ impl Connection {
             setup: OnceLock::new(),
             outbox: Mutex::default(),
             subscriptions: Mutex::default(),
+            publishing: tokio::sync::RwLock::default(),
             watches: Mutex::default(),
             listenings: Mutex::default(),
             config_watches: Mutex::default(),

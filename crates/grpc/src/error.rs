@@ -91,17 +91,18 @@ impl GrpcError {
             GrpcError::Forbidden(_) | GrpcError::Malformed => of(FAIL, BAD_GATEWAY),
             GrpcError::Illegal(_) | GrpcError::Fuzzy(FuzzyError::Malformed) => own(INVALID),
             GrpcError::Fuzzy(FuzzyError::Patterns) => own(FUZZY_PATTERNS),
-            GrpcError::BadField { .. } | GrpcError::Unsupported(_) | GrpcError::NoInstance => {
-                of(INVALID, INVALID)
-            }
-            GrpcError::TooMany { .. } | GrpcError::Listeners(_) => of(OVER_THRESHOLD, OVER_THRESHOLD),
+            GrpcError::BadField { .. } | GrpcError::Unsupported(_) | GrpcError::NoInstance => own(INVALID),
+            GrpcError::TooMany { .. } => own(OVER_THRESHOLD),
+            GrpcError::Listeners(_) => of(OVER_THRESHOLD, OVER_THRESHOLD),
             GrpcError::Removal(_) => own(0),
             // What the configuration handlers of Nacos make of an exception: its code under their own type.
             GrpcError::Fault(fault) if module == Module::Config => own(config_code(fault)),
-            // An exception of any other handler: both codes are its own.
+            // Nacos answers `ErrorResponse` here. The Java client asks three times for each of them and then leaves its connection,
+            // so only what another member, or a later attempt, may do better is one.
             GrpcError::Fault(fault) => {
                 let code = naming_code(fault);
-                of(code, code)
+                let own_type = !matches!(fault.class(), Class::Unavailable | Class::Internal);
+                Codes { result: if own_type { FAIL } else { code }, error: code, own_type }
             }
         }
     }

@@ -17,6 +17,38 @@ const SERVER_SYNC_MS_MIN: i64 = 1_000;
 /// Most bytes of the value of a switch, because every GET shows it and every snapshot has it.
 pub const SWITCH_VALUE_MAX: usize = 16 * 1024;
 
+/// The names that [`Switches::set`] acts on, except `enableStandalone`.
+const ENTRIES: [&str; 25] = [
+    "distroThreshold",
+    "clientBeatInterval",
+    "pushVersion",
+    "pushCacheMillis",
+    "defaultPushCacheMillis",
+    "defaultCacheMillis",
+    "masters",
+    "distro",
+    "check",
+    "healthCheckEnabled",
+    "pushEnabled",
+    "serviceStatusSynchronizationPeriodMillis",
+    "serverStatusSynchronizationPeriodMillis",
+    "healthCheckTimes",
+    "disableAddIP",
+    "sendBeatOnly",
+    "limitedUrlMap",
+    "overriddenServerStatus",
+    "defaultInstanceEphemeral",
+    "distroServerExpiredMillis",
+    "lightBeatEnabled",
+    "autoChangeHealthCheckEnabled",
+    "httpHealthParams",
+    "tcpHealthParams",
+    "mysqlHealthParams",
+];
+/// Shown, and set by nobody, in Nacos as here.
+const READ_ONLY: [&str; 6] =
+    ["adWeightMap", "incrementalList", "enableAuthentication", "healthCheckWhiteList", "name", "checksum"];
+
 /// The largest and the smallest interval of health checks, in milliseconds, and the factor by which it grows
 /// (`SwitchDomain.HealthParams`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,7 +149,34 @@ impl Switches {
         serde_json::to_vec(self).expect("a struct of strings and finite numbers always serializes")
     }
 
-    /// Sets one switch (`SwitchManager.update`). An unknown switch changes nothing and is not an error.
+    /// The entry and the value that [`Switches::set`] knows for a switch that may be named as [`Switches::to_json`] shows it.
+    ///
+    /// # Errors
+    /// There is no such switch, or it cannot be set. The error is the message of the answer 400.
+    pub fn settable(entry: &str, value: &str) -> Result<(String, String), String> {
+        let known = |entry: &str| Ok((entry.to_owned(), value.to_owned()));
+        let push_version = |client: &str| Ok(("pushVersion".to_owned(), format!("{client}:{value}")));
+        match entry {
+            "checkTimes" => known("healthCheckTimes"),
+            "distroEnabled" => known("distro"),
+            "pushGoVersion" => push_version("go"),
+            "pushJavaVersion" => push_version("java"),
+            "pushPythonVersion" => push_version("python"),
+            "pushCVersion" => push_version("c"),
+            "pushCSharpVersion" => push_version("csharp"),
+            "enableStandalone" if value.is_empty() || !parse_boolean(value) => {
+                Ok((entry.to_owned(), String::new()))
+            }
+            "enableStandalone" => Err("the switch enableStandalone can only be set to false".into()),
+            _ if ENTRIES.contains(&entry) => known(entry),
+            _ if READ_ONLY.contains(&entry) => {
+                Err(format!("the switch {entry} cannot be set: nothing acts on it"))
+            }
+            _ => Err(format!("there is no switch with the name {entry}; GET of this path shows all")),
+        }
+    }
+
+    /// Sets one switch (`SwitchManager.update`). An unknown switch changes nothing and is not an error here: a log may have it.
     ///
     /// # Errors
     /// The value does not fit the switch. Nothing is changed then, and the error is the message of the answer 400.
@@ -262,6 +321,35 @@ mod tests {
         let json = Switches::default().to_json();
         assert_eq!(String::from_utf8(json.clone()).unwrap(), want);
         assert_eq!(serde_json::from_slice::<Switches>(&json).unwrap(), Switches::default());
+    }
+
+    #[test]
+    fn every_name_that_is_shown_can_be_set_or_says_that_it_cannot() {
+        let shown: serde_json::Value = serde_json::from_slice(&Switches::default().to_json()).unwrap();
+        for name in shown.as_object().unwrap().keys() {
+            let set = Switches::settable(name, "true");
+            assert_eq!(
+                set.is_err(),
+                READ_ONLY.contains(&&**name) || name == "enableStandalone",
+                "{name}: {set:?}"
+            );
+        }
+        for entry in ENTRIES {
+            assert_eq!(Switches::settable(entry, "v"), Ok((entry.to_owned(), "v".to_owned())));
+        }
+        let mut switches = Switches::default();
+        for (name, value) in [("checkTimes", "4"), ("pushGoVersion", "1.2.3"), ("distroEnabled", "false")] {
+            let (entry, value) = Switches::settable(name, value).unwrap();
+            switches.set(&entry, &value).unwrap();
+        }
+        let want = Switches {
+            check_times: 4,
+            push_go_version: "1.2.3".into(),
+            distro_enabled: false,
+            ..Switches::default()
+        };
+        assert_eq!(switches, want);
+        assert!(Switches::settable("nonsense", "true").unwrap_err().contains("nonsense"));
     }
 
     #[test]

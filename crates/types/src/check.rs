@@ -39,6 +39,8 @@ pub struct Input<'a> {
     pub ip: Option<&'a str>,
     pub port: Option<&'a str>,
     pub metadata: Option<&'a Metadata>,
+    /// Most characters of the metadata. `None`: [`METADATA_MAX`].
+    pub metadata_max: Option<usize>,
 }
 
 /// The parameter that a rule rejects; displayed as Nacos names it.
@@ -92,7 +94,7 @@ pub fn check(input: &Input<'_>) -> Result<(), Illegal> {
     if let Some(port) = input.port.filter(|p| !is_blank(p)) {
         parse_port(port)?;
     }
-    input.metadata.map_or(Ok(()), metadata)
+    input.metadata.map_or(Ok(()), |given| metadata(given, input.metadata_max.unwrap_or(METADATA_MAX)))
 }
 
 /// Checks a namespace id (`namespaceId` or `tenant`).
@@ -113,13 +115,13 @@ pub fn parse_port(text: &str) -> Result<u16, Illegal> {
     u16::try_from(number).map_err(|_| wrong)
 }
 
-/// Checks metadata: all keys and values together have at most [`METADATA_MAX`] characters.
+/// Checks metadata: all keys and values together have at most `max` characters.
 ///
 /// # Errors
 /// They have more.
-pub fn metadata(metadata: &Metadata) -> Result<(), Illegal> {
-    if metadata.chars() > METADATA_MAX {
-        return Err(Illegal { field: Field::Metadata, fault: Fault::TooLong(METADATA_MAX) });
+pub fn metadata(metadata: &Metadata, max: usize) -> Result<(), Illegal> {
+    if metadata.chars() > max {
+        return Err(Illegal { field: Field::Metadata, fault: Fault::TooLong(max) });
     }
     Ok(())
 }
@@ -190,6 +192,12 @@ impl fmt::Display for Illegal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Param '{}' is illegal, ", self.field)?;
         match self.fault {
+            Fault::TooLong(max) if self.field == Field::Metadata => {
+                write!(
+                    f,
+                    "the param length should not exceed {max}. The setting limits.metadata allows more."
+                )
+            }
             Fault::TooLong(max) => write!(f, "the param length should not exceed {max}."),
             Fault::Characters => f.write_str("illegal characters should not appear in the param."),
             Fault::PortRange => f.write_str("the value should be between 0 and 65535."),

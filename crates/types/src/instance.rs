@@ -12,6 +12,14 @@ pub const BEAT_TIMEOUT_MS: u64 = 15_000;
 /// Milliseconds without a heartbeat after which an instance is removed.
 pub const DELETE_TIMEOUT_MS: u64 = 30_000;
 
+/// A time of less than a second was meant in seconds, and is too short for any heartbeat. Nacos does not flicker on it, since
+/// it looks every 5 s; here the time becomes one that a client with the usual interval of 5 s keeps.
+const SHORTEST_MS: u64 = 1_000;
+/// What a `preserved.heart.beat.timeout` that is too short becomes, in milliseconds.
+const SHORT_BEAT_TIMEOUT_MS: u64 = 6_000;
+/// What a `preserved.ip.delete.timeout` that is too short becomes, in milliseconds.
+const SHORT_DELETE_TIMEOUT_MS: u64 = 9_000;
+
 /// The longest duration that metadata can set: 100 years, so that a moment plus a multiple of it is still a number.
 pub const DURATION_MAX_MS: u64 = 3_155_760_000_000;
 
@@ -88,6 +96,20 @@ impl Instance {
     /// Milliseconds without a heartbeat until the instance is removed: `preserved.ip.delete.timeout`; default 30 s.
     pub fn delete_timeout_ms(&self) -> u64 {
         duration_key(&self.metadata, KEY_DELETE_TIMEOUT, DELETE_TIMEOUT_MS)
+    }
+
+    /// The time that is waited for a heartbeat before the instance is unhealthy, in milliseconds:
+    /// [`Instance::beat_timeout_ms`], or 6 s if that is less than a second.
+    pub fn unhealthy_after_ms(&self) -> u64 {
+        let given = self.beat_timeout_ms();
+        if given < SHORTEST_MS { SHORT_BEAT_TIMEOUT_MS } else { given }
+    }
+
+    /// The time that is waited for a heartbeat before the instance is removed, in milliseconds:
+    /// [`Instance::delete_timeout_ms`], or 9 s if that is less than a second.
+    pub fn removed_after_ms(&self) -> u64 {
+        let given = self.delete_timeout_ms();
+        if given < SHORTEST_MS { SHORT_DELETE_TIMEOUT_MS } else { given }
     }
 
     /// Milliseconds between heartbeats: `preserved.heart.beat.interval`; default 5 s.

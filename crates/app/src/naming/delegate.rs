@@ -5,19 +5,18 @@ use dyad_naming::cp::{Limit, NamingCommand, NamingReply};
 use dyad_naming::view::ViewInstance;
 use dyad_state::CpReply;
 use dyad_types::limits::{INSTANCES_PER_SERVICE_MAX, PUBLICATION_MAX};
-use dyad_types::{Address, ClientId, Instance, Lifetime, Publication, PublicationKey, ServiceKey};
+use dyad_types::{ClientId, Instance, Lifetime, Publication, PublicationKey, ServiceKey};
 
+use super::register::room_in_list;
 use crate::fault::Fault;
 use crate::state::App;
 
 /// A write of instances.
 #[derive(Debug)]
-pub enum Write {
+pub(super) enum Write {
     Register(Instance),
     /// Replaces what the publisher published before. Without instances it is the same as a deregistration.
     Batch(Vec<Instance>),
-    /// Removes an instance. An unknown instance is not an error.
-    Deregister(Address),
 }
 
 /// The owner of an ephemeral instance. A persistent instance always belongs to its address.
@@ -25,8 +24,7 @@ pub enum Write {
 pub enum Publisher {
     /// The HTTP client with the address of the instance, which sends heartbeats.
     Address,
-    /// A connection, which has one publication for each service. A deregistration empties this publication, whatever
-    /// address it names.
+    /// A connection, which has one publication for each service.
     Connection(ClientId),
 }
 
@@ -35,7 +33,7 @@ pub enum Publisher {
 ///
 /// # Errors
 /// The service has the other lifetime (for a registration only), a limit would be exceeded, or the core does not serve.
-pub async fn delegate(
+pub(super) async fn delegate(
     app: &App,
     service: ServiceKey,
     lifetime: Lifetime,
@@ -59,7 +57,6 @@ impl Write {
         match self {
             Write::Register(instance) => std::slice::from_ref(instance),
             Write::Batch(instances) => instances,
-            Write::Deregister(_) => &[],
         }
     }
 }
@@ -104,7 +101,6 @@ async fn ephemeral(app: &App, service: ServiceKey, publisher: &Publisher, write:
     };
     let (client, publication) = match write {
         Write::Register(instance) => (client(&instance.ip, instance.port), Some(Publication::one(instance))),
-        Write::Deregister(address) => (client(&address.ip, address.port), None),
         Write::Batch(instances) => {
             let Some(first) = instances.first() else {
                 return match publisher {
@@ -126,7 +122,7 @@ async fn ephemeral(app: &App, service: ServiceKey, publisher: &Publisher, write:
                 let message = format!("a batch of {bytes} bytes is over the limit of {PUBLICATION_MAX}");
                 return Err(Fault::Invalid(message));
             }
-            app.registry.room(&key, publication.instances().len()).map_err(Fault::Full)?;
+            app.registry.room(&key, publication.instances()).map_err(Fault::Full)?;
             app.ephemeral.register(key, publication).await?;
         }
         None => app.ephemeral.deregister(key).await?,
@@ -135,15 +131,15 @@ async fn ephemeral(app: &App, service: ServiceKey, publisher: &Publisher, write:
 }
 
 async fn persistent(app: &App, service: ServiceKey, write: Write) -> Result<(), Fault> {
+    room_in_list(app, &service, write.instances()).map_err(Fault::Full)?;
     let register = |instance| NamingCommand::Register { service: service.clone(), instance };
     let commands = match write {
         Write::Register(instance) => vec![register(instance)],
         Write::Batch(instances) => instances.into_iter().map(register).collect(),
-        Write::Deregister(address) => vec![NamingCommand::Deregister { service: service.clone(), address }],
     };
     for command in commands {
         match propose(app, command).await? {
-            NamingReply::Done | NamingReply::NotFound => {}
+            NamingReply::Done => {}
             _ => return Err(Fault::UnknownReply),
         }
     }
@@ -155,7 +151,7 @@ async fn persistent(app: &App, service: ServiceKey, write: Write) -> Result<(), 
 ///
 /// # Errors
 /// The CP core does not acknowledge the command, or refuses it by a rule for which every route has the same answer.
-pub async fn propose(app: &App, command: NamingCommand) -> Result<NamingReply, Fault> {
+pub(super) async fn propose(app: &App, command: NamingCommand) -> Result<NamingReply, Fault> {
     match app.propose.propose(command.into()).await? {
         CpReply::Naming(NamingReply::Limit(limit)) => Err(Fault::Full(limit)),
         CpReply::Naming(NamingReply::BadSwitch(message)) => Err(Fault::Invalid(message)),

@@ -1,9 +1,14 @@
 //! The use cases of naming.
 
+pub mod beat;
 pub mod delegate;
 mod instance;
 pub mod metadata;
-mod services;
+pub mod operator;
+pub mod overrides;
+pub mod read;
+pub mod register;
+pub mod services;
 
-pub use instance::{check_instance, instance_id};
-pub use services::page;
+pub use delegate::Publisher;
+pub use instance::given_id;

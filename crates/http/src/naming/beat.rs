@@ -9,21 +9,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dyad_naming::Switches;
-use dyad_naming::ports::BeatOutcome;
 use dyad_types::check::{self, Input};
 use dyad_types::instance::{BEAT_INTERVAL_MS, KEY_BEAT_INTERVAL, WEIGHT_MAX, clamp_weight, duration_key};
 use dyad_types::key::{DEFAULT_CLUSTER, cluster_name};
-use dyad_types::{ClientId, Instance, InstanceIdKind, Lifetime, PublicationKey};
+use dyad_types::{Instance, InstanceIdKind, Lifetime};
 
 use crate::naming::request::{check_request, lookup_key};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
 use crate::routes::Step;
-use dyad_app::App;
-use dyad_app::Fault;
-use dyad_app::naming::delegate::{Publisher, Write, delegate};
+use dyad_app::naming::Publisher;
+use dyad_app::naming::beat::{self as beats, Taken};
 use dyad_app::naming::metadata::{BeatAddress, FullBeat, parse_beat};
-use dyad_app::naming::{check_instance, instance_id};
+use dyad_app::naming::register::register;
+use dyad_app::{App, Fault};
 
 /// `NamingResponseCode.OK` and `RESOURCE_NOT_FOUND`.
 const KNOWN: u32 = 10_200;
@@ -31,15 +30,14 @@ const UNKNOWN: u32 = 20_404;
 
 pub(crate) fn beat(app: &Arc<App>, params: &Params) -> Step {
     match known(app, params) {
-        Ok(Some(interval)) => Step::Done(Ok(answer(KNOWN, interval, &app.switches.load()))),
+        Ok(Some(taken)) => Step::Done(Ok(answer(KNOWN, taken.interval_ms, &app.switches.load()))),
         Ok(None) => Step::of(unknown(app, params)),
         Err(error) => Step::Done(Err(error)),
     }
 }
 
-/// Takes the beat of an instance that is known; gives its own interval, if it has one. Names are not checked here:
-/// illegal ones are never known.
-fn known(app: &App, params: &Params) -> Result<Option<Option<NonZeroU64>>, Fault> {
+/// Takes the beat of an instance that is known.
+fn known(app: &App, params: &Params) -> Result<Option<Taken>, Fault> {
     let Some(service) = lookup_key(params) else { return Ok(None) };
     let full: Option<BeatAddress<'_>> = params.get(Key::Beat).map(parse_beat).transpose()?;
     let (ip, port) = match &full {
@@ -47,38 +45,29 @@ fn known(app: &App, params: &Params) -> Result<Option<Option<NonZeroU64>>, Fault
         None => (params.get(Key::Ip).unwrap_or_default(), params.get(Key::Port).and_then(|p| p.parse().ok())),
     };
     let Some(port) = port else { return Ok(None) };
-    app.ephemeral.admit(true)?;
-    let Some(present) = app.registry.beat(&service, ip, port) else { return Ok(None) };
-    if !present.slot.is_some_and(|slot| slot.beat(app.clock.now())) {
-        let key = PublicationKey { service, client: ClientId::beat(ip, port) };
-        if app.ephemeral.beat(&key)? == BeatOutcome::Unknown {
-            return Ok(None);
-        }
-    }
-    Ok(Some(present.interval_ms))
+    beats::beat(app, &params.caller(), service, ip, port)
 }
 
 /// A light beat of an unknown instance is answered with 20404; a full one registers it.
 fn unknown(app: &Arc<App>, params: &Params) -> Result<Step, Fault> {
-    let checked = check_request(params)?;
-    let service = checked.service()?;
+    let service = check_request(app, params)?.service()?;
     let Some(text) = params.get(Key::Beat) else {
-        app.ephemeral.admit(app.registry.knows(&service))?;
+        beats::is_unknown(app, &service)?;
         return Ok(Step::Done(Ok(answer(UNKNOWN, None, &app.switches.load()))));
     };
-    let mut instance = read_beat(text, params.get(Key::ClusterName))?;
-    instance.id = instance_id(app, &service, &instance, InstanceIdKind::Beat)?;
-    check_instance(&instance)?;
+    let mut instance = read_beat(text, params.get(Key::ClusterName), app.bounds.metadata)?;
+    instance.id = InstanceIdKind::Beat;
     let interval = NonZeroU64::new(duration_key(&instance.metadata, KEY_BEAT_INTERVAL, 0));
-    let app = app.clone();
+    let (app, caller) = (app.clone(), params.caller());
     Ok(Step::wait(async move {
-        delegate(&app, service, Lifetime::Ephemeral, &Publisher::Address, Write::Register(instance)).await?;
+        let target = (service, Lifetime::Ephemeral);
+        register(&app, &caller, &Publisher::Address, target, instance).await?;
         Ok(answer(KNOWN, interval, &app.switches.load()))
     }))
 }
 
 /// The instance that a full beat describes; its cluster wins over the parameter's.
-fn read_beat(text: &str, cluster: Option<&str>) -> Result<Instance, Fault> {
+fn read_beat(text: &str, cluster: Option<&str>, metadata_max: usize) -> Result<Instance, Fault> {
     let beat: FullBeat<'_> = parse_beat(text)?;
     let own = beat.cluster.as_deref().map(str::trim).filter(|own| !own.is_empty());
     let cluster = own.or(cluster).unwrap_or(DEFAULT_CLUSTER);
@@ -88,6 +77,7 @@ fn read_beat(text: &str, cluster: Option<&str>) -> Result<Instance, Fault> {
         ip: Some(&beat.ip),
         port: Some(&port),
         metadata: Some(&beat.metadata),
+        metadata_max: Some(metadata_max),
         ..Input::default()
     })?;
     if beat.ip.trim().is_empty() {
@@ -141,8 +131,8 @@ mod tests {
         {
             assert_eq!(whole_port(port), want);
         }
-        assert!(read_beat(r#"{"ip":"a","port":80.5}"#, None).is_err());
-        assert!(read_beat(r#"{"ip":"","port":80}"#, None).is_err());
-        assert!(read_beat(r#"{"ip":"a","port":80,"weight":-1}"#, None).is_err());
+        assert!(read_beat(r#"{"ip":"a","port":80.5}"#, None, 1_024).is_err());
+        assert!(read_beat(r#"{"ip":"","port":80}"#, None, 1_024).is_err());
+        assert!(read_beat(r#"{"ip":"a","port":80,"weight":-1}"#, None, 1_024).is_err());
     }
 }

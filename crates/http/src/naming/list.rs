@@ -7,14 +7,15 @@ use dyad_naming::ServiceView;
 use dyad_naming::view::ListQuery;
 use dyad_types::ServiceKey;
 use dyad_types::key::DEFAULT_GROUP;
+use serde::Serialize;
 
 use crate::naming::request::{check_request, int_or, lookup_key, namespace, required_int};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
 use crate::routes::Step;
-use dyad_app::App;
-use dyad_app::Fault;
-use dyad_app::naming::page;
+use dyad_app::naming::read::{List, list_known};
+use dyad_app::naming::{read, services as service_names};
+use dyad_app::{App, Fault};
 use dyad_push::udp::Asker;
 
 /// `GET /instance/list`. The plain query of a known service writes bytes that are ready.
@@ -23,34 +24,31 @@ pub(crate) fn list(app: &Arc<App>, params: &Params) -> Step {
 }
 
 fn try_list(app: &App, params: &Params) -> Result<Reply, Fault> {
-    // Illegal names are never known, so a known service needs no check of its name.
-    let view = lookup_key(params).and_then(|key| app.registry.view(&key));
-    let clusters = params.get(Key::Clusters).unwrap_or_default();
-    let (view, service) = match view {
-        Some(view) if clusters.is_empty() => (Some(view), None),
-        view => (view, Some(check_request(params)?.service()?)),
-    };
+    let caller = params.caller();
     let udp_port = int_or(params, Key::UdpPort, 0)?;
-    app.ephemeral.admit(view.is_some())?;
     if let Some((asker, port)) = params.asker.as_ref().zip(u16::try_from(udp_port).ok()) {
-        // What changes after this is pushed; so the view is read anew, and stamped before that.
         return subscribed(app, params, asker, port);
     }
-    let view = match (view, service) {
-        (Some(view), _) => view,
-        (None, Some(service)) => app.registry.view_or_unknown(&service),
-        (None, None) => return Err(Fault::Required("serviceName")),
-    };
-    Ok(stamped(&view, params, app.clock.wall_ms()))
+    // Illegal names are never known, so a known service needs no check of its name.
+    if params.get(Key::Clusters).unwrap_or_default().is_empty()
+        && let Some(key) = lookup_key(params)
+        && let Some(list) = list_known(app, &caller, &key)?
+    {
+        return Ok(stamped(&list.view, params, list.last_ref_ms));
+    }
+    let service = check_request(app, params)?.service()?;
+    let List { view, last_ref_ms } = read::list(app, &caller, &service)?;
+    Ok(stamped(&view, params, last_ref_ms))
 }
 
-/// The query of a client that wants to be pushed to.
+/// The query of a client that wants to be pushed to: what changes after it is pushed.
 fn subscribed(app: &App, params: &Params, asker: &Asker, port: u16) -> Result<Reply, Fault> {
-    let service = check_request(params)?.service()?;
+    let service = check_request(app, params)?.service()?;
     let clusters = params.get(Key::Clusters).unwrap_or_default();
+    read::present(app, &service)?;
     asker.asked(port, params.get(Key::App).unwrap_or_default(), &service, clusters);
-    let last_ref_ms = app.push.stamp(&service);
-    Ok(stamped(&app.registry.view_or_unknown(&service), params, last_ref_ms))
+    let List { view, last_ref_ms } = read::list(app, &params.caller(), &service)?;
+    Ok(stamped(&view, params, last_ref_ms))
 }
 
 fn stamped(view: &ServiceView, params: &Params, last_ref_ms: u64) -> Reply {
@@ -69,13 +67,17 @@ pub(crate) fn services(app: &Arc<App>, params: &Params) -> Step {
     Step::Done(try_services(app, params))
 }
 
+#[derive(Serialize)]
+struct Names<'a> {
+    count: usize,
+    doms: Vec<&'a str>,
+}
+
 fn try_services(app: &App, params: &Params) -> Result<Reply, Fault> {
-    check_request(params)?;
-    let number = required_int(params, Key::PageNo)?;
-    let size = required_int(params, Key::PageSize)?;
-    app.ephemeral.admit(true)?;
+    check_request(app, params)?;
+    let page = (required_int(params, Key::PageNo)?, required_int(params, Key::PageSize)?);
     let group = params.get(Key::GroupName).unwrap_or(DEFAULT_GROUP);
-    let found = page(app, namespace(params), group, number, size)?;
-    let names: Vec<&str> = found.services.iter().map(ServiceKey::name).collect();
-    Ok(Reply::json(serde_json::json!({ "count": found.count, "doms": names }).to_string()))
+    let found = service_names::services(app, &params.caller(), (namespace(params), group), page)?;
+    let names = Names { count: found.count, doms: found.services.iter().map(ServiceKey::name).collect() };
+    Ok(Reply::json(serde_json::to_vec(&names).map_err(|_| Fault::UnknownReply)?))
 }

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use dyad_naming::cp::NamingCommand;
 use dyad_naming::java::parse_boolean;
 use serde_json::json;
 
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::routes::Step;
-use dyad_app::App;
-use dyad_app::Fault;
-use dyad_app::naming::delegate::propose;
+use dyad_app::naming::operator;
+use dyad_app::{App, Fault};
 
 /// `GET /operator/switches`.
 pub(crate) fn switches(app: &Arc<App>, _: &Params) -> Step {
@@ -23,42 +21,40 @@ pub(crate) fn set_switch(app: &Arc<App>, params: &Params) -> Step {
     let prepare = || {
         let entry = params.raw(Key::Entry).ok_or(Fault::Missing("entry"))?.trim().to_owned();
         let value = params.raw(Key::Value).ok_or(Fault::Missing("value"))?.trim().to_owned();
-        let app = app.clone();
+        let (app, caller) = (app.clone(), params.caller());
         Ok(Step::wait(async move {
-            propose(&app, NamingCommand::SetSwitch { entry, value }).await?;
+            operator::set_switch(&app, &caller, &entry, &value).await?;
             Ok(Reply::ok())
         }))
     };
     Step::of(prepare())
 }
 
-/// `GET /operator/metrics`. What this build does not measure is left out: figures of the responsible member alone, CPU.
+/// `GET /operator/metrics`.
 pub(crate) fn metrics(app: &Arc<App>, params: &Params) -> Step {
-    let status = if app.members.ready() { "UP" } else { "STARTING" };
+    let status = operator::status(app);
     if params.get(Key::OnlyStatus).is_none_or(parse_boolean) {
         return Step::Done(Ok(Reply::json(json!({ "status": status }).to_string())));
     }
-    let counts = app.registry.counts();
-    let instances = counts.ephemeral_instances + counts.persistent_instances;
-    let connections = app.clients.count();
-    let body = json!({
-        "status": status,
-        "serviceCount": counts.services,
-        "instanceCount": instances,
-        "subscribeCount": app.push.count(),
-        "clientCount": instances + connections,
-        "connectionBasedClientCount": connections,
-        "ephemeralIpPortClientCount": counts.ephemeral_instances,
-        "persistentIpPortClientCount": counts.persistent_instances,
-        "load": load_average(),
-    });
-    Step::Done(Ok(Reply::json(body.to_string())))
-}
-
-/// The load average of the last minute; −1 where the system does not tell, as Java has it.
-fn load_average() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(-1.0)
+    let figures = |found: operator::Metrics| {
+        let body = json!({
+            "status": status,
+            "serviceCount": found.services,
+            "instanceCount": found.instances,
+            "subscribeCount": found.subscriptions,
+            "responsibleInstanceCount": found.responsible_instances,
+            "clientCount": found.connections + found.beats + found.persistent,
+            "connectionBasedClientCount": found.connections,
+            "ephemeralIpPortClientCount": found.beats,
+            "persistentIpPortClientCount": found.persistent,
+            "responsibleClientCount": found.responsible_clients,
+            "cpu": found.cpu,
+            "load": found.load,
+            "mem": found.mem,
+        });
+        Reply::json(body.to_string())
+    };
+    Step::Done(operator::metrics(app, &params.caller()).map(figures))
 }
 
 /// `GET /metrics`.

@@ -10,8 +10,8 @@ use dyad_types::key::{DEFAULT_CLUSTER, DEFAULT_GROUP, cluster_name, grouped, spl
 use dyad_types::{Instance, InstanceIdKind, Lifetime, Metadata, ServiceKey};
 
 use crate::params::{Key, Params};
-use dyad_app::Fault;
 use dyad_app::naming::metadata::parse_metadata;
+use dyad_app::{App, Fault};
 
 /// A request after the filters: every name in it is legal.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(crate) fn namespace(params: &Params) -> &str {
 ///
 /// # Errors
 /// The first rule that the request breaks.
-pub(crate) fn check_request(params: &Params) -> Result<Checked, Fault> {
+pub(crate) fn check_request(app: &App, params: &Params) -> Result<Checked, Fault> {
     let name = params.get(Key::ServiceName).map(|name| group_and_name(params, name)).transpose()?;
     let metadata = params.get(Key::Metadata).map_or(Ok(Metadata::default()), parse_metadata)?;
     check::check(&Input {
@@ -64,6 +64,7 @@ pub(crate) fn check_request(params: &Params) -> Result<Checked, Fault> {
         ip: params.get(Key::Ip),
         port: params.either(Key::Port, Key::CheckPort),
         metadata: Some(&metadata),
+        metadata_max: Some(app.bounds.metadata),
     })?;
     let service = name.map(|(group, name)| ServiceKey::new(namespace(params), &group, &name));
     Ok(Checked { service, metadata })
@@ -88,15 +89,11 @@ fn group_and_name<'a>(params: &'a Params, name: &'a str) -> Result<(Cow<'a, str>
     Ok((group.to_owned().into(), name.to_owned().into()))
 }
 
-/// What `POST`, `PUT` and `DELETE /instance` share: lifetime and instance, whose id kind is still `Simple`.
+/// What `POST`, `PUT` and `DELETE /instance` share: the instance, whose id kind is `Simple`.
 ///
 /// # Errors
 /// A missing address, or a weight, port or cluster that Nacos refuses.
-pub(crate) fn read_instance(
-    params: &Params,
-    metadata: Metadata,
-    ephemeral_by_default: bool,
-) -> Result<(Lifetime, Instance), Fault> {
+pub(crate) fn read_instance(params: &Params, metadata: Metadata) -> Result<Instance, Fault> {
     let (ip, port) = read_address(params)?;
     let mut instance = Instance::new(ip, port);
     instance.healthy = params.get(Key::Healthy).is_none_or(parse_boolean);
@@ -107,8 +104,13 @@ pub(crate) fn read_instance(
     instance.cluster = cluster_name(params.either(Key::ClusterName, Key::Cluster).unwrap_or(DEFAULT_CLUSTER));
     instance.metadata = metadata;
     instance.id = InstanceIdKind::Simple;
-    let ephemeral = params.get(Key::Ephemeral).map_or(ephemeral_by_default, parse_boolean);
-    Ok((Lifetime::from_ephemeral(ephemeral), instance))
+    Ok(instance)
+}
+
+/// The lifetime that a request says, or that the switch says for it.
+pub(crate) fn lifetime(app: &App, params: &Params) -> Lifetime {
+    let by_default = || app.switches.load().default_instance_ephemeral;
+    Lifetime::from_ephemeral(params.get(Key::Ephemeral).map_or_else(by_default, parse_boolean))
 }
 
 /// The required address of an instance.

@@ -3,101 +3,68 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use dyad_naming::cp::{NamingCommand, NamingReply, Selector, ServiceRecord};
+use dyad_naming::cp::{Selector, ServiceRecord};
 use dyad_naming::java::parse_float;
-use dyad_types::{Metadata, ServiceKey};
+use dyad_types::Metadata;
 use percent_encoding::percent_decode_str;
 
 use crate::naming::request::check_request;
 use crate::params::{Key, Params};
 use crate::reply::Reply;
 use crate::routes::Step;
-use dyad_app::App;
-use dyad_app::Fault;
-use dyad_app::naming::delegate::propose;
+use dyad_app::naming::services;
+use dyad_app::{App, Fault};
 
 /// `POST /service`.
 pub(crate) fn create(app: &Arc<App>, params: &Params) -> Step {
-    Step::of(prepare_create(app, params))
-}
-
-fn prepare_create(app: &Arc<App>, params: &Params) -> Result<Step, Fault> {
-    let checked = check_request(params)?;
-    let service = checked.service_param()?;
-    let threshold = params.get(Key::ProtectThreshold).map_or(Ok(0.0), parse_threshold)?;
-    let record = read_record(params, threshold, checked.metadata)?;
-    app.ephemeral.admit(true)?;
-    if app.registry.knows(&service) {
-        return Err(Fault::ServiceExists(service));
-    }
-    let app = app.clone();
-    Ok(Step::wait(async move {
-        let command = NamingCommand::CreateService { service: service.clone(), record };
-        match propose(&app, command).await? {
-            NamingReply::Done => Ok(Reply::ok()),
-            NamingReply::Exists => Err(Fault::ServiceExists(service)),
-            _ => Err(Fault::UnknownReply),
-        }
-    }))
+    let prepare = || {
+        let checked = check_request(app, params)?;
+        let service = checked.service_param()?;
+        let threshold = params.get(Key::ProtectThreshold).map_or(Ok(0.0), parse_threshold)?;
+        let record = read_record(params, threshold, checked.metadata)?;
+        let (app, caller) = (app.clone(), params.caller());
+        Ok(Step::wait(async move {
+            services::create(&app, &caller, service, record).await?;
+            Ok(Reply::ok())
+        }))
+    };
+    Step::of(prepare())
 }
 
 /// `PUT /service`: replaces threshold, metadata and selector.
 pub(crate) fn update(app: &Arc<App>, params: &Params) -> Step {
-    Step::of(prepare_update(app, params))
-}
-
-fn prepare_update(app: &Arc<App>, params: &Params) -> Result<Step, Fault> {
-    let checked = check_request(params)?;
-    let service = checked.service_param()?;
-    let threshold = params.get(Key::ProtectThreshold).ok_or(Fault::Required("protectThreshold"))?;
-    let record = read_record(params, parse_threshold(threshold)?, checked.metadata)?;
-    let known = app.registry.knows(&service);
-    app.ephemeral.admit(known)?;
-    let app = app.clone();
-    Ok(Step::wait(async move {
-        let command = NamingCommand::UpdateService { service: service.clone(), record, create: known };
-        match propose(&app, command).await? {
-            NamingReply::Done => Ok(Reply::ok()),
-            NamingReply::NotFound => Err(Fault::ServiceNotFound(service)),
-            _ => Err(Fault::UnknownReply),
-        }
-    }))
+    let prepare = || {
+        let checked = check_request(app, params)?;
+        let service = checked.service_param()?;
+        let threshold = params.get(Key::ProtectThreshold).ok_or(Fault::Required("protectThreshold"))?;
+        let record = read_record(params, parse_threshold(threshold)?, checked.metadata)?;
+        let (app, caller) = (app.clone(), params.caller());
+        Ok(Step::wait(async move {
+            services::update(&app, &caller, service, record).await?;
+            Ok(Reply::ok())
+        }))
+    };
+    Step::of(prepare())
 }
 
 /// `DELETE /service`: only of a service without instances of either lifetime.
 pub(crate) fn delete(app: &Arc<App>, params: &Params) -> Step {
-    Step::of(prepare_delete(app, params))
-}
-
-fn prepare_delete(app: &Arc<App>, params: &Params) -> Result<Step, Fault> {
-    let service = check_request(params)?.service_param()?;
-    let view = app.registry.view(&service);
-    let known = view.is_some();
-    app.ephemeral.admit(known)?;
-    if view.is_some_and(|view| !view.instances().is_empty()) {
-        return Err(Fault::ServiceNotEmpty(service));
-    }
-    let app = app.clone();
-    Ok(Step::wait(async move {
-        match propose(&app, NamingCommand::DeleteService { service: service.clone() }).await? {
-            NamingReply::Done => Ok(Reply::ok()),
-            // The AP side knew it: it still lingered after its last ephemeral instance.
-            NamingReply::NotFound if known => Ok(Reply::ok()),
-            NamingReply::NotFound => Err(Fault::ServiceNotFound(service)),
-            NamingReply::NotEmpty => Err(Fault::ServiceNotEmpty(service)),
-            _ => Err(Fault::UnknownReply),
-        }
-    }))
+    let prepare = || {
+        let service = check_request(app, params)?.service_param()?;
+        let (app, caller) = (app.clone(), params.caller());
+        Ok(Step::wait(async move {
+            services::delete(&app, &caller, service).await?;
+            Ok(Reply::ok())
+        }))
+    };
+    Step::of(prepare())
 }
 
 /// `GET /service`.
 pub(crate) fn detail(app: &Arc<App>, params: &Params) -> Step {
     let read = || -> Result<Reply, Fault> {
-        let service: ServiceKey = check_request(params)?.service_param()?;
-        let view = app.registry.view(&service);
-        app.ephemeral.admit(view.is_some())?;
-        let view = view.ok_or(Fault::NoServiceDetail(service))?;
-        Ok(Reply::json(view.service_json()))
+        let service = check_request(app, params)?.service_param()?;
+        Ok(Reply::json(services::service(app, &params.caller(), service)?.service_json()))
     };
     Step::Done(read())
 }

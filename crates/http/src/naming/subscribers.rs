@@ -12,8 +12,8 @@ use crate::naming::request::{check_request, int_or};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
 use crate::routes::Step;
-use dyad_app::App;
-use dyad_app::Fault;
+use dyad_app::naming::read::{self, Subscribed};
+use dyad_app::{App, Fault};
 
 const PAGE_SIZE: i32 = 1_000;
 
@@ -41,13 +41,13 @@ struct Page {
 /// not answer are left out.
 pub(crate) fn subscribers(app: &Arc<App>, params: &Params) -> Step {
     let prepare = || {
-        let wanted = check_request(params)?.service()?;
+        let wanted = check_request(app, params)?.service()?;
         let page = int_or(params, Key::PageNo, 1)?;
         let size = int_or(params, Key::PageSize, PAGE_SIZE)?;
-        if usize::try_from(size).is_ok_and(|size| size > app.bounds.page.max(ASKED_MAX)) {
-            return Err(Fault::Invalid(format!("pageSize {size} is over the limit of {}", app.bounds.page)));
-        }
-        let mut rows = here(app, &wanted);
+        let max = i32::try_from(app.bounds.page.max(ASKED_MAX)).unwrap_or(i32::MAX);
+        let size = size.min(max);
+        let mut rows: Vec<Row> =
+            read::subscribers(app, &params.caller(), &wanted)?.into_iter().map(Row::from).collect();
         if !params.get(Key::Aggregation).is_none_or(parse_boolean) {
             return Ok(Step::Done(reply(rows, page, size)));
         }
@@ -61,15 +61,10 @@ pub(crate) fn subscribers(app: &Arc<App>, params: &Params) -> Step {
     Step::of(prepare())
 }
 
-fn here(app: &App, wanted: &ServiceKey) -> Vec<Row> {
-    let asked = |service: &ServiceKey| {
-        service.namespace() == wanted.namespace()
-            && service.name().contains(wanted.name())
-            && service.group().contains(wanted.group())
-    };
-    let services = app.push.subscribed().into_iter().filter(asked);
-    let rows_of = |service: ServiceKey| {
-        let row = |(clusters, info): (Arc<str>, dyad_push::naming::SubscriberInfo)| Row {
+impl From<Subscribed> for Row {
+    fn from(found: Subscribed) -> Row {
+        let Subscribed { service, clusters, subscriber: info } = found;
+        Row {
             service_name: service.grouped_name().to_owned(),
             addr_str: format!("{}:{}", info.ip, info.port),
             ip: info.ip,
@@ -78,10 +73,8 @@ fn here(app: &App, wanted: &ServiceKey) -> Vec<Row> {
             app: info.app,
             namespace_id: service.namespace().to_owned(),
             cluster: clusters.to_string(),
-        };
-        app.push.subscribers(&service).into_iter().map(row).collect::<Vec<_>>()
-    };
-    services.flat_map(rows_of).collect()
+        }
+    }
 }
 
 /// A page that begins after the end is empty, as Nacos's is for want of a better answer.

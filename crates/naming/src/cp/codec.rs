@@ -21,6 +21,7 @@ impl From<&NamingReply> for ReplyRecord {
             NamingReply::Limit(Limit::Instances(max)) => (5, String::new(), *max as u64),
             NamingReply::Limit(Limit::Services(max)) => (6, String::new(), *max as u64),
             NamingReply::Limit(Limit::InstancesPerService(max)) => (7, String::new(), *max as u64),
+            NamingReply::Limit(Limit::List(max)) => (9, String::new(), *max as u64),
             NamingReply::BadSwitch(message) => (8, message.clone(), 0),
         };
         ReplyRecord { kind, text, limit }
@@ -41,6 +42,7 @@ impl TryFrom<ReplyRecord> for NamingReply {
             6 => NamingReply::Limit(Limit::Services(max)),
             7 => NamingReply::Limit(Limit::InstancesPerService(max)),
             8 => NamingReply::BadSwitch(record.text),
+            9 => NamingReply::Limit(Limit::List(max)),
             other => return Err(BadRecord(format!("reply kind {other} is unknown"))),
         })
     }

@@ -94,6 +94,8 @@ pub enum Limit {
     Instances(usize),
     Services(usize),
     InstancesPerService(usize),
+    /// Bytes of the list of a service's instances.
+    List(usize),
 }
 
 impl fmt::Display for Limit {
@@ -101,6 +103,11 @@ impl fmt::Display for Limit {
         match self {
             Limit::Instances(max) => write!(f, "the registry is full: the limit is {max} instances"),
             Limit::Services(max) => write!(f, "the registry is full: the limit is {max} services"),
+            Limit::List(max) => write!(
+                f,
+                "the list of the service's instances would be larger than {max} bytes: clients take at most 10 MiB; register \
+                 fewer instances, or less metadata"
+            ),
             Limit::InstancesPerService(max) => write!(f, "the service is full: the limit is {max} instances"),
         }
     }

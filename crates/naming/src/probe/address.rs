@@ -5,11 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use dyad_types::Address;
 
-/// The socket to dial for an instance. `None` for an address that is never dialed: a host name, the port 0, an
+/// The socket to dial for an instance, whose ip may be in brackets. `None` for an address that is never dialed: a host name, the port 0, an
 /// unspecified, multicast, broadcast or link-local address, and a cluster port of a member. `cluster` has the sockets
 /// of these ports; on loopback the port alone decides.
 pub fn dialable(address: &Address, cluster: &[SocketAddr]) -> Option<SocketAddr> {
-    let ip = address.ip.parse::<IpAddr>().ok()?.to_canonical();
+    let bare = address.ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
+    let bare = bare.filter(|ip| ip.contains(':')).unwrap_or(&address.ip);
+    let ip = bare.parse::<IpAddr>().ok()?.to_canonical();
     let port = address.port;
     let forbidden = port == 0
         || match ip {
@@ -47,6 +49,9 @@ mod tests {
             ("10.0.0.1", 80, true),
             ("127.0.0.1", 80, true),
             ("::1", 80, true),
+            ("[::1]", 80, true),
+            ("[10.0.0.1]", 80, false),
+            ("[::]", 80, false),
             ("fd00::2", 80, true),
             ("::ffff:10.0.0.1", 80, true),
             ("10.9.0.1", 80, true),

@@ -47,11 +47,13 @@ pub enum Outcome {
     Failed,
 }
 
-/// An address to dial now.
+/// An address whose turn it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     pub address: Address,
-    pub socket: SocketAddr,
+    /// What to dial. `None` for an address that is never dialed: its outcome is [`Outcome::Failed`], so that nobody is told that
+    /// it is healthy.
+    pub socket: Option<SocketAddr>,
 }
 
 /// See the module's description.
@@ -80,7 +82,7 @@ struct Target {
 #[derive(Clone, Copy, Debug)]
 struct Schedule {
     at: Millis,
-    socket: SocketAddr,
+    socket: Option<SocketAddr>,
     interval_ms: u64,
     /// The number of good outcomes in a row; the next field counts the bad ones.
     good: i32,
@@ -247,19 +249,20 @@ impl ProbePlan {
         let Some(target) = self.targets.get_mut(address) else { return };
         let id = format!("{address}#false");
         let mine = responsible(&id, self.live.iter().copied()) == Some(self.me);
-        let socket = dialable(address, &self.cluster).filter(|_| mine);
-        match (socket, target.schedule) {
-            (Some(socket), None) => {
+        let socket = dialable(address, &self.cluster);
+        match (mine, target.schedule.as_mut()) {
+            (true, None) => {
                 let interval_ms = first_delay(&id, self.switches.tcp_health_params.max);
                 let at = now + interval_ms;
                 target.schedule = Some(Schedule { at, socket, interval_ms, good: 0, bad: 0 });
                 self.due.insert((at, address.clone()));
             }
-            (None, Some(schedule)) => {
+            (false, Some(schedule)) => {
                 self.due.remove(&(schedule.at, address.clone()));
                 target.schedule = None;
             }
-            _ => {}
+            (true, Some(schedule)) => schedule.socket = socket,
+            (false, None) => {}
         }
     }
 }

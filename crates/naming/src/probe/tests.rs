@@ -74,6 +74,23 @@ fn health_flips_after_three_outcomes_and_at_once_when_refused() {
 }
 
 #[test]
+fn what_is_never_dialed_is_not_healthy() {
+    for ip in ["no-such.invalid", "0.0.0.0", "169.254.169.254"] {
+        let mut bench = Bench::new();
+        bench.register("s", ip, true, Millis(0));
+        for _ in 0..3 {
+            let (now, probes) = bench.next();
+            assert_eq!(probes[0].socket, None);
+            for command in commands(bench.plan.finish(&probes[0].address, Outcome::Failed, now)) {
+                bench.apply(command, now);
+            }
+        }
+        let service = bench.state.service(&key("s")).unwrap();
+        assert!(service.instances().values().all(|instance| !instance.healthy), "{ip}");
+    }
+}
+
+#[test]
 fn a_finding_is_repeated_until_it_is_applied() {
     let mut bench = Bench::new();
     bench.register("s", "10.0.0.1", true, Millis(0));

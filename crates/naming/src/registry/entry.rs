@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use dyad_types::{ClientId, Instance, Lifetime, Millis, Origin, Publication, PublicationKey, ServiceKey};
+use dyad_types::{
+    Address, ClientId, Instance, Lifetime, Millis, Origin, Publication, PublicationKey, ServiceKey,
+};
 use imbl::ordmap::DiffItem;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::change::{InstanceChange, between};
 use super::hash::ByKey;
-use super::{Counts, LINGER_MS, VisiblePublication};
-use crate::cp::{CpService, OverrideKey};
-use crate::view::{ServiceView, ViewInstance, place};
+use super::{Counts, LINGER_MS, Owners, VisiblePublication};
+use crate::cp::{CpService, ExpiredOverride, OverrideKey, StoredOverride};
+use crate::view::{LIST_BYTES, ServiceView, ViewInstance, host_bytes, hosts_bytes, metadata_bytes, place};
 
 /// A hash table of publications shrinks when at most one in this many of its places is used.
 const SHRINK_FACTOR: usize = 4;
@@ -41,6 +43,13 @@ pub(super) struct Contents {
     ephemeral_until: Option<Millis>,
     /// The overrides whose instance does not exist, and since when.
     pub(super) idle_overrides: BTreeMap<OverrideKey, Millis>,
+    /// The overrides whose instance went, with their revisions. They are shown no more, also if the instance is registered again
+    /// before the CP state has removed them.
+    pub(super) ended_overrides: BTreeMap<OverrideKey, u64>,
+    /// The bytes that the hosts of `publications` have in a list.
+    ephemeral_bytes: usize,
+    /// The same of the persistent instances.
+    persistent_bytes: usize,
     /// Whether the service is in the listing of the registry.
     pub(super) listed: bool,
     /// Whether the entry was taken out of the map. A writer that still holds it must look up the service again.
@@ -60,7 +69,7 @@ pub(super) struct Change {
 pub(super) struct Held {
     pub(super) publication: Arc<Publication>,
     healthy: bool,
-    rank: (u64, Origin),
+    pub(super) rank: (u64, Origin),
 }
 
 impl ServiceEntry {
@@ -127,11 +136,14 @@ impl Contents {
             self.idle_overrides.remove(&OverrideKey::of(instance));
         }
         self.ephemeral += after.len();
+        self.ephemeral_bytes += hosts_bytes(&key.service, &after);
         let old = self.publications.insert(key.client.clone(), new);
         self.connections += usize::from(old.is_none() && !key.client.is_beat());
         let reranked = old.as_ref().is_some_and(|old| old.rank != rank);
         let before = old.map_or_else(Vec::new, |old| old.shown(&key.client));
         self.ephemeral -= before.len();
+        self.ephemeral_bytes -= hosts_bytes(&key.service, &before);
+        self.end_overrides(&before);
         let lines = between(&key.service, Lifetime::Ephemeral, before, after);
         // Two clients can only have the same instance if one of them is a connection.
         let visible = !lines.is_empty() || (reranked && self.connections > 0);
@@ -151,6 +163,8 @@ impl Contents {
         }
         let before = old.shown(&key.client);
         self.ephemeral -= before.len();
+        self.ephemeral_bytes -= hosts_bytes(&key.service, &before);
+        self.end_overrides(&before);
         Change { lines: between(&key.service, Lifetime::Ephemeral, before, Vec::new()), visible: true }
     }
 
@@ -162,27 +176,85 @@ impl Contents {
         let old = self.cp.take().unwrap_or_default();
         let new = service.clone().unwrap_or_default();
         self.cp = service;
-        let (lifetime, mut out) = (Lifetime::Persistent, Vec::new());
+        let (lifetime, mut out, mut gone) = (Lifetime::Persistent, Vec::new(), Vec::new());
         for item in old.instances().diff(new.instances()) {
             let service = key.clone();
             match item {
                 DiffItem::Add(_, new) => {
                     self.idle_overrides.remove(&OverrideKey::of(new));
+                    self.persistent_bytes += host_bytes(key, new);
                     out.push(InstanceChange::New { service, lifetime, instance: Instance::clone(new) });
                 }
                 DiffItem::Update { old: (_, old), new: (_, new) } => {
                     self.idle_overrides.remove(&OverrideKey::of(new));
+                    self.persistent_bytes += host_bytes(key, new);
+                    self.persistent_bytes -= host_bytes(key, old);
                     let (old, new) = (Instance::clone(old), Instance::clone(new));
+                    if old.cluster != new.cluster {
+                        gone.push(old.clone());
+                    }
                     if old != new {
                         out.push(InstanceChange::Changed { service, lifetime, old, new });
                     }
                 }
                 DiffItem::Remove(_, old) => {
+                    self.persistent_bytes -= host_bytes(key, old);
+                    gone.push(Instance::clone(old));
                     out.push(InstanceChange::Gone { service, lifetime, instance: Instance::clone(old) });
                 }
             }
         }
+        self.end_overrides(&gone);
+        // An override that was removed, or was written again, has not ended.
+        self.ended_overrides.retain(|target, revision| {
+            new.overrides().get(target).is_some_and(|stored| stored.revision == *revision)
+        });
         out
+    }
+
+    /// What an operator set for an instance ends with the instance (`gone`: those that this write took away).
+    fn end_overrides(&mut self, gone: &[Instance]) {
+        let Some(cp) = self.cp.clone().filter(|cp| !cp.overrides().is_empty()) else { return };
+        for instance in gone {
+            let target = OverrideKey::of(instance);
+            if let Some(stored) = cp.overrides().get(&target)
+                && !self.has_instance(&target)
+            {
+                self.ended_overrides.insert(target, stored.revision);
+            }
+        }
+    }
+
+    /// The bytes that the list of all instances has at most: their hosts, and the metadata that overrides may add.
+    pub(super) fn list_bytes(&self, key: &ServiceKey) -> usize {
+        let overrides = self.cp.iter().flat_map(|cp| cp.overrides().values());
+        let added: usize = overrides.map(|stored| metadata_bytes(&stored.value.metadata)).sum();
+        LIST_BYTES + 2 * key.grouped_name().len() + self.ephemeral_bytes + self.persistent_bytes + added
+    }
+
+    /// Who has an instance with this address.
+    pub(super) fn owners(&self, address: &Address) -> Owners {
+        let has = |i: &Instance| i.port == address.port && i.ip == address.ip;
+        let holds = |held: &Held| held.publication.instances().iter().any(has);
+        let mut connections = self.publications.iter().filter(|_| self.connections > 0);
+        let connection = connections.find(|(client, held)| !client.is_beat() && holds(held));
+        Owners {
+            persistent: self.cp.as_ref().is_some_and(|cp| cp.instances().contains_key(address)),
+            beat: self.publications.contains_key(&ClientId::beat(&address.ip, address.port)),
+            connection: connection.map(|(client, _)| client.clone()),
+        }
+    }
+
+    /// The overrides for this address.
+    pub(super) fn overrides_at(&self, key: &ServiceKey, address: &Address) -> Vec<ExpiredOverride> {
+        let overrides = self.cp.iter().flat_map(|cp| cp.overrides());
+        let at = overrides.filter(|(target, _)| target.address == *address);
+        let expired = |(target, stored): (&OverrideKey, &StoredOverride)| ExpiredOverride {
+            service: key.clone(),
+            target: target.clone(),
+            revision: stored.revision,
+        };
+        at.map(expired).collect()
     }
 
     /// Updates the listing and the time since when the service is empty, after a write.
@@ -269,7 +341,10 @@ impl Contents {
         );
         if let Some(cp) = self.cp.as_ref().filter(|cp| !cp.overrides().is_empty()) {
             for shown in &mut instances {
-                if let Some(over) = cp.overrides().get(&OverrideKey::of(&shown.instance)) {
+                let target = OverrideKey::of(&shown.instance);
+                if let Some(over) = cp.overrides().get(&target)
+                    && self.ended_overrides.get(&target) != Some(&over.revision)
+                {
                     over.value.apply_to(&mut shown.instance);
                 }
             }

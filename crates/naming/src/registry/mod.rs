@@ -8,6 +8,7 @@ mod beats;
 mod change;
 mod entry;
 mod hash;
+mod listed;
 mod page;
 mod sweep;
 
@@ -15,16 +16,20 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, SERVICES_MAX};
-use dyad_types::{BeatSlot, Lifetime, Millis, Origin, Publication, PublicationKey, ServiceKey};
+use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, LIST_BYTES_MAX, SERVICES_MAX};
+use dyad_types::{
+    Address, BeatSlot, ClientId, Instance, Lifetime, Metadata, Millis, Origin, Publication, PublicationKey,
+    ServiceKey,
+};
 use parking_lot::RwLock;
 
-use crate::cp::{Limit, NamingChanges, NamingState};
-use crate::view::ServiceView;
+use crate::cp::{ExpiredOverride, Limit, NamingChanges, NamingState, OverrideKey};
+use crate::view::{ServiceView, host_bytes, hosts_bytes, metadata_bytes};
 
 use beats::Beats;
 use entry::{Change, Contents, ServiceEntry};
 use hash::ByKey;
+use listed::Listed;
 
 pub use beats::Beat;
 pub use change::InstanceChange;
@@ -46,6 +51,17 @@ pub struct VisiblePublication {
     pub rank: (u64, Origin),
     /// Where the heartbeats of this client leave their time. Only clients that send heartbeats over HTTP have a slot.
     pub slot: Option<Arc<BeatSlot>>,
+}
+
+/// Who has an instance with a certain address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owners {
+    /// The address itself, as a persistent instance.
+    pub persistent: bool,
+    /// The client that sends heartbeats for it over HTTP.
+    pub beat: bool,
+    /// A client with a connection.
+    pub connection: Option<ClientId>,
 }
 
 /// Hears of every change that a query could see. It is called under the lock of the service, so it must be quick and
@@ -73,7 +89,7 @@ pub struct Registry {
     services: papaya::HashMap<ServiceKey, Arc<ServiceEntry>, ByKey>,
     beats: Beats,
     /// The services that queries and listings know, in the order of their keys.
-    listed: RwLock<BTreeSet<ServiceKey>>,
+    listed: RwLock<Listed>,
     /// The `cacheMillis` of answers with a list, which a switch gives.
     cache_millis: AtomicI64,
     ephemeral: AtomicUsize,
@@ -91,7 +107,7 @@ impl Default for Registry {
                 .resize_mode(papaya::ResizeMode::Blocking)
                 .build(),
             beats: Beats::default(),
-            listed: RwLock::new(BTreeSet::new()),
+            listed: RwLock::default(),
             cache_millis: AtomicI64::new(crate::Switches::default().default_push_cache_millis),
             ephemeral: AtomicUsize::new(0),
             persistent: AtomicUsize::new(0),
@@ -150,20 +166,28 @@ impl Registry {
         self.beat(&key.service, ip, port)?.slot
     }
 
-    /// Checks whether there is room for a publication of `wanted` instances by this client. There always is room for
+    /// Checks whether there is room for a publication of these instances by this client. There always is room for
     /// one that is not larger than what the client publishes already.
     ///
     /// # Errors
     /// The limit that the publication would exceed.
-    pub fn room(&self, key: &PublicationKey, wanted: usize) -> Result<(), Limit> {
+    pub fn room(&self, key: &PublicationKey, wanted: &[Instance]) -> Result<(), Limit> {
         let services = self.services.pin();
-        let (here, listed, held) = services.get(&key.service).map_or((0, false, 0), |entry| {
+        let bytes = hosts_bytes(&key.service, wanted);
+        let (here, listed, held, list) = services.get(&key.service).map_or((0, false, 0, bytes), |entry| {
             let contents = entry.lock();
-            let held = contents.publications.get(&key.client);
-            (contents.instances(), contents.listed, held.map_or(0, |held| held.publication.instances().len()))
+            let held =
+                contents.publications.get(&key.client).map_or(&[][..], |held| held.publication.instances());
+            let replaced = hosts_bytes(&key.service, held);
+            let list =
+                if bytes > replaced { contents.list_bytes(&key.service) + bytes - replaced } else { 0 };
+            (contents.instances(), contents.listed, held.len(), list)
         });
+        if list > LIST_BYTES_MAX {
+            return Err(Limit::List(LIST_BYTES_MAX));
+        }
         let counts = self.counts();
-        let more = wanted.saturating_sub(held);
+        let more = wanted.len().saturating_sub(held);
         if more == 0 {
             Ok(())
         } else if here + more > INSTANCES_PER_SERVICE_MAX {
@@ -175,6 +199,63 @@ impl Registry {
         } else {
             Ok(())
         }
+    }
+
+    /// Checks whether the list of the service stays as small as clients take if a persistent instance is registered, or
+    /// replaces the one with its address.
+    ///
+    /// # Errors
+    /// The list would be too large.
+    pub fn room_in_list(&self, service: &ServiceKey, instance: &Instance) -> Result<(), Limit> {
+        let services = self.services.pin();
+        let list = services.get(service).map_or(0, |entry| {
+            let contents = entry.lock();
+            let present = contents.cp.as_ref().and_then(|cp| cp.instances().get(&instance.address()));
+            let replaced = present.map_or(0, |present| host_bytes(service, present));
+            let more = host_bytes(service, instance).saturating_sub(replaced);
+            if more == 0 { 0 } else { contents.list_bytes(service) + more }
+        });
+        if list > LIST_BYTES_MAX { Err(Limit::List(LIST_BYTES_MAX)) } else { Ok(()) }
+    }
+
+    /// Checks whether the list of the service stays as small as clients take with this metadata in an override.
+    ///
+    /// # Errors
+    /// The list would be too large.
+    pub fn room_for_override(
+        &self,
+        service: &ServiceKey,
+        target: &OverrideKey,
+        metadata: &Metadata,
+    ) -> Result<(), Limit> {
+        let services = self.services.pin();
+        let list = services.get(service).map_or(0, |entry| {
+            let contents = entry.lock();
+            let present = contents.cp.as_ref().and_then(|cp| cp.overrides().get(target));
+            let replaced = present.map_or(0, |present| metadata_bytes(&present.value.metadata));
+            let more = metadata_bytes(metadata).saturating_sub(replaced);
+            if more == 0 { 0 } else { contents.list_bytes(service) + more }
+        });
+        if list > LIST_BYTES_MAX { Err(Limit::List(LIST_BYTES_MAX)) } else { Ok(()) }
+    }
+
+    /// Who has an instance with this address.
+    pub fn owners(&self, service: &ServiceKey, address: &Address) -> Owners {
+        let services = self.services.pin();
+        services.get(service).map_or_else(Owners::default, |entry| entry.lock().owners(address))
+    }
+
+    /// The overrides for this address, in any cluster.
+    pub fn overrides_at(&self, service: &ServiceKey, address: &Address) -> Vec<ExpiredOverride> {
+        let services = self.services.pin();
+        services.get(service).map_or_else(Vec::new, |entry| entry.lock().overrides_at(service, address))
+    }
+
+    /// What a client publishes for a service.
+    pub fn publication(&self, key: &PublicationKey) -> Option<Arc<Publication>> {
+        let services = self.services.pin();
+        let contents = services.get(&key.service)?.lock();
+        contents.publications.get(&key.client).map(|held| held.publication.clone())
     }
 
     pub fn counts(&self) -> Counts {

@@ -1,10 +1,10 @@
 //! Listings: the pages of `/service/list`, all services for the status page, and the clients of `/operator/metrics`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dyad_types::ServiceKey;
-use dyad_types::limits::PAGE_MAX;
+use dyad_types::limits::SERVICES_MAX;
+use dyad_types::{MemberId, ServiceKey};
 
 use super::Registry;
 use crate::view::ServiceView;
@@ -26,27 +26,61 @@ pub struct ClientCounts {
     pub beats: usize,
     /// Publishers of persistent instances, one for each ip and port.
     pub persistent: usize,
+    /// Those of the last two kinds that the member answers for.
+    pub responsible: usize,
+    /// The instances of these, and of the member's connections.
+    pub responsible_instances: usize,
 }
 
 impl Registry {
-    /// Counts the clients that publish something. This walks through the whole registry, so it is for operators and not
-    /// for each request.
-    pub fn client_counts(&self) -> ClientCounts {
-        let (mut clients, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+    /// Counts the clients that publish something, and those that a member answers for: the connections that published at a
+    /// member for which `owns` holds, and the others for whose id `places` holds (`ip:port#true` for a client that sends
+    /// heartbeats, `ip:port#false` for a publisher of persistent instances). This walks through the whole registry, so it is
+    /// for operators and not for each request.
+    pub fn client_counts(
+        &self,
+        owns: impl Fn(MemberId) -> bool,
+        places: impl Fn(&str) -> bool,
+    ) -> ClientCounts {
+        let mut counts = ClientCounts::default();
+        let (mut clients, mut addresses) = (BTreeMap::new(), BTreeMap::new());
         for entry in self.services.pin().values() {
             let contents = entry.lock();
-            clients.extend(contents.publications.keys().cloned());
-            addresses.extend(contents.cp.iter().flat_map(|cp| cp.instances().keys().cloned()));
+            for (client, held) in &contents.publications {
+                let published = held.publication.instances().len();
+                if !client.is_beat() && owns(held.rank.1.member) {
+                    counts.responsible_instances += published;
+                }
+                *clients.entry(client.clone()).or_insert(0) += published;
+            }
+            for address in contents.cp.iter().flat_map(|cp| cp.instances().keys()) {
+                *addresses.entry(address.clone()).or_insert(0) += 1;
+            }
         }
-        let beats = clients.iter().filter(|client| client.is_beat()).count();
-        ClientCounts { connections: clients.len() - beats, beats, persistent: addresses.len() }
+        let mut responsible = |id: &str, published: usize| {
+            if places(id) {
+                counts.responsible += 1;
+                counts.responsible_instances += published;
+            }
+        };
+        for (client, published) in clients.iter().filter(|(client, _)| client.is_beat()) {
+            responsible(client.as_str(), *published);
+        }
+        for (address, published) in &addresses {
+            responsible(&format!("{address}#false"), *published);
+        }
+        counts.beats = clients.keys().filter(|client| client.is_beat()).count();
+        counts.connections = clients.len() - counts.beats;
+        counts.persistent = addresses.len();
+        counts
     }
 
     /// A page of the services of a group, sorted by name (`ServiceUtil.pageServiceName`). A page before the first one
-    /// is the first one, and a page after the last one is empty.
+    /// is the first one, and a page after the last one is empty. A page has at most [`SERVICES_MAX`] entries, whatever
+    /// `page_size` says: clients ask for `Integer.MAX_VALUE` and mean all.
     ///
     /// # Errors
-    /// The page would end before it begins, or it has over [`PAGE_MAX`] entries. The error is the message of the answer 400.
+    /// The page would end before it begins. The error is the message of the answer 400.
     pub fn services(
         &self,
         namespace: &str,
@@ -54,34 +88,26 @@ impl Registry {
         page_no: i32,
         page_size: i32,
     ) -> Result<ServicePage, String> {
-        if page_size > PAGE_MAX as i32 {
-            return Err(format!("pageSize {page_size} is over the limit of {PAGE_MAX}"));
-        }
         let first = ServiceKey::new(namespace, group, "");
         let listed = self.listed.read();
-        let of_group = || {
-            listed
-                .range(first.clone()..)
-                .take_while(|k| k.namespace() == first.namespace() && k.group() == first.group())
-        };
-        let count = of_group().count();
-        let start = ((i64::from(page_no) - 1) * i64::from(page_size)).max(0);
-        if start >= count as i64 {
+        let group = listed.group(first.namespace(), first.group());
+        let count = group.map_or(0, BTreeSet::len);
+        let size = i64::from(page_size).min(SERVICES_MAX as i64);
+        let start = ((i64::from(page_no) - 1) * size).max(0);
+        let Some(group) = group.filter(|_| start < count as i64) else {
             return Ok(ServicePage { count, services: Vec::new() });
-        }
-        let end = (start + i64::from(page_size)).min(count as i64);
+        };
+        let end = (start + size).min(count as i64);
         if end < start {
             return Err(format!("fromIndex({start}) > toIndex({end})"));
         }
-        let services = of_group().skip(start as usize).take((end - start) as usize).cloned().collect();
+        let services = group.iter().skip(start as usize).take((end - start) as usize).cloned().collect();
         Ok(ServicePage { count, services })
     }
 
-    /// How many services a namespace has in all its groups. This walks through the names of all services, so it is for
-    /// operators.
+    /// How many services a namespace has in all its groups.
     pub fn services_in(&self, namespace: &str) -> usize {
-        let first = ServiceKey::new(namespace, "", "");
-        self.listed.read().iter().filter(|key| key.namespace() == first.namespace()).count()
+        self.listed.read().of_namespace(ServiceKey::new(namespace, "", "").namespace())
     }
 
     /// Up to `limit` services of all namespaces, in the order of their keys, after the first `skip`. Views that do not

@@ -13,17 +13,28 @@ pub struct Sweep {
     pub gone: Vec<ServiceKey>,
     /// The overrides that have had no instance for 60 s; the leader has to remove them.
     pub overrides: Vec<ExpiredOverride>,
+    /// The overrides whose instance went on this member. Every member has them removed: they stay invisible only as long as
+    /// the process remembers it.
+    pub ended: Vec<ExpiredOverride>,
     /// The service records that have had no instance for 60 s; the leader has to remove them.
     pub records: Vec<ExpiredService>,
 }
 
 impl Sweep {
-    /// The command that removes them, which only the leader proposes. `None` if there is nothing to remove.
-    pub fn command(&self) -> Option<NamingCommand> {
-        if self.overrides.is_empty() && self.records.is_empty() {
+    /// The command that removes them. `None` if there is nothing to remove. Only the leader removes what was idle for 60 s.
+    pub fn command(&self, leads: bool) -> Option<NamingCommand> {
+        let mut overrides = self.ended.clone();
+        let mut services = Vec::new();
+        if leads {
+            let known = overrides.len();
+            let new = self.overrides.iter().filter(|expired| !self.ended.contains(expired)).cloned();
+            overrides.extend(new.take(EXPIRE_BATCH_MAX - known));
+            services.clone_from(&self.records);
+        }
+        if overrides.is_empty() && services.is_empty() {
             return None;
         }
-        Some(NamingCommand::Expire { overrides: self.overrides.clone(), services: self.records.clone() })
+        Some(NamingCommand::Expire { overrides, services })
     }
 }
 
@@ -65,6 +76,12 @@ impl Sweep {
             && self.records.len() < EXPIRE_BATCH_MAX
         {
             self.records.push(ExpiredService { service: key.clone(), revision: record.revision });
+        }
+        for (target, revision) in &contents.ended_overrides {
+            if self.ended.len() < EXPIRE_BATCH_MAX {
+                let (service, target) = (key.clone(), target.clone());
+                self.ended.push(ExpiredOverride { service, target, revision: *revision });
+            }
         }
         contents.idle_overrides.retain(|target, _| cp.overrides().contains_key(target));
         for (target, stored) in cp.overrides() {

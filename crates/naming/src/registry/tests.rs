@@ -196,6 +196,41 @@ fn overrides_are_laid_over_both_kinds_and_outlive_reregistration() {
 }
 
 #[test]
+fn an_override_ends_with_its_instance_and_not_before() {
+    for persistent in [false, true] {
+        let mut bench = Bench::new();
+        let register = |bench: &mut Bench, instance: &Instance| {
+            if persistent {
+                bench.persistent("s", instance, 0)
+            } else {
+                bench.beat("s", instance, 0)
+            };
+        };
+        register(&mut bench, &at(1));
+        let over = Instance { weight: 5.0, ..at(1) };
+        bench.cp(NamingCommand::put_override(key("s"), &over), 0);
+        register(&mut bench, &at(1));
+        let weight = |bench: &Bench| bench.registry.view(&key("s")).unwrap().instances()[0].instance.weight;
+        assert_eq!(weight(&bench), 5.0, "registered again");
+        if persistent {
+            bench.cp(NamingCommand::Deregister { service: key("s"), address: at(1).address() }, 0);
+        } else {
+            bench.gone("s", &at(1), 0);
+        }
+        register(&mut bench, &at(1));
+        assert_eq!(weight(&bench), 1.0, "deregistered and registered again");
+        let sweep = bench.registry.sweep(Millis(0));
+        assert_eq!((sweep.ended.len(), sweep.overrides.len()), (1, 0), "any member has it removed");
+        bench.cp(NamingCommand::put_override(key("s"), &over), 0);
+        assert_eq!(weight(&bench), 5.0, "written anew");
+        assert_eq!(bench.registry.sweep(Millis(0)).ended, []);
+        let command = sweep.command(false).unwrap();
+        bench.cp(command, 0);
+        assert_eq!(weight(&bench), 5.0, "what was written since stays");
+    }
+}
+
+#[test]
 fn beats_find_their_slot_and_interval() {
     let mut bench = Bench::new();
     let interval = |bench: &Bench, ip: &str, port| {
@@ -234,7 +269,16 @@ fn lifetimes_mixed_by_a_partition_are_both_shown_and_counted() {
     assert_eq!(bench.registry.counts().lifetime_conflicts, 1);
     bench.beat("t", &at(1), 0);
     bench.persistent("t", &at(2), 0);
-    assert_eq!(bench.registry.client_counts(), ClientCounts { connections: 0, beats: 1, persistent: 2 });
+    let counts = bench.registry.client_counts(|_| false, |client| client.ends_with("#false"));
+    let responsible = (2, 2);
+    let want = ClientCounts {
+        connections: 0,
+        beats: 1,
+        persistent: 2,
+        responsible: responsible.0,
+        responsible_instances: responsible.1,
+    };
+    assert_eq!(counts, want);
     bench.gone("t", &at(1), 0);
     bench.cp(NamingCommand::Deregister { service: key("t"), address: at(2).address() }, 0);
     bench.cp(NamingCommand::DeleteService { service: key("t") }, 0);
@@ -296,10 +340,10 @@ fn the_sweep_tells_what_has_no_instance_for_a_minute() {
     assert_eq!(at_time(&bench, 250_000).1, 1);
     let sweep = bench.registry.sweep(Millis(260_000));
     assert_eq!(sweep.records, [ExpiredService { service: key("s"), revision: 5 }]);
-    bench.cp(sweep.command().unwrap(), 260_000);
+    bench.cp(sweep.command(true).unwrap(), 260_000);
     let sweep = bench.registry.sweep(Millis(260_000));
     assert_eq!((sweep.gone, sweep.records), (vec![key("s")], vec![]));
-    assert_eq!(Sweep::default().command(), None);
+    assert_eq!(Sweep::default().command(true), None);
 }
 
 #[test]
@@ -342,7 +386,7 @@ fn pages_are_cut_as_nacos_cuts_them() {
         bench.registry.set_publication(&key, Some(visible), Millis(0));
     }
     type Case = ((i32, i32), Result<&'static [&'static str], &'static str>);
-    let cases: [Case; 10] = [
+    let cases: [Case; 9] = [
         ((1, 3), Ok(&["s0", "s1", "s2"])),
         ((3, 3), Ok(&["s6"])),
         ((0, 2), Ok(&["s0", "s1"])),
@@ -352,7 +396,6 @@ fn pages_are_cut_as_nacos_cuts_them() {
         ((-1, -3), Err("fromIndex(6) > toIndex(3)")),
         ((1, -3), Err("fromIndex(0) > toIndex(-3)")),
         ((i32::MIN, i32::MIN), Ok(&[])),
-        ((1, 10_001), Err("pageSize 10001 is over the limit of 10000")),
     ];
     for ((no, size), want) in cases {
         let got = bench.registry.services("", "", no, size).map(|page| {
@@ -381,10 +424,46 @@ fn a_full_service_has_room_for_those_who_are_in_it_only() {
     for n in 0..INSTANCES_PER_SERVICE_MAX {
         bench.beat("s", &instance(n), 0);
     }
-    let room = |n| bench.registry.room(&beat_key("s", &instance(n)), 1);
+    let room = |n| bench.registry.room(&beat_key("s", &instance(n)), &[instance(n)]);
     assert_eq!(room(0), Ok(()));
     assert_eq!(room(20_000), Err(Limit::InstancesPerService(INSTANCES_PER_SERVICE_MAX)));
-    assert_eq!(bench.registry.room(&beat_key("t", &instance(0)), 1), Ok(()));
+    assert_eq!(bench.registry.room(&beat_key("t", &instance(0)), &[instance(0)]), Ok(()));
+}
+
+#[test]
+fn a_list_stays_as_small_as_clients_take() {
+    let mut bench = Bench::new();
+    let large = |n: usize, value: &str| {
+        let metadata = [("k", value)].into_iter().collect();
+        Instance { metadata, ..Instance::new(&format!("10.0.{}.{}", n / 250, n % 250), 80) }
+    };
+    let value = "\u{1}\"中".repeat(300);
+    let mut held = 0;
+    while bench.registry.room(&beat_key("s", &large(held, "")), &[large(held, &value)]) == Ok(()) {
+        if held % 2 == 0 {
+            bench.beat("s", &large(held, &value), 0);
+        } else {
+            bench.persistent("s", &large(held, &value), 0);
+        }
+        held += 1;
+    }
+    let list = bench.registry.view(&key("s")).unwrap().list(&ListQuery::default());
+    let bytes = list.head.len() + list.tail.len();
+    assert!(bytes <= LIST_BYTES_MAX && bytes > LIST_BYTES_MAX * 8 / 10, "{bytes}");
+    let full = Err(Limit::List(LIST_BYTES_MAX));
+    assert_eq!(bench.registry.room_in_list(&key("s"), &large(held, &value)), full);
+    let target = OverrideKey::of(&large(0, ""));
+    assert_eq!(bench.registry.room_for_override(&key("s"), &target, &large(0, &value).metadata), full);
+    assert_eq!(
+        bench.registry.room(&beat_key("s", &large(0, "")), &[large(0, &value)]),
+        Ok(()),
+        "it is there"
+    );
+    assert_eq!(bench.registry.room_in_list(&key("s"), &large(1, &value)), Ok(()), "it is there");
+    for n in 0..held {
+        bench.gone("s", &large(n, ""), 0);
+    }
+    assert_eq!(bench.registry.room_in_list(&key("s"), &large(held, &value)), Ok(()), "half has gone");
 }
 
 #[test]

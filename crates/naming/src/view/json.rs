@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dyad_types::instance::KEY_ID_GENERATOR;
-use dyad_types::{InstanceIdKind, Metadata, ServiceKey};
+use dyad_types::{Instance, InstanceIdKind, Metadata, ServiceKey};
 
 use super::{Halves, ListQuery, ServiceView, ViewInstance};
 use crate::cp::Selector;
@@ -88,6 +88,48 @@ fn push_host(out: &mut String, key: &ServiceKey, host: &ViewInstance, protected:
         text(out, generator);
     }
     out.push('}');
+}
+
+/// The bytes of a list without its hosts and names, at most.
+pub(crate) const LIST_BYTES: usize = 512;
+/// The bytes of a host without its names and metadata, at most.
+const HOST_FIXED_BYTES: usize = 448;
+
+/// The bytes that an instance has in a list, at most.
+pub(crate) fn host_bytes(key: &ServiceKey, instance: &Instance) -> usize {
+    let id = match &instance.id {
+        InstanceIdKind::Custom(id) => text_bytes(id),
+        _ => text_bytes(&instance.ip) + text_bytes(&instance.cluster) + text_bytes(key.grouped_name()),
+    };
+    // The name of a generator is in the metadata too.
+    let generator = instance.metadata.get(KEY_ID_GENERATOR).map_or(0, text_bytes);
+    HOST_FIXED_BYTES
+        + id
+        + generator
+        + text_bytes(&instance.ip)
+        + text_bytes(&instance.cluster)
+        + text_bytes(key.grouped_name())
+        + metadata_bytes(&instance.metadata)
+}
+
+/// The sum of [`host_bytes`].
+pub(crate) fn hosts_bytes(key: &ServiceKey, instances: &[Instance]) -> usize {
+    instances.iter().map(|instance| host_bytes(key, instance)).sum()
+}
+
+/// The bytes of the metadata as JSON, at most.
+pub(crate) fn metadata_bytes(metadata: &Metadata) -> usize {
+    metadata.iter().map(|(key, value)| text_bytes(key) + value.map_or(4, text_bytes) + 2).sum()
+}
+
+/// The bytes of a text as a JSON string, at most.
+fn text_bytes(value: &str) -> usize {
+    let escaped = |b: u8| match b {
+        b'"' | b'\\' => 1,
+        0..0x20 => 5,
+        _ => 0,
+    };
+    2 + value.len() + value.bytes().map(escaped).sum::<usize>()
 }
 
 pub(super) fn detail(key: &ServiceKey, host: &ViewInstance) -> Bytes {

@@ -208,6 +208,8 @@ impl Halves {
     }
 }
 
+pub(crate) use json::{LIST_BYTES, host_bytes, hosts_bytes, metadata_bytes};
+
 /// What decides the place of an instance in a view.
 pub(crate) fn place(instance: &Instance) -> (&str, u16, &str) {
     (&instance.ip, instance.port, &instance.cluster)

@@ -66,6 +66,8 @@ pub struct Push {
     /// The numbers of pushes, which are the request ids of gRPC. As in Nacos, there is one sequence for the process.
     ids: AtomicU64,
     fuzzy: Fuzzy<ServiceKey>,
+    /// The largest stamp of the replicated state that was applied here, in milliseconds of the leaders' wall clocks.
+    applied_ms: AtomicU64,
     pub metrics: Arc<PushMetrics>,
 }
 
@@ -79,6 +81,7 @@ impl Push {
             schedule: Schedule::default(),
             ids: AtomicU64::new(0),
             fuzzy: Fuzzy::default(),
+            applied_ms: AtomicU64::new(0),
             metrics,
         });
         registry.watch(push.clone());
@@ -120,10 +123,23 @@ impl Push {
         self.schedule.first(subscription);
     }
 
+    /// Tells the push the stamp of the replicated state. No `lastRefTime` is smaller from now on: a client that comes from a
+    /// member with another clock, or finds this one restarted with a clock that is behind, does not see an older time for what
+    /// was written in the meantime.
+    pub fn applied(&self, stamp_ms: u64) {
+        self.applied_ms.fetch_max(stamp_ms, Ordering::Relaxed);
+    }
+
+    /// The present time for a `lastRefTime`, in milliseconds since the epoch: the wall clock, or the largest stamp that was
+    /// applied here.
+    pub fn now_ms(&self) -> u64 {
+        self.clock.wall_ms().max(self.applied_ms.load(Ordering::Relaxed))
+    }
+
     /// The `lastRefTime` of an answer about a service. Take it **before** the view is read: then an answer is never
     /// older than a push with a smaller stamp, and SDKs keep what has the larger stamp.
     pub fn stamp(&self, service: &ServiceKey) -> u64 {
-        let wall = self.clock.wall_ms();
+        let wall = self.now_ms();
         match self.shard(service).read().get(service) {
             Some(topic) => topic.stamp_answer(wall),
             None => wall,

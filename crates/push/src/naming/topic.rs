@@ -262,7 +262,7 @@ impl Subscription {
             return update.clone();
         }
         // The stamp first: whatever changes after it leads to another push with a larger one.
-        let last_ref_ms = self.topic.stamp_push(push.clock().wall_ms());
+        let last_ref_ms = self.topic.stamp_push(push.now_ms());
         let update = Arc::new(Update {
             id: push.next_id(),
             last_ref_ms,

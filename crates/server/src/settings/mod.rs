@@ -100,7 +100,9 @@ pub struct Limits {
     pub services: usize,
     /// Instances of one service; more is 429.
     pub instances_per_service: usize,
-    /// Entries of one page of a listing; more is 400.
+    /// Characters of the metadata of an instance; more is 400.
+    pub metadata: usize,
+    /// Entries of one page of a listing; a larger page is cut.
     pub page: usize,
 }
 
@@ -206,6 +208,7 @@ impl Limits {
             instances: from.read(row("limits.instances"), parse::count),
             services: from.read(row("limits.services"), parse::count),
             instances_per_service: from.read(row("limits.instances_per_service"), parse::count),
+            metadata: from.read(row("limits.metadata"), parse::count),
             page: from.read(row("limits.page"), parse::count),
         }
     }

@@ -331,13 +331,23 @@ pub const TABLE: &[Row] = &[
         ..PLAIN
     },
     Row {
+        key: "limits.metadata",
+        flag: "limits-metadata",
+        env: "DYAD_LIMITS_METADATA",
+        value: "N",
+        default: "1024",
+        rule: COUNT,
+        help: "Most characters of all keys and values of an instance's metadata; more is refused with 400",
+        ..PLAIN
+    },
+    Row {
         key: "limits.page",
         flag: "limits-page",
         env: "DYAD_LIMITS_PAGE",
         value: "N",
         default: "10000",
         rule: COUNT,
-        help: "Most entries on one page of a listing; a larger page of services is refused with 400, one of configurations is cut",
+        help: "Most entries on one page of a listing; a larger page is cut. A page of service names has at most 100000",
         ..PLAIN
     },
 ];

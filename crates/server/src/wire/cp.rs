@@ -8,6 +8,7 @@ use dyad_cluster::Ap;
 use dyad_config::{Catalog, ConfigWatcher};
 use dyad_distro::Input;
 use dyad_naming::{Registry, Switches};
+use dyad_push::naming::Push;
 use dyad_state::ports::CpSink;
 use dyad_state::{CpChanges, CpState};
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ pub(crate) struct Sink {
     configs: Arc<Catalog>,
     /// Set once there are listeners; what was applied before, they find in the catalog.
     watcher: OnceLock<Arc<dyn ConfigWatcher>>,
+    /// Set once there are subscriptions; what was applied before, it is told then.
+    push: OnceLock<Arc<Push>>,
     /// Set once the Distro core exists; what was applied before is given to it then.
     ap: OnceLock<Arc<Ap>>,
     state: Mutex<CpState>,
@@ -47,6 +50,7 @@ impl Sink {
             switches: Arc::default(),
             configs: Arc::default(),
             watcher: OnceLock::new(),
+            push: OnceLock::new(),
             ap: OnceLock::new(),
             state: Mutex::default(),
         })
@@ -72,9 +76,24 @@ impl Sink {
         self.watcher.get_or_init(|| watcher).reloaded();
     }
 
+    /// Connects the push. Called once, during start-up.
+    pub(crate) fn push(&self, push: Arc<Push>) {
+        let state = self.state.lock();
+        push.applied(state.now_ms());
+        // A second call cannot happen; the first push would simply stay.
+        let _ = self.push.set(push);
+    }
+
     /// The present switches, for the front end.
     pub(crate) fn switches(&self) -> Arc<ArcSwap<Switches>> {
         self.switches.clone()
+    }
+
+    /// Before anybody can see what was applied.
+    fn stamp(&self, state: &CpState) {
+        if let Some(push) = self.push.get() {
+            push.applied(state.now_ms());
+        }
     }
 
     fn tell(&self, state: &CpState, switches: bool, retired: bool) {
@@ -96,6 +115,7 @@ impl CpSink for Sink {
     fn applied(&self, state: &CpState, changes: &CpChanges) {
         let mut kept = self.state.lock();
         *kept = state.clone();
+        self.stamp(state);
         let now = monotonic();
         let seen = self.registry.apply_cp(state.naming(), &changes.naming, now);
         self.probes.apply(state.naming(), &changes.naming, now);
@@ -110,6 +130,7 @@ impl CpSink for Sink {
     fn installed(&self, state: &CpState) {
         let mut kept = self.state.lock();
         *kept = state.clone();
+        self.stamp(state);
         let now = monotonic();
         self.registry.install_cp(state.naming(), now);
         self.probes.install(state.naming(), now);

@@ -46,7 +46,7 @@ async fn every(period: Duration, parts: Arc<Parts>, work: impl Fn(&Arc<Parts>)) 
     }
 }
 
-/// Drops what is empty here. What the CP state holds in vain is removed by a command that only the leader proposes.
+/// Drops what is empty here, and has removed what the CP state holds in vain.
 fn sweep(parts: &Arc<Parts>) {
     let sweep = parts.registry.sweep(monotonic());
     for service in &sweep.gone {
@@ -55,7 +55,7 @@ fn sweep(parts: &Arc<Parts>) {
             .line("service gone", monotonic(), || tracing::info!("service {service} gone: empty for 60 s"));
     }
     let leads = parts.raft.leader().is_some_and(|leader| leader.member == parts.me);
-    if let (true, Some(command)) = (leads, sweep.command()) {
+    if let Some(command) = sweep.command(leads) {
         let raft = parts.raft.clone();
         parts.tasks.spawn(async move {
             if let Err(error) = raft.propose(command.into()).await {

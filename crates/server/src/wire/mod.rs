@@ -121,6 +121,7 @@ async fn assemble(
         Some(token) => Some(Link::new(&settings, token.expose(), me)?),
         None => None,
     };
+    sink.push(push.clone());
     let raft = start_raft(&settings, data, me, link.as_ref(), &sink).await?;
     let configured = settings.members.len().max(1);
     let config = match configured {
@@ -272,6 +273,7 @@ fn bounds(settings: &Settings) -> Bounds {
         instances: from.instances,
         services: from.services,
         per_service: from.instances_per_service,
+        metadata: from.metadata,
         page: from.page,
         config_quotas: settings.config.quotas,
     }

@@ -96,14 +96,21 @@ impl Probes {
 }
 
 async fn dial(probe: Probe, results: mpsc::Sender<(Probe, Outcome)>) {
+    let outcome = match probe.socket {
+        Some(socket) => connect(socket).await,
+        None => Outcome::Failed,
+    };
+    // The receiver only goes when the server stops.
+    let _ = results.send((probe, outcome)).await;
+}
+
+async fn connect(socket: SocketAddr) -> Outcome {
     let start = monotonic();
-    let connect = TcpStream::connect(probe.socket);
-    let outcome = match tokio::time::timeout(Duration::from_millis(DIAL_TIMEOUT_MS), connect).await {
+    let connect = TcpStream::connect(socket);
+    match tokio::time::timeout(Duration::from_millis(DIAL_TIMEOUT_MS), connect).await {
         Ok(Ok(_stream)) => Outcome::Connected(monotonic().since(start)),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Outcome::Refused,
         Ok(Err(_)) => Outcome::Failed,
         Err(_) => Outcome::TimedOut,
-    };
-    // The receiver only goes when the server stops.
-    let _ = results.send((probe, outcome)).await;
+    }
 }
