@@ -10,6 +10,7 @@ use dyad_naming::Registry;
 use dyad_naming::Switches;
 use dyad_naming::ports::{Ephemeral, Members};
 use dyad_state::ports::{Linearize, Propose};
+use dyad_types::budget::Budget;
 use dyad_types::check::METADATA_MAX;
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SERVICES_MAX};
 use prometheus_client::registry::Registry as MetricsRegistry;
@@ -47,6 +48,8 @@ pub struct App {
     /// The source of instance ids of the generator `snowflake`.
     pub ids: IdSource,
     pub bounds: Bounds,
+    /// What may be in flight.
+    pub budget: Arc<Budget>,
     pub config_metrics: Arc<ConfigMetrics>,
     /// What `GET /metrics` shows.
     pub prometheus: Arc<MetricsRegistry>,

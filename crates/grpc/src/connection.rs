@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
+use bytes::Bytes;
+use dyad_app::App;
 use dyad_config::{ConfigItem, ReaderLabels};
 use dyad_naming::ports::Ending;
-use dyad_types::{ClientId, ConfigKey, Md5, Millis, ServiceKey};
+use dyad_types::{ClientId, ConfigKey, Full, Lease, Md5, Millis, Part, ServiceKey};
 use parking_lot::Mutex;
 
 use crate::cut::Cut;
@@ -66,6 +68,8 @@ pub struct Connection {
     pub(crate) tag: Mutex<Option<Box<str>>>,
     /// When the client was told to go to another member: `Clock::now` plus 1. 0 if it never was.
     told: AtomicU64,
+    /// Answers and pushes of which the client may not have taken all, with the time of each as `Clock::now`.
+    unread: Mutex<Vec<(Weak<()>, Millis)>>,
     /// Ends the transport.
     pub(crate) cut: Cut,
 }
@@ -89,6 +93,7 @@ impl Connection {
             config_watches: Mutex::default(),
             tag: Mutex::default(),
             told: AtomicU64::new(0),
+            unread: Mutex::default(),
             cut: Cut::default(),
         })
     }
@@ -179,9 +184,44 @@ impl Connection {
         ReaderLabels { client_ip: self.ip(), tag, header_tag, labels: setup.map(|setup| &setup.labels) }
     }
 
+    /// Takes room for an answer or a push until the client has taken the whole of it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn hold(&self, app: &App, message: Bytes) -> Result<Bytes, Full> {
+        let Some(lease) = app.budget.take(Part::Answers, self.peer.ip(), message.len())? else {
+            return Ok(message);
+        };
+        let taken = Arc::new(());
+        let mut unread = self.unread.lock();
+        unread.retain(|(taken, _)| taken.strong_count() > 0);
+        unread.push((Arc::downgrade(&taken), app.clock.now()));
+        Ok(Bytes::from_owner(Unread { bytes: message, _lease: lease, _taken: taken }))
+    }
+
+    /// Since when the client has not taken something.
+    pub(crate) fn unread_since(&self) -> Option<Millis> {
+        let mut unread = self.unread.lock();
+        unread.retain(|(taken, _)| taken.strong_count() > 0);
+        unread.first().map(|(_, since)| *since)
+    }
+
     /// When the transport was opened.
     pub(crate) fn opened(&self) -> Millis {
         self.opened
+    }
+}
+
+/// What waits for the client.
+struct Unread {
+    bytes: Bytes,
+    _lease: Lease,
+    _taken: Arc<()>,
+}
+
+impl AsRef<[u8]> for Unread {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -1,7 +1,11 @@
 //! The bytes of gRPC messages: a prefix of five bytes, and then a `Payload`. They are written by hand, in one pass and
 //! without a copy of the JSON. A push is made once, and all its subscribers share its bytes.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
+use dyad_types::budget::{Full, Lease, Room, SMALL};
 use prost::encoding::{encode_varint, encoded_len_varint};
 
 /// Compressed flag and length.
@@ -68,17 +72,35 @@ pub(crate) struct Status {
     pub(crate) message: &'static str,
 }
 
-/// Cuts the messages out of what arrives of a call.
+impl Status {
+    /// There is no room.
+    pub(crate) fn full(full: Full) -> Status {
+        let message = match full {
+            Full::All => {
+                "the server has no room for more at the moment; try again, here or at another member"
+            }
+            Full::Share => "this address has its share of what the server has room for; try again later",
+        };
+        Status { code: Code::ResourceExhausted, message }
+    }
+}
+
+/// Cuts the messages out of what arrives of a call. A message that is not small holds its room from its first bytes on, until
+/// the last of its bytes is dropped.
 #[derive(Debug)]
 pub(crate) struct Messages {
     held: Bytes,
     max: usize,
+    room: Arc<Room>,
+    address: IpAddr,
+    /// Of the message that is arriving.
+    lease: Option<Lease>,
 }
 
 impl Messages {
-    /// Messages of at most `max` bytes.
-    pub(crate) fn new(max: usize) -> Messages {
-        Messages { held: Bytes::new(), max }
+    /// Messages of at most `max` bytes from `address`, which take this room.
+    pub(crate) fn new(max: usize, room: Arc<Room>, address: IpAddr) -> Messages {
+        Messages { held: Bytes::new(), max, room, address, lease: None }
     }
 
     /// Bytes that were not taken yet.
@@ -97,6 +119,9 @@ impl Messages {
             Ok(whole) => whole,
             Err(shared) => BytesMut::from(&shared[..]),
         };
+        if let Some(lease) = &self.lease {
+            whole.reserve((PREFIX + lease.amount()).saturating_sub(whole.len()).max(data.len()));
+        }
         whole.extend_from_slice(&data);
         self.held = whole.freeze();
     }
@@ -104,7 +129,7 @@ impl Messages {
     /// The next message, if all of it is there.
     ///
     /// # Errors
-    /// The message is too large or compressed.
+    /// The message is too large or compressed, or there is no room for it.
     pub(crate) fn take(&mut self) -> Result<Option<Bytes>, Status> {
         let Some(&[flag, a, b, c, d]) = self.held.first_chunk::<PREFIX>() else { return Ok(None) };
         if flag != 0 {
@@ -114,11 +139,17 @@ impl Messages {
         if len > self.max {
             return Err(Status { code: Code::ResourceExhausted, message: "the message is too large" });
         }
+        if len > SMALL && self.lease.is_none() {
+            self.lease = Some(self.room.take(self.address, len).map_err(Status::full)?);
+        }
         if self.held.len() < PREFIX + len {
             return Ok(None);
         }
         let message = self.held.split_to(PREFIX + len).slice(PREFIX..);
-        Ok(Some(message))
+        Ok(Some(match self.lease.take() {
+            Some(lease) => lease.bind(message),
+            None => message,
+        }))
     }
 
     /// Nothing more arrives.
@@ -156,6 +187,29 @@ mod tests {
         }
     }
 
+    fn messages(max: usize, room: usize) -> Messages {
+        Messages::new(max, Room::new(room, 1), [127, 0, 0, 1].into())
+    }
+
+    #[test]
+    fn a_large_message_holds_its_room_from_its_first_bytes_until_it_is_dropped() {
+        let mut messages = messages(100_000, 30_000);
+        let room = messages.room.clone();
+        let part = |len: u32| [&[0][..], &len.to_be_bytes(), b"begun"].concat();
+        messages.hold(part(20_000).into());
+        assert_eq!((messages.take(), room.used()), (Ok(None), 20_000));
+        messages.hold(vec![1; 20_000 - 5].into());
+        let message = messages.take().unwrap().unwrap();
+        assert_eq!((message.len(), room.used()), (20_000, 20_000));
+        messages.hold(part(20_000).into());
+        assert_eq!(messages.take().unwrap_err().code, Code::ResourceExhausted);
+        drop(message);
+        assert_eq!(room.used(), 0);
+        assert_eq!(messages.take(), Ok(None));
+        drop(messages);
+        assert_eq!(room.used(), 0);
+    }
+
     #[test]
     fn messages_are_cut_out_of_any_pieces() {
         let mut wire = BytesMut::new();
@@ -167,7 +221,7 @@ mod tests {
         }
         let wire = wire.freeze();
         for size in [1, 3, 5, 64, 1000] {
-            let (mut messages, mut found) = (Messages::new(100), Vec::new());
+            let (mut messages, mut found) = (messages(100, 100), Vec::new());
             for piece in wire.chunks(size) {
                 messages.hold(Bytes::copy_from_slice(piece));
                 while let Some(message) = messages.take().unwrap() {
@@ -187,7 +241,7 @@ mod tests {
             (b"\x00\x00\x00\x00\x02x", Code::Internal),
             (b"\x00\x00", Code::Internal),
         ] {
-            let mut messages = Messages::new(100);
+            let mut messages = messages(100, 100);
             messages.hold(Bytes::from_static(wire));
             let refused = messages.take().and_then(|_| messages.end()).unwrap_err();
             assert_eq!(refused.code, code, "{wire:?}");

@@ -342,6 +342,13 @@ impl Outbox {
         }
     }
 
+    /// Has the stream look again at what it could not send for want of room.
+    pub(crate) fn remind(&self) {
+        if !self.news.is_empty() {
+            self.wake();
+        }
+    }
+
     fn wake(&self) {
         if let Some(channel) = &self.channel {
             channel.wake();

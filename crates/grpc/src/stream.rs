@@ -1,6 +1,7 @@
 //! The stream of a client. The client sends the setup that registers it and then acknowledgements; the server sends
 //! pushes and requests of its own.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use dyad_proto::sdk::Payload;
 use h2::{RecvStream, SendStream};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use tokio::time::{Sleep, sleep};
 
 use crate::config;
 use crate::connection::{Connection, Setup};
@@ -36,6 +38,8 @@ pub(crate) struct Stream {
     body: RecvStream,
     messages: Messages,
     out: SendStream<Bytes>,
+    /// When the message that has begun must be there.
+    late: Option<Pin<Box<Sleep>>>,
     /// There may be something to send.
     news: bool,
     /// Something was sent.
@@ -51,7 +55,7 @@ impl Stream {
         out: SendStream<Bytes>,
     ) -> Stream {
         let channel = Arc::<Channel>::default();
-        Stream { front, connection, channel, body, messages, out, news: false, said: false }
+        Stream { front, connection, channel, body, messages, out, late: None, news: false, said: false }
     }
 
     /// Anything sent since it was last asked?
@@ -71,7 +75,10 @@ impl Stream {
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let message = ready!(poll_message(&mut self.body, &mut self.messages, cx));
+            let Poll::Ready(message) = poll_message(&mut self.body, &mut self.messages, cx) else {
+                return self.wait_for_rest(cx);
+            };
+            self.late = None;
             let payload = match message.and_then(|message| message.map(decode).transpose()) {
                 Ok(Some(payload)) => payload,
                 Ok(None) => return Poll::Ready(()),
@@ -85,6 +92,18 @@ impl Stream {
                 return Poll::Ready(());
             }
         }
+    }
+
+    /// Ready when the rest of a message is late: the stream ends then.
+    fn wait_for_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.messages.len() == 0 {
+            return Poll::Pending;
+        }
+        let within = self.front.connections.limits().body_read;
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(within)));
+        ready!(late.as_mut().poll(cx));
+        tracing::debug!(client = %self.connection.id(), "a message on a stream did not arrive in time");
+        Poll::Ready(())
     }
 
     /// What is not taken because the transport cannot send stays a flag.
@@ -112,6 +131,12 @@ impl Stream {
                     let push = &self.front.app.push;
                     let update = subscription.update(push);
                     let bytes = update.encoded(|update| self.encode(update));
+                    let Ok(bytes) = self.connection.hold(&self.front.app, bytes) else {
+                        // The sweep over all connections wakes this stream again.
+                        self.connection.outbox.lock().put(News::Push(subscription));
+                        self.news = false;
+                        return Poll::Pending;
+                    };
                     self.connection.outbox.lock().sent(&subscription, &update, now);
                     let took: Option<Duration> = update.changed.map(|changed| changed.elapsed());
                     push.metrics.observe(took);

@@ -247,15 +247,20 @@ impl Connections {
             if found.probe_failed {
                 self.ephemeral.probed(connection.id(), false);
             }
-            if found.dead || found.probe_failed {
+            let unread = connection.unread_since();
+            let unread = unread.is_some_and(|since| now.since(since) >= limits.unread.as_millis() as u64);
+            if found.dead || found.probe_failed || unread {
                 tracing::info!(client = %connection.id(), "a client does not answer: its connection is closed");
                 self.metrics.dead.fetch_add(1, Ordering::Relaxed);
                 self.end(&connection, Ending::Abnormal);
                 continue;
             }
+            let mut outbox = connection.outbox.lock();
             for news in found.repeat {
-                connection.outbox.lock().put(news);
+                outbox.put(news);
             }
+            outbox.remind();
+            drop(outbox);
             let silent = now.since(connection.active()) >= limits.silent.as_millis() as u64;
             if silent && !connection.outbox.lock().asks() {
                 self.detect(&connection, Wanted::Detection);
@@ -263,7 +268,10 @@ impl Connections {
         }
         let idle: Vec<Arc<Connection>> = self.unregistered.pin().values().cloned().collect();
         for connection in idle {
-            if now.since(connection.active()) >= limits.unregistered.as_millis() as u64 {
+            let unread = connection.unread_since();
+            if now.since(connection.active()) >= limits.unregistered.as_millis() as u64
+                || unread.is_some_and(|since| now.since(since) >= limits.unread.as_millis() as u64)
+            {
                 self.end(&connection, Ending::Orderly);
             }
         }

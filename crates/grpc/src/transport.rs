@@ -23,9 +23,12 @@ use crate::dispatch::{self, Begun, Pending};
 use crate::frame::{Code, Messages, Status};
 use crate::listen::Front;
 use crate::stream::Stream;
+use dyad_types::budget::Part;
 
 /// Calls of one client at a time; SDKs have a few, load programs hundreds.
 const CALLS_MAX: u32 = 1_000;
+/// Streams of one client at a time; SDKs have one.
+const STREAMS_MAX: usize = 8;
 /// Answers that wait on behalf of one client: a client that takes its calls back does not have more under way than one that
 /// waits for them.
 const WAITING_MAX: usize = CALLS_MAX as usize;
@@ -139,7 +142,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         }
         said |= self.read_arriving(cx);
         while let Poll::Ready(Some((respond, bytes))) = self.waiting.poll_next_unpin(cx) {
-            answer(respond, bytes);
+            self.give(respond, bytes);
             said = true;
         }
         self.streams.retain_mut(|stream| {
@@ -168,7 +171,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
             let _gone = respond.send_response(response, true);
             return true;
         }
-        let messages = Messages::new(self.front.connections.limits().message);
+        let (room, address) = (self.front.app.budget.room(Part::Messages), self.connection.peer().ip());
+        let messages = Messages::new(self.front.connections.limits().message, room.clone(), address);
         match head.uri.path() {
             UNARY => {
                 let until = Instant::now() + self.front.connections.limits().body_read;
@@ -183,6 +187,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
                         false
                     }
                 }
+            }
+            STREAM if self.streams.len() >= STREAMS_MAX => {
+                let message = "a client has one stream; this one has too many";
+                refuse(respond, &Status { code: Code::ResourceExhausted, message });
+                true
             }
             STREAM => {
                 if let Ok(out) = respond.send_response(head_of_answer(), false) {
@@ -211,7 +220,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         });
         match payload {
             Ok(payload) => match dispatch::begin(&self.front, &self.connection, payload, cx) {
-                Begun::Answered(bytes) => answer(respond, bytes),
+                Begun::Answered(bytes) => self.give(respond, bytes),
                 Begun::Waits(pending) => {
                     self.waiting.push(Waiting { pending, respond: Some(respond) });
                     return false;
@@ -220,6 +229,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
             Err(status) => refuse(respond, &status),
         }
         true
+    }
+
+    /// Sends an answer, if there is room until the client has taken it.
+    fn give(&self, respond: SendResponse<Bytes>, message: Bytes) {
+        match self.connection.hold(&self.front.app, message) {
+            Ok(message) => answer(respond, message),
+            Err(full) => refuse(respond, &Status::full(full)),
+        }
     }
 
     fn read_arriving(&mut self, cx: &mut Context<'_>) -> bool {

@@ -1,7 +1,7 @@
 //! The way from a request to its row of the table: the checks that every request needs, the body, the handler, and the
 //! counting of the answer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,11 +21,15 @@ use crate::fault::{self, Refusal};
 use crate::metrics::HttpMetrics;
 use crate::multipart::Multipart;
 use crate::params::{Key, Params, Rest};
-use crate::reply::{Outgoing, Pieces};
+use crate::reply::{Outgoing, Pieces, Reply};
 use crate::routes::{self, BodyLimit, ROUTES, Step};
 use crate::server::Limits;
 use dyad_app::{App, Fault};
 use dyad_push::udp::{Asker, Udp};
+use dyad_types::budget::{Full, Lease, Part, SMALL};
+
+/// The end of the paths on which long polls wait.
+const POLLS: &str = "/listener";
 
 /// Where Nacos 3 has what its console asks for.
 const CONSOLE: &str = "/v3/console/";
@@ -35,6 +39,8 @@ const CONSOLE: &str = "/v3/console/";
 struct Sent {
     form: Bytes,
     body: Bytes,
+    /// The room of these bytes and of what is made of them.
+    lease: Option<Lease>,
 }
 
 /// The other end of the connection, on its way through axum's router.
@@ -109,22 +115,28 @@ impl Shared {
         let started = Instant::now();
         let route = &ROUTES[row];
         let (head, body) = request.into_parts();
-        let body = self.body(&head.headers, route.body, body).await;
+        let body = self.body(&head.headers, route.body, peer, body).await;
         let path = head.uri.path();
         let reply = match body {
-            Ok(sent) => {
+            Ok(mut sent) => {
+                let lease = sent.lease.take();
                 let result = match self.params(head.uri.query(), head.headers, sent, peer) {
                     Ok(params) => match (route.handler)(&self.app, &params) {
                         Step::Done(result) => result,
                         Step::Wait(work) => {
                             drop(params);
+                            if route.path.ends_with(POLLS) {
+                                // A long poll has read what it waits for.
+                                drop(lease);
+                            }
                             work.await
                         }
                     },
                     Err(fault) => Err(fault),
                 };
                 let answer = |fault| fault::reply(&fault, route.generation, path, self.app.clock.wall_ms());
-                result.unwrap_or_else(answer)
+                self.hold(result.unwrap_or_else(answer), peer)
+                    .unwrap_or_else(|full| full.reply(path, self.app.clock.wall_ms()))
             }
             Err(refusal) => refusal.reply(path, self.app.clock.wall_ms()),
         };
@@ -140,7 +152,7 @@ impl Shared {
         sent: Sent,
         peer: Option<IpAddr>,
     ) -> Result<Params, Fault> {
-        let Sent { form, body } = sent;
+        let Sent { form, body, .. } = sent;
         let parts = Multipart::parse(&headers, &body).map_err(Fault::Invalid)?;
         let charset = if form.is_empty() { None } else { charset(&headers) };
         let mut params = Params::read(query.unwrap_or_default(), &form, &parts, charset);
@@ -151,13 +163,27 @@ impl Shared {
         Ok(params)
     }
 
+    /// Takes room for an answer until the client has it.
+    fn hold(&self, mut reply: Reply, peer: Option<IpAddr>) -> Result<Reply, Refusal> {
+        if let Some(lease) = self.app.budget.take(Part::Answers, known(peer), reply.body.len())? {
+            reply.body.bind(lease);
+        }
+        Ok(reply)
+    }
+
     fn asker(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Asker> {
         let agent = headers.get(USER_AGENT)?.to_str().ok()?;
         Some(Asker { udp: self.udp.clone()?, ip: peer?, agent: agent.into() })
     }
 
-    /// Reads the body within its limit.
-    async fn body<B>(&self, headers: &HeaderMap, limit: BodyLimit, body: B) -> Result<Sent, Refusal>
+    /// Reads the body within its limit and the room that there is.
+    async fn body<B>(
+        &self,
+        headers: &HeaderMap,
+        limit: BodyLimit,
+        peer: Option<IpAddr>,
+        body: B,
+    ) -> Result<Sent, Refusal>
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
@@ -173,16 +199,20 @@ impl Shared {
         if announced.is_some_and(|length| length > max as u64) {
             return Err(Refusal::BodyTooLarge(max));
         }
+        let announced = announced.map_or(0, |length| length as usize);
+        let lease = self.app.budget.take(Part::Bodies, known(peer), announced)?;
+        let held = Held { app: &self.app, address: known(peer), room: announced.max(SMALL), lease };
         let deadline = self.limits.body_read;
-        let bytes = match tokio::time::timeout(deadline, collect(body, max)).await {
+        let (bytes, lease) = match tokio::time::timeout(deadline, collect(body, (announced, max), held)).await
+        {
             Ok(bytes) => bytes?,
             Err(_) => return Err(Refusal::BodyTimeout(deadline.as_millis() as u64)),
         };
         let form = headers.get(CONTENT_TYPE).is_some_and(|kind| is_form(kind.as_bytes()));
         Ok(if form {
-            Sent { form: bytes, ..Sent::default() }
+            Sent { form: bytes, lease, ..Sent::default() }
         } else {
-            Sent { body: bytes, ..Sent::default() }
+            Sent { body: bytes, lease, ..Sent::default() }
         })
     }
 
@@ -283,14 +313,48 @@ fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
     Encoding::for_label(label.trim().trim_matches('"').as_bytes())
 }
 
+/// The client's address. It is known of every request that came over a socket.
+fn known(peer: Option<IpAddr>) -> IpAddr {
+    peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
 fn is_form(content_type: &[u8]) -> bool {
     const FORM: &[u8] = b"application/x-www-form-urlencoded";
     let end = content_type.iter().position(|&b| b == b';').unwrap_or(content_type.len());
     content_type[..end].trim_ascii().eq_ignore_ascii_case(FORM)
 }
 
-/// Reads the body; one that came in one piece is not copied.
-async fn collect<B>(mut body: B, max: usize) -> Result<Bytes, Refusal>
+/// The room of a body that is being read.
+struct Held<'a> {
+    app: &'a App,
+    address: IpAddr,
+    /// Bytes that the body may have without asking for more.
+    room: usize,
+    lease: Option<Lease>,
+}
+
+impl Held<'_> {
+    /// The body, which was not announced, has grown to `len` bytes; it may have `max`.
+    fn reach(&mut self, len: usize, max: usize) -> Result<(), Full> {
+        if len <= self.room {
+            return Ok(());
+        }
+        let room = len.max(2 * self.room).min(max);
+        match &mut self.lease {
+            Some(lease) => lease.grow(room - self.room)?,
+            None => self.lease = self.app.budget.take(Part::Bodies, self.address, room)?,
+        }
+        self.room = room;
+        Ok(())
+    }
+}
+
+/// Reads the body; one that came in one piece is not copied. The lease is for the room that it has taken.
+async fn collect<B>(
+    mut body: B,
+    (announced, max): (usize, usize),
+    mut held: Held<'_>,
+) -> Result<(Bytes, Option<Lease>), Refusal>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -302,16 +366,19 @@ where
         if first.len() + all.len() + piece.len() > max {
             return Err(Refusal::BodyTooLarge(max));
         }
+        held.reach(first.len() + all.len() + piece.len(), max)?;
         if first.is_empty() && all.is_empty() {
             first = piece;
         } else {
             if all.is_empty() {
+                all.reserve(announced);
                 all.extend_from_slice(&std::mem::take(&mut first));
             }
             all.extend_from_slice(&piece);
         }
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    let bytes = if all.is_empty() { first } else { all.freeze() };
+    Ok((bytes, held.lease))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::reply::{Kind, Reply};
+use dyad_types::budget::Full;
 use dyad_types::date::timestamp;
 
 /// The generation of the API that a row belongs to.
@@ -47,11 +48,16 @@ pub enum Refusal {
     BodyBroken,
     #[error("a body with the Content-Encoding {0} is not read; send it as it is")]
     ContentEncoding(String),
+    /// There is no room for the request's body or for its answer.
+    #[error("{0}")]
+    Full(#[from] Full),
 }
 
 impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
+            Refusal::Full(Full::All) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Full(Full::Share) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
             Refusal::NotFound => StatusCode::NOT_FOUND,

@@ -12,6 +12,7 @@ use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
 use crate::page::HTML_HEADERS;
+use dyad_types::budget::Lease;
 
 /// The content types of the front end, spelled as Nacos spells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +130,13 @@ impl Pieces {
     /// The number of bytes not yet written.
     pub fn len(&self) -> usize {
         self.pieces[self.next.min(3)..].iter().map(Bytes::len).sum()
+    }
+
+    /// Holds the lease until the last byte is written.
+    pub(crate) fn bind(&mut self, lease: Lease) {
+        if let Some(last) = self.pieces.iter_mut().rfind(|piece| !piece.is_empty()) {
+            *last = lease.bind(std::mem::take(last));
+        }
     }
 
     pub fn is_empty(&self) -> bool {

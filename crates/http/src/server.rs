@@ -33,6 +33,8 @@ const HEAD_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\
 const SWEEP: Duration = Duration::from_secs(1);
 /// Wait after `accept` failed, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of a body or of small answers that wait in the buffer of a connection, and beside the budget.
+const BUFFER_MAX: usize = 64 * 1024;
 /// Header lines of one request; hyper's own default.
 const HEADERS_MAX: usize = 100;
 
@@ -56,6 +58,8 @@ pub struct Limits {
     /// The longest time for which a connection may rest between two requests. Default 75 s, which is longer than any
     /// client waits between polls.
     pub idle: Duration,
+    /// The longest time for which a client may take nothing of an answer. Then the connection is closed. Default 30 s.
+    pub unread: Duration,
     /// Most open connections; further ones are closed at once. Default 16,384. Each client of 1.x that listens to
     /// configurations holds one.
     pub connections: usize,
@@ -73,6 +77,7 @@ impl Default for Limits {
             head_read: Duration::from_secs(10),
             body_read: Duration::from_secs(30),
             idle: Duration::from_secs(75),
+            unread: Duration::from_secs(30),
             connections: 16_384,
             drain: Duration::from_secs(5),
         }
@@ -186,6 +191,7 @@ async fn connection(
     let mut builder = http1::Builder::new();
     // `Front` tells a request line that is too long from headers that are; this one bounds the buffer.
     builder.max_header_size(2 * limits.head).max_headers(HEADERS_MAX).header_read_timeout(None);
+    builder.max_buf_size(BUFFER_MAX.max(2 * limits.head));
     let mut served = builder.serve_connection(TokioIo::new(wire), service);
     loop {
         tokio::select! {
@@ -230,6 +236,8 @@ struct Watch {
     /// Sweeps so far.
     now: Arc<AtomicU64>,
     draining: AtomicU8,
+    /// The sweep since which the client takes nothing of an answer, and 1; 0 when nothing waits for it.
+    blocked: AtomicU64,
     expired: Notify,
 }
 
@@ -248,13 +256,30 @@ impl Watch {
     }
 
     fn is_overdue(&self, limits: &Limits) -> bool {
-        let sweeps = self.now.load(Ordering::Relaxed).saturating_sub(self.since.load(Ordering::Relaxed));
+        let now = self.now.load(Ordering::Relaxed);
+        let over = |since: u64, allowed: Duration| {
+            SWEEP * u32::try_from(now.saturating_sub(since)).unwrap_or(u32::MAX) > allowed
+        };
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        if blocked != 0 && over(blocked - 1, limits.unread) {
+            return true;
+        }
         let allowed = match self.phase.load(Ordering::Relaxed) {
             0 => limits.idle,
             1 => limits.head_read,
             _ => return false,
         };
-        SWEEP * u32::try_from(sweeps).unwrap_or(u32::MAX) > allowed
+        over(self.since.load(Ordering::Relaxed), allowed)
+    }
+
+    /// The socket took something, or has no room.
+    fn wrote(&self, some: bool) {
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        if some && blocked != 0 {
+            self.blocked.store(0, Ordering::Relaxed);
+        } else if !some && blocked == 0 {
+            self.blocked.store(self.now.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -342,6 +367,7 @@ impl AsyncRead for Wire {
 impl Wire {
     /// A client that still reads a long answer is not idle.
     fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.watch.wrote(polled.is_ready());
         if polled.is_ready() && self.watch.is(Phase::Idle) {
             self.watch.enter(Phase::Idle);
         }

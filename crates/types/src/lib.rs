@@ -4,6 +4,7 @@
 //! separators that Nacos puts into its strings (`@@`, `#`, `##`).
 
 pub mod beat;
+pub mod budget;
 pub mod check;
 pub mod config;
 pub mod config_check;
@@ -19,6 +20,7 @@ pub mod record;
 pub mod time;
 
 pub use beat::BeatSlot;
+pub use budget::{Budget, Full, Lease, Part, Room};
 pub use config::{ConfigKey, Md5};
 pub use ids::{Dot, Lifetime, MemberId, Origin};
 pub use instance::{Instance, InstanceIdKind};

@@ -32,12 +32,17 @@ use dyad_push::config::{ListenLimits, ListenMetrics, Listeners};
 use dyad_push::naming::{Push, PushMetrics};
 use dyad_state::ports::{Leader, Linearize, Propose, ProposeError};
 use dyad_state::{CpCommand, CpReply, CpState, Envelope, Stamp};
-use dyad_types::Clock;
 use dyad_types::{BeatSlot, ClientId, MemberId, Millis, Origin, Publication, PublicationKey};
+use dyad_types::{Budget, Clock};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+thread_local! {
+    /// Bytes that may be in flight on the servers that this test starts.
+    pub static BUDGET: std::cell::Cell<usize> = const { std::cell::Cell::new(1 << 30) };
+}
 
 /// Wall clock of every test: 2026-11-21T00:50:20.757Z.
 pub const WALL_MS: u64 = 1_795_222_220_757;
@@ -310,6 +315,7 @@ impl Server {
             clock: clock.clone(),
             ids: IdSource::new(1),
             bounds,
+            budget: BUDGET.with(|budget| Budget::new(budget.get(), 1)),
             config_metrics,
             prometheus: Arc::new(prometheus),
         });

@@ -4,6 +4,7 @@
 
 mod check;
 mod members;
+pub(crate) mod memory;
 mod parse;
 pub mod place;
 mod problem;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub rebalance_after: Option<Duration>,
     /// Bytes; persistent writes are refused while the disk has less free. 0 switches the check off.
     pub min_free_disk: u64,
+    /// Bytes that the process may use; `None`: what the machine or its cgroup has.
+    pub memory: Option<u64>,
     pub config: ConfigSettings,
     pub limits: Limits,
     /// What the log says at each start: a risk that was accepted, a variable without effect.
@@ -145,6 +148,7 @@ impl Settings {
             expire_instance: from.read(row("expire_instance"), parse::boolean),
             rebalance_after: from.read(row("rebalance_after"), parse::time_or_off),
             min_free_disk: from.read(row("min_free_disk"), parse::disk_size),
+            memory: from.read(row("memory"), parse::memory),
             config: ConfigSettings {
                 retention_days: from.read(row("config.retention_days"), parse::days),
                 history_max: from.read(row("config.history_max"), parse::versions),

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::table::row;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -69,6 +71,14 @@ pub(super) fn header_size(text: &str) -> Option<usize> {
 /// Free disk: 0 switches the check off.
 pub(super) fn disk_size(text: &str) -> Option<u64> {
     size(text, 0, TIB)
+}
+
+/// Memory of the process: with less than 128 MiB it cannot work. The default stands for what the machine has.
+pub(super) fn memory(text: &str) -> Option<Option<u64>> {
+    if text == row("memory").default {
+        return Some(None);
+    }
+    size(text, 128 * MIB, 16 * TIB).map(Some)
 }
 
 /// A duration with its unit, 1 ms to 1 h.
@@ -154,6 +164,11 @@ mod tests {
             ("1d", None),
             ("18446744073709551615h", None),
         ];
+        for (text, want) in
+            [("512MiB", Some(Some(512 << 20))), ("127MiB", None), ("0", None), ("17592186044417", None)]
+        {
+            assert_eq!(memory(text), want, "{text:?}");
+        }
         for (text, want) in durations {
             assert_eq!(duration(text), want.map(Duration::from_millis), "{text:?}");
         }

@@ -199,6 +199,16 @@ pub const TABLE: &[Row] = &[
         ..PLAIN
     },
     Row {
+        key: "memory",
+        flag: "memory",
+        env: "DYAD_MEMORY",
+        value: "SIZE",
+        default: "all",
+        rule: "all, or a size from 128MiB to 16TiB, such as 512MiB or 4GiB, or a number of bytes",
+        help: "Memory that the process may use, all is what the machine or its cgroup has; 40 % of it are for requests and answers in flight, and more of them are refused",
+        ..PLAIN
+    },
+    Row {
         key: "config.retention_days",
         flag: "config-retention-days",
         env: "DYAD_CONFIG_RETENTION_DAYS",

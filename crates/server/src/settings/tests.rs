@@ -377,6 +377,7 @@ insecure false default
 expire_instance true default
 rebalance_after 60s default
 min_free_disk 512MiB default
+memory all default
 config.retention_days 30 default
 config.history_max 1000 default
 config.quotas false default

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dyad_config::Scope;
 use dyad_raft::{BOUNDS_US, Timings};
 use dyad_state::ports::Propose;
+use dyad_types::Part;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -35,6 +36,7 @@ impl Collector for Collected {
         self.configs(&mut out)?;
         self.distro(&mut out)?;
         self.clients(&mut out)?;
+        self.budget(&mut out)?;
         self.registry(&mut out)
     }
 }
@@ -57,6 +59,20 @@ impl Out<'_, '_> {
         for (member, value) in values {
             let labels = [("member", member)];
             family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    /// A value of each part of the budget.
+    fn parts(&mut self, name: &str, help: &str, kind: MetricType, of: impl Fn(Part) -> u64) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for part in Part::ALL {
+            let labels = [("part", part.name())];
+            let mut encoder = family.encode_family(&labels)?;
+            match kind {
+                MetricType::Counter => encoder.encode_counter::<NoLabelSet, _, u64>(&of(part), None)?,
+                _ => encoder.encode_gauge(&of(part))?,
+            }
         }
         Ok(())
     }
@@ -167,6 +183,20 @@ impl Collected {
         out.gauge("grpc_connections", "Open gRPC connections", connections.transports() as i64)?;
         out.gauge("grpc_clients", "Registered gRPC clients", connections.len() as i64)?;
         out.gauge("push_subscriptions", "Subscriptions of this member", self.0.push.count() as i64)
+    }
+
+    fn budget(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let room = |part| self.0.budget.room(part);
+        out.parts("budget_bytes", "Bytes in flight", MetricType::Gauge, |part| room(part).used() as u64)?;
+        out.parts("budget_limit_bytes", "Bytes that may be in flight", MetricType::Gauge, |part| {
+            room(part).max() as u64
+        })?;
+        out.parts(
+            "budget_refused",
+            "Requests and answers refused for want of room",
+            MetricType::Counter,
+            |part| room(part).refused(),
+        )
     }
 
     fn registry(&self, out: &mut Out<'_, '_>) -> fmt::Result {

@@ -29,7 +29,7 @@ use dyad_naming::Registry;
 use dyad_push::config::{ListenLimits, ListenMetrics, Listeners};
 use dyad_push::naming::{Push, PushMetrics};
 use dyad_raft::{RaftConfig, RaftHandle};
-use dyad_types::MemberId;
+use dyad_types::{Budget, MemberId};
 use prometheus_client::registry::Registry as Prometheus;
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
@@ -40,7 +40,7 @@ use crate::admin::AdminSocket;
 use crate::datadir::DataDir;
 use crate::identity::Identity;
 use crate::panics::{self, Opening};
-use crate::settings::Settings;
+use crate::settings::{Settings, memory};
 use crate::telemetry::Lines;
 
 use door::Door;
@@ -139,6 +139,7 @@ async fn assemble(
         Connections::new(ap.clone(), push.clone(), listeners.clone(), clock, grpc_limits, grpc_metrics);
     host.set_connections(connections.clone());
     sink.connect(ap.clone());
+    let budget = Budget::of_memory(settings.memory.unwrap_or_else(memory::available), rand::random());
     let local =
         |listener: &TcpListener| listener.local_addr().map_err(|e| Failure::new(Exit::InUse, e.to_string()));
     let parts = Arc::new(Parts {
@@ -154,6 +155,7 @@ async fn assemble(
         push,
         listeners,
         connections,
+        budget,
         http,
         grpc,
         cluster: cluster.as_ref().map(local).transpose()?,
@@ -254,6 +256,7 @@ fn app(parts: &Arc<Parts>, mut prometheus: Prometheus) -> App {
         clock: Arc::new(clock::ProcessClock),
         ids: IdSource::new(parts.me.0),
         bounds: bounds(&parts.settings),
+        budget: parts.budget.clone(),
         config_metrics,
         prometheus: Arc::new(prometheus),
     }

@@ -9,7 +9,7 @@ use dyad_naming::Registry;
 use dyad_push::config::Listeners;
 use dyad_push::naming::Push;
 use dyad_raft::RaftHandle;
-use dyad_types::MemberId;
+use dyad_types::{Budget, MemberId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,7 @@ pub(crate) struct Parts {
     pub(crate) push: Arc<Push>,
     pub(crate) listeners: Arc<Listeners>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) budget: Arc<Budget>,
     /// The HTTP port that was opened.
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
