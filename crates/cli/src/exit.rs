@@ -9,8 +9,8 @@ use std::path::Path;
 pub enum Exit {
     /// Stopped as asked.
     Clean = 0,
-    /// An operator command was refused: for example the server is not ready, or nobody answers. A server never ends
-    /// with this code.
+    /// An operator command was refused: for example the server is not ready, or nobody answers. A server ends with this
+    /// code when a port cannot be served any more.
     Refused = 1,
     /// A setting is bad or contradicts another one. A restart does not help.
     Settings = 2,

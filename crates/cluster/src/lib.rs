@@ -7,6 +7,7 @@ pub mod balance;
 pub mod dial;
 pub mod directory;
 pub mod gossip;
+pub mod port;
 pub mod service;
 pub mod tls;
 
@@ -15,5 +16,6 @@ pub use ask::{Answer, ask_others};
 pub use balance::Balance;
 pub use dial::Dialer;
 pub use directory::{Directory, Entry, Found, Load};
+pub use port::{PortError, PortLimits};
 pub use service::{ClusterIdentity, ClusterService};
 pub use tls::ClusterTls;

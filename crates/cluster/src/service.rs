@@ -5,27 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dyad_distro::codec;
 use dyad_naming::ports::BoxFuture;
 use dyad_proto::cluster::cluster_server::{Cluster, ClusterServer};
 use dyad_proto::cluster::{AskReply, AskRequest, Frame, GossipEnd, HelloReply, HelloRequest, Load};
 use dyad_types::MemberId;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::ap::Ap;
 use crate::ask::{ANSWER_MAX, TARGET_MAX};
 use crate::directory::Directory;
+use crate::port::{self, PortError, PortLimits};
 use crate::tls::ClusterTls;
 
 /// A gossip stream without a frame for this long is closed (rule 23); pings come each 500 ms.
 pub(crate) const STREAM_SILENCE: Duration = Duration::from_secs(3);
-/// The largest frame: a delta of 1 MiB with its envelope, and room.
-pub(crate) const FRAME_MAX: usize = 4 * 1024 * 1024;
-/// Streams of one connection: gossip, raft and Hello together stay far below.
-const STREAMS_MAX: u32 = 256;
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest frame: a Distro message in its envelope.
+const FRAME_MAX: usize = codec::FRAME_MAX + 16;
 
 pub(crate) const FROM: &str = "dyad-from";
 pub(crate) const TO: &str = "dyad-to";
@@ -58,35 +56,17 @@ impl ClusterService {
     /// they can, and they have been told before that this member leaves. `raft` has the raft service.
     ///
     /// # Errors
-    /// The TLS configuration is refused, or accepting connections fails for good.
+    /// The port cannot be served any more. Without it the member hears nobody, so the process should end.
     pub async fn serve(
         self,
         listener: TcpListener,
         tls: &ClusterTls,
         raft: Routes,
         shutdown: impl Future<Output = ()> + Send,
-    ) -> Result<(), tonic::transport::Error> {
-        let server = tonic::transport::Server::builder()
-            .tls_config(tls.server().timeout(HANDSHAKE_TIMEOUT))?
-            .max_concurrent_streams(STREAMS_MAX)
-            .http2_keepalive_interval(Some(Duration::from_secs(2)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(3)))
-            .initial_stream_window_size(4 * 1024 * 1024)
-            .initial_connection_window_size(8 * 1024 * 1024)
-            .add_routes(raft)
-            .add_service(ClusterServer::new(self).max_decoding_message_size(FRAME_MAX))
-            .serve_with_incoming(incoming(listener));
-        tokio::select! {
-            result = server => result,
-            () = shutdown => Ok(()),
-        }
+    ) -> Result<(), PortError> {
+        let routes = raft.add_service(ClusterServer::new(self).max_decoding_message_size(FRAME_MAX));
+        port::serve(listener, tls, PortLimits::default(), routes, shutdown).await
     }
-}
-
-/// Connections whose answers are sent at once: else one behind another waits for the other side's delayed
-/// acknowledgement, 40 ms. The switch of tonic's builder is for listeners that it opens itself.
-fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 #[tonic::async_trait]
@@ -150,23 +130,4 @@ fn member_header<T>(request: &Request<T>, name: &'static str) -> Result<MemberId
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| Status::invalid_argument(format!("metadata `{name}` must be a member id")))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-    use tokio::net::TcpStream;
-    use tokio_stream::StreamExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn answers_wait_for_no_acknowledgement() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let _client = TcpStream::connect(address).await.unwrap();
-        let accepted = incoming(listener).next().await.unwrap().unwrap();
-        assert!(accepted.nodelay().unwrap());
-    }
 }

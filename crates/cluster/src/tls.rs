@@ -4,13 +4,20 @@
 //! fresh key with a certificate that the authority has signed. So a side that completes the handshake knows the token,
 //! in either direction, and no certificate is ever distributed or renewed.
 
+use std::error::Error;
+use std::sync::Arc;
+
 use hkdf::Hkdf;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PKCS_ED25519, SerialNumber, date_time_ymd,
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use sha2::Sha256;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use tokio_rustls::TlsAcceptor;
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 /// The name in every leaf. Members are told apart by the ids in the messages, not by their certificates.
 const LEAF_NAME: &str = "dyad-member";
@@ -24,6 +31,7 @@ const ED25519_PKCS8: [u8; 16] =
 pub struct ClusterTls {
     ca: Certificate,
     identity: Identity,
+    acceptor: TlsAcceptor,
 }
 
 impl std::fmt::Debug for ClusterTls {
@@ -54,22 +62,41 @@ impl ClusterTls {
             .domain_name(LEAF_NAME)
     }
 
-    /// The configuration of the side that accepts. It refuses a client without a certificate of the same authority.
-    pub fn server(&self) -> ServerTlsConfig {
-        ServerTlsConfig::new().identity(self.identity.clone()).client_ca_root(self.ca.clone())
+    /// The side that accepts. It refuses a client without a certificate of the same authority.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.clone()
     }
 }
 
-fn make(token: &[u8]) -> Result<ClusterTls, rcgen::Error> {
+fn make(token: &[u8]) -> Result<ClusterTls, Box<dyn Error>> {
     let ca_key = authority_key(token)?;
     let ca_params = authority_params();
     let ca = ca_params.self_signed(&ca_key)?;
     let leaf_key = KeyPair::generate_for(&PKCS_ED25519)?;
     let leaf = leaf_params()?.signed_by(&leaf_key, &Issuer::new(ca_params, ca_key))?;
+    let key = PrivateKeyDer::Pkcs8(leaf_key.serialize_der().into());
     Ok(ClusterTls {
+        acceptor: acceptor(ca.der(), leaf.der(), key)?,
         ca: Certificate::from_pem(ca.pem()),
         identity: Identity::from_pem(leaf.pem(), leaf_key.serialize_pem()),
     })
+}
+
+fn acceptor(
+    ca: &CertificateDer<'static>,
+    leaf: &CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> Result<TlsAcceptor, Box<dyn Error>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone())?;
+    let members = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build()?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(members)
+        .with_single_cert(vec![leaf.clone()], key)?;
+    config.alpn_protocols.push(b"h2".to_vec());
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn authority_key(token: &[u8]) -> Result<KeyPair, rcgen::Error> {

@@ -77,6 +77,11 @@ impl Host {
         (Arc::new(host), Fatal { host: failed, raft })
     }
 
+    /// Ends the process with this failure.
+    pub(crate) fn fail(&self, failure: Failure) {
+        self.fatal.send_replace(Some(failure));
+    }
+
     /// The front end whose connections publish here; only the first one counts. Without it there are none to probe.
     pub(crate) fn set_connections(&self, connections: Arc<dyn Connections>) {
         let _ = self.connections.set(connections);
@@ -92,7 +97,7 @@ impl dyad_cluster::Host for Host {
         match self.identity.lock().persist(incarnation) {
             Ok(()) => true,
             Err(failure) => {
-                self.fatal.send_replace(Some(failure));
+                self.fail(failure);
                 false
             }
         }

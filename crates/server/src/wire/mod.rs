@@ -164,7 +164,7 @@ async fn assemble(
         tasks: TaskTracker::new(),
     });
     if let (Some(link), Some(listener)) = (link, cluster) {
-        spawn_cluster(&parts, &link, listener, incarnation);
+        spawn_cluster(&parts, &link, listener, incarnation, host);
     }
     Ok((parts, fatal))
 }
@@ -218,7 +218,13 @@ async fn start_raft(
     Ok(raft)
 }
 
-fn spawn_cluster(parts: &Arc<Parts>, link: &Link, listener: TcpListener, incarnation: u64) {
+fn spawn_cluster(
+    parts: &Arc<Parts>,
+    link: &Link,
+    listener: TcpListener,
+    incarnation: u64,
+    host: Arc<host::Host>,
+) {
     let directory = link.directory.clone();
     if let Some(own) = &parts.settings.advertise {
         directory.set_own(&own.http(), incarnation);
@@ -229,7 +235,9 @@ fn spawn_cluster(parts: &Arc<Parts>, link: &Link, listener: TcpListener, incarna
     let routes = tonic::service::Routes::new(parts.raft.service());
     parts.tasks.spawn(async move {
         if let Err(error) = service.serve(listener, &tls, routes, stop.cancelled_owned()).await {
-            tracing::error!(%error, "the cluster port stopped");
+            // A member that hears nobody must not live on as one that looks well.
+            let message = format!("the cluster port cannot be served: {error}; restart this member");
+            host.fail(Failure::new(Exit::Refused, message));
         }
     });
     for at in 0..directory.entries().len() {
