@@ -32,7 +32,7 @@ use crate::space::Space;
 use crate::stats::ContentStats;
 use crate::status::{RaftStatus, Recovery};
 use crate::steward;
-use crate::types::{Metrics, Node, Raft, Vote};
+use crate::types::{Metrics, Node, TypeConfig, Vote};
 use crate::wire::MESSAGE_MAX;
 
 /// How long a hand-over of leadership may take; after it the others elect by themselves.
@@ -40,7 +40,7 @@ const TRANSFER_LIMIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Inner {
     pub(crate) config: RaftConfig,
-    pub(crate) raft: Raft,
+    pub(crate) raft: openraft::Raft<TypeConfig, StateMachine>,
     pub(crate) log: LogStore,
     pub(crate) contents: ContentStore,
     pub(crate) snapshots: Arc<SnapshotDir>,
@@ -174,7 +174,8 @@ impl RaftHandle {
         let peers = Arc::new(Peers::new(dial));
         let factory =
             Factory { me: Arc::clone(&me), peers: Arc::clone(&peers), idle_limit: config.idle_limit() };
-        let raft = Raft::new(config.member.0, config.openraft()?, factory, log.clone(), machine).await;
+        let raft =
+            openraft::Raft::new(config.member.0, config.openraft()?, factory, log.clone(), machine).await;
         let raft = raft.map_err(|error| wrong(error.to_string()))?;
         let inner = Arc::new(Inner {
             space,

@@ -24,8 +24,6 @@ pub(crate) type Vote = alias::VoteOf<TypeConfig>;
 pub(crate) type Membership = openraft::Membership<u64, Node>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
-pub(crate) type Snapshot = alias::SnapshotOf<TypeConfig, crate::machine::SnapshotFile>;
-pub(crate) type Raft = openraft::Raft<TypeConfig, crate::machine::StateMachine>;
 pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
 
 /// The addresses of a member. They are part of the replicated membership.

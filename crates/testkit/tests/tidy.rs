@@ -89,7 +89,7 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ("testkit", &["fleet/compose.rs", "fleet/loopback.rs", "fleet/mod.rs"], "two ways to have members"),
 ];
 /// Larger ones, by crate, with how large they may be.
-const LARGE: &[(&str, usize)] = &[("grpc", 13), ("http", 40), ("raft", 8)];
+const LARGE: &[(&str, usize)] = &[("grpc", 13), ("http", 40)];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()

@@ -20,10 +20,12 @@ use crate::descriptors::patient;
 use crate::error::{Fatal, FatalSlot, StartError};
 use crate::log::LogStore;
 use crate::record::{self, SnapshotRecord};
-use crate::types::{LogId, Snapshot, SnapshotMeta};
+use crate::types::{LogId, SnapshotMeta, TypeConfig};
 
 /// Empty files that are kept open: to build into, to receive into.
 const BLANKS: usize = 2;
+
+pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotFile>;
 
 /// A handle of a snapshot file. The descriptor keeps it readable after a newer snapshot has replaced it.
 #[derive(Clone, Debug)]

@@ -23,9 +23,9 @@ use crate::log::LogStore;
 use crate::record;
 use crate::space::Space;
 use crate::types::{
-    Entry, LogId, Outcome, Payload, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, index_of,
+    Entry, LogId, Outcome, Payload, Proposal, SnapshotMeta, StoredMembership, TypeConfig, index_of,
 };
-pub(crate) use files::{Blank, Loaded, SnapshotDir, SnapshotFile, load};
+pub(crate) use files::{Blank, Loaded, Snapshot, SnapshotDir, SnapshotFile, load};
 pub(crate) use format::{Header, SNAPSHOT_MAX};
 #[cfg(test)]
 pub(crate) use format::{read as read_snapshot, write as write_snapshot};

@@ -26,8 +26,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::{Me, Peers, snapshot};
-use crate::machine::SnapshotFile;
-use crate::types::{Node, Snapshot, TypeConfig, Vote};
+use crate::machine::{Snapshot, SnapshotFile};
+use crate::types::{Node, TypeConfig, Vote};
 use crate::wire;
 
 /// How often an append stream looks whether its oldest request is overdue.

@@ -18,8 +18,8 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::Me;
-use crate::machine::{Blank, Loaded, SNAPSHOT_MAX, SnapshotDir, SnapshotFile, load};
-use crate::types::{Snapshot, Vote};
+use crate::machine::{Blank, Loaded, SNAPSHOT_MAX, Snapshot, SnapshotDir, SnapshotFile, load};
+use crate::types::Vote;
 use crate::wire;
 
 /// Bytes of one chunk.

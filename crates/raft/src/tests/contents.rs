@@ -162,7 +162,7 @@ async fn apply(machine: &mut StateMachine, entries: &[Entry]) {
     machine.apply(stream::iter(entries)).await.unwrap();
 }
 
-async fn snapshot(machine: &mut StateMachine) -> std::io::Result<crate::types::Snapshot> {
+async fn snapshot(machine: &mut StateMachine) -> std::io::Result<crate::machine::Snapshot> {
     machine.try_create_snapshot_builder(true).await.unwrap().build_snapshot().await
 }
 
