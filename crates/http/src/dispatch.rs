@@ -298,8 +298,11 @@ fn same_site(origin: &[u8], host: Option<&[u8]>) -> bool {
 fn name_of(authority: &[u8]) -> &[u8] {
     let begin = authority.iter().rposition(|&b| b == b']').unwrap_or(0);
     match authority[begin..].iter().position(|&b| b == b':') {
-        Some(colon) => &authority[..begin + colon],
-        None => authority,
+        // What follows a colon and is no port makes it another host, or none.
+        Some(colon) if authority[begin + colon + 1..].iter().all(u8::is_ascii_digit) => {
+            &authority[..begin + colon]
+        }
+        _ => authority,
     }
 }
 
