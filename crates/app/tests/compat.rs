@@ -21,7 +21,7 @@ const CLIENTS: &str = include_str!("../../../tests/compat/clients_v1.jsonl");
 const NAMES: &str = include_str!("../../../tests/compat/naming_v1.names");
 const DIFFERS: &str = include_str!("../../../tests/compat/naming_v1.differs");
 /// Most lines that may differ on purpose.
-const DIFFERS_MAX: usize = 15;
+const DIFFERS_MAX: usize = 25;
 
 #[test]
 fn recorded_exchanges_get_the_same_answers() {
