@@ -1,6 +1,6 @@
 //! What an operator sets for an instance. It is shown instead of what the client registered, until the instance goes.
 
-use dyad_naming::cp::{NamingCommand, OverrideChange, OverrideKey};
+use dyad_naming::cp::{NamingCommand, Override, OverrideChange, OverrideKey};
 use dyad_types::{Address, Instance, Lifetime, ServiceKey};
 
 use super::delegate::propose;
@@ -44,13 +44,20 @@ pub async fn patch(
     caller: &Caller,
     service: ServiceKey,
     target: OverrideKey,
-    change: OverrideChange,
+    mut change: OverrideChange,
 ) -> Result<(), Fault> {
     caller.may(Action::Write, &Resource::Service(&service))?;
     let Address { ip, port } = &target.address;
     find(app, &service, (ip, *port, &target.cluster))?;
     if let OverrideChange::Patch { metadata: Some(metadata), .. } = &change {
         app.registry.room_for_override(&service, &target, metadata).map_err(Fault::Full)?;
+    }
+    // What was set before ended with an earlier instance of this address, though the CP state may still have it: a patch of it
+    // would bring it back.
+    if app.registry.has_ended(&service, &target)
+        && let OverrideChange::Patch { enabled, weight, metadata } = change
+    {
+        change = OverrideChange::Put(Override { enabled, weight, metadata: metadata.unwrap_or_default() });
     }
     propose(app, NamingCommand::SetOverride { service, target, change }).await?;
     Ok(())

@@ -251,6 +251,12 @@ impl Registry {
         services.get(service).map_or_else(Vec::new, |entry| entry.lock().overrides_at(service, address))
     }
 
+    /// Whether the override has ended with its instance, though the CP state may still have it.
+    pub fn has_ended(&self, service: &ServiceKey, target: &OverrideKey) -> bool {
+        let services = self.services.pin();
+        services.get(service).is_some_and(|entry| entry.lock().ended_overrides.contains_key(target))
+    }
+
     /// What a client publishes for a service.
     pub fn publication(&self, key: &PublicationKey) -> Option<Arc<Publication>> {
         let services = self.services.pin();
