@@ -23,6 +23,7 @@ const LONG: &[(&str, usize)] =
 const CIRCLE_MAX: usize = 6;
 /// The circles that there are, by crate, each with the reason.
 const CIRCLES: &[(&str, &[&str], &str)] = &[
+    ("cluster", &["ask.rs", "directory.rs"], "who answers where, and what is asked there"),
     ("config", &["apply.rs", "namespace.rs", "state.rs"], "one state and its two mutators"),
     (
         "config",
