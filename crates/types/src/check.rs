@@ -295,7 +295,7 @@ mod tests {
     fn metadata_counts_keys_and_values_together() {
         let of = |n: usize| -> Metadata { [("k", &*"v".repeat(n))].into_iter().collect() };
         assert_eq!(text(Input { metadata: Some(&of(1023)), ..Input::default() }), "");
-        let want = "Param 'Metadata' is illegal, the param length should not exceed 1024.";
+        let want = "Param 'Metadata' is illegal, the param length should not exceed 1024. The setting limits.metadata allows more.";
         assert_eq!(text(Input { metadata: Some(&of(1024)), ..Input::default() }), want);
     }
 
