@@ -64,7 +64,7 @@ async fn changes_in_quick_succession_are_one_push_and_the_last_state_always_come
 }
 
 #[tokio::test]
-async fn clusters_are_those_subscribed_to_and_others_replace_them() {
+async fn subscriptions_with_other_clusters_are_others_and_end_alone() {
     let server = start();
     let provider = Sdk::registered(&server).await;
     let mut sdk = Sdk::registered(&server).await;
@@ -75,7 +75,14 @@ async fn clusters_are_those_subscribed_to_and_others_replace_them() {
     sdk.subscribe("s", "c2", true).await;
     let push = sdk.push_with(&[]).await;
     assert_eq!(push.json()["serviceInfo"]["clusters"], "c2");
+    assert_eq!(server.app.push.count(), 2);
+    sdk.subscribe("s", "DEFAULT,c2", true).await;
+    assert_eq!(server.app.push.count(), 2, "the order of clusters makes no other subscription");
+    sdk.subscribe("s", "c2", false).await;
     assert_eq!(server.app.push.count(), 1);
+    provider.register("s", "10.0.0.2", 2).await;
+    let push = sdk.push_with(&["10.0.0.2:2"]).await;
+    assert_eq!(push.json()["serviceInfo"]["clusters"], "c2,DEFAULT", "the other one goes on");
     drop(sdk);
     until("the subscription ended", || server.app.push.count() == 0).await;
 }

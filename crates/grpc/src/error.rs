@@ -91,9 +91,7 @@ impl GrpcError {
             GrpcError::Forbidden(_) | GrpcError::Malformed => of(FAIL, BAD_GATEWAY),
             GrpcError::Illegal(_) | GrpcError::Fuzzy(FuzzyError::Malformed) => own(INVALID),
             GrpcError::Fuzzy(FuzzyError::Patterns) => own(FUZZY_PATTERNS),
-            // As recorded of Nacos; no SDK sends these.
-            GrpcError::Unsupported(_) | GrpcError::NoInstance => of(INVALID, INVALID),
-            GrpcError::BadField { .. } => own(INVALID),
+            GrpcError::BadField { .. } | GrpcError::Unsupported(_) | GrpcError::NoInstance => own(INVALID),
             GrpcError::TooMany { .. } => own(OVER_THRESHOLD),
             GrpcError::Listeners(_) => of(OVER_THRESHOLD, OVER_THRESHOLD),
             GrpcError::Removal(_) => own(0),

@@ -391,6 +391,7 @@ limits.grpc_connections 100000 default
 limits.instances 1000000 default
 limits.services 100000 default
 limits.instances_per_service 10000 default
+limits.metadata 1024 default
 limits.page 500 DIR/dyad.toml: limits.page";
     assert_eq!(shown.join("\n"), want);
     let columns: Vec<usize> = text.lines().map(|line| line.split("  ").next().unwrap().len()).collect();
