@@ -1,7 +1,8 @@
 //! Why a use case was not carried out. Every front end turns a fault into its own answer, in one file. The client reads
 //! the text of the fault.
 
-use dyad_config::{ConfigLimit, ContentError, GrayFault};
+use crate::config::WORK_MAX;
+use dyad_config::{ConfigLimit, ContentError, GrayFault, Stopped};
 use dyad_naming::cp::Limit;
 use dyad_naming::ports::EphemeralError;
 use dyad_push::config::ListenFull;
@@ -89,6 +90,12 @@ pub enum Fault {
     /// Too many requests of one kind are under way. The text has the words of Nacos.
     #[error("server limit match.")]
     Overloaded,
+    /// A search, or another request that looks through much, took too long (503).
+    #[error(
+        "the request was ended after {} s of work: ask for less, by a namespace, a group, a data id or a smaller page",
+        WORK_MAX.as_secs()
+    )]
+    TooLong,
     #[error("the server stops now")]
     Stopping,
     /// There are more listeners than this member accepts (503).
@@ -173,6 +180,12 @@ impl From<Illegal> for Fault {
     }
 }
 
+impl From<Stopped> for Fault {
+    fn from(_: Stopped) -> Fault {
+        Fault::TooLong
+    }
+}
+
 impl Fault {
     pub fn class(&self) -> Class {
         match self {
@@ -222,6 +235,7 @@ impl Fault {
             | Fault::Ephemeral(_)
             | Fault::NoLeader
             | Fault::Overloaded
+            | Fault::TooLong
             | Fault::Stopping
             | Fault::Listeners(_) => Class::Unavailable,
             Fault::NotReady(_) | Fault::UnknownReply | Fault::Content(ContentError::Damaged(_)) => {

@@ -16,7 +16,7 @@ use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SER
 use prometheus_client::registry::Registry as MetricsRegistry;
 
 use crate::clients::Clients;
-use crate::config::ConfigMetrics;
+use crate::config::{ConfigMetrics, Turns};
 use dyad_push::config::Listeners;
 use dyad_push::naming::Push;
 use dyad_types::Clock;
@@ -51,6 +51,8 @@ pub struct App {
     /// What may be in flight.
     pub budget: Arc<Budget>,
     pub config_metrics: Arc<ConfigMetrics>,
+    /// The turns of heavy requests.
+    pub turns: Turns,
     /// What `GET /metrics` shows.
     pub prometheus: Arc<MetricsRegistry>,
 }

@@ -10,50 +10,8 @@ use crate::content::{ConfigType, Revision};
 use crate::history::HistoryEntry;
 use crate::item::{ConfigItem, Release};
 use crate::limits::PAGE_MAX;
+use crate::pattern::{Pattern, Stopped, Work};
 use crate::state::ConfigState;
-
-/// A text to compare with, either exactly or with `*` for any characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
-    text: Box<str>,
-    wild: bool,
-}
-
-impl Pattern {
-    /// A pattern that only an equal text matches (`search=accurate`).
-    pub fn exact(text: &str) -> Pattern {
-        Pattern { text: text.into(), wild: false }
-    }
-
-    /// A pattern in which `*` stands for any number of any characters (`search=blur`). Without a `*`, only an equal
-    /// text matches.
-    pub fn blur(text: &str) -> Pattern {
-        Pattern { text: text.into(), wild: text.contains('*') }
-    }
-
-    pub fn matches(&self, text: &str) -> bool {
-        if !self.wild {
-            return *self.text == *text;
-        }
-        // Between the first and the last part the leftmost occurrence is as good as any other.
-        let mut parts = self.text.split('*');
-        let first = parts.next().unwrap_or_default();
-        let last = parts.next_back().unwrap_or_default();
-        let Some(rest) = text.strip_prefix(first) else { return false };
-        let Some(mut rest) = rest.strip_suffix(last) else { return false };
-        parts.all(|part| match rest.find(part) {
-            Some(at) => {
-                rest = &rest[at + part.len()..];
-                true
-            }
-            None => false,
-        })
-    }
-
-    fn as_exact(&self) -> Option<&str> {
-        (!self.wild).then_some(&*self.text)
-    }
-}
 
 /// What a search asks for. A field that is `None` or empty is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,14 +54,31 @@ pub struct Found<T> {
 }
 
 impl Filter {
-    fn accepts(&self, key: &ConfigKey, release: &Release) -> bool {
-        let is = |pattern: &Option<Pattern>, text: &str| pattern.as_ref().is_none_or(|p| p.matches(text));
+    fn accepts(&self, key: &ConfigKey, release: &Release, work: &mut Work<'_>) -> Result<bool, Stopped> {
         let extra = release.extra();
-        is(&self.data_id, key.data_id())
-            && is(&self.group, key.group())
-            && is(&self.app_name, &extra.app_name)
-            && (self.kinds.is_empty() || self.kinds.contains(&release.kind))
-            && (self.tags.is_empty() || extra.tags.iter().any(|tag| self.tags.iter().any(|t| t.matches(tag))))
+        if !self.kinds.is_empty() && !self.kinds.contains(&release.kind) {
+            return Ok(false);
+        }
+        for (pattern, text) in
+            [(&self.data_id, key.data_id()), (&self.group, key.group()), (&self.app_name, &extra.app_name)]
+        {
+            if let Some(pattern) = pattern
+                && !pattern.matches(text, work)?
+            {
+                return Ok(false);
+            }
+        }
+        if self.tags.is_empty() {
+            return Ok(true);
+        }
+        for tag in &extra.tags {
+            for pattern in &self.tags {
+                if pattern.matches(tag, work)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -112,23 +87,32 @@ impl ConfigState {
     ///
     /// If the filter has a content, `stored` decides about the contents that are not in memory: the caller reads the row of
     /// `release.revision` and compares. It is called after all other checks, and never if the filter has no content.
-    pub fn find<'a>(
+    ///
+    /// # Errors
+    /// The work must stop, or what `stored` fails with.
+    pub fn find<'a, E: From<Stopped>>(
         &'a self,
         filter: &Filter,
         page: PageRequest,
-        mut stored: impl FnMut(&ConfigKey, &Release) -> bool,
-    ) -> Found<(&'a ConfigKey, &'a Arc<ConfigItem>)> {
+        work: &mut Work<'_>,
+        mut stored: impl FnMut(&Pattern, &Release, &mut Work<'_>) -> Result<bool, E>,
+    ) -> Result<Found<(&'a ConfigKey, &'a Arc<ConfigItem>)>, E> {
         let mut matches: Vec<(Revision, &ConfigKey, &Arc<ConfigItem>)> = Vec::new();
-        self.scan(filter, |key, item, release| {
+        for (key, item) in self.candidates(filter) {
+            work.spend(1)?;
+            let Some(release) = item.formal() else { continue };
+            if !filter.accepts(key, release, work)? {
+                continue;
+            }
             let held = match (&filter.content, &release.inline) {
                 (None, _) => true,
-                (Some(pattern), Some(text)) => pattern.matches(text),
-                (Some(_), None) => stored(key, release),
+                (Some(pattern), Some(text)) => pattern.matches(text, work)?,
+                (Some(pattern), None) => stored(pattern, release, work)?,
             };
             if held {
                 matches.push((release.id, key, item));
             }
-        });
+        }
         let total = matches.len();
         let range = page.range(total);
         if range.start > 0 && range.start < total {
@@ -140,7 +124,20 @@ impl ConfigState {
         }
         rest.truncate(range.len());
         rest.sort_unstable_by_key(|m| m.0);
-        Found { total, page: rest.into_iter().map(|(_, key, item)| (key, item)).collect() }
+        Ok(Found { total, page: rest.into_iter().map(|(_, key, item)| (key, item)).collect() })
+    }
+
+    /// [`ConfigState::find`] for a filter without a content.
+    ///
+    /// # Errors
+    /// The work must stop.
+    pub fn list<'a>(
+        &'a self,
+        filter: &Filter,
+        page: PageRequest,
+        work: &mut Work<'_>,
+    ) -> Result<Found<(&'a ConfigKey, &'a Arc<ConfigItem>)>, Stopped> {
+        self.find(filter, page, work, |_, _, _| Ok(true))
     }
 
     /// The configurations with these ids, sorted by key. Unknown ids are left out.
@@ -157,12 +154,11 @@ impl ConfigState {
         Found { total, page: item.history().skip(range.start).take(range.len()).collect() }
     }
 
-    /// Goes through the part of the map that can contain matches.
-    fn scan<'a>(
+    /// The part of the map that can contain matches.
+    fn candidates<'a>(
         &'a self,
         filter: &Filter,
-        mut found: impl FnMut(&'a ConfigKey, &'a Arc<ConfigItem>, &'a Release),
-    ) {
+    ) -> impl Iterator<Item = (&'a ConfigKey, &'a Arc<ConfigItem>)> {
         let namespace = filter.namespace.as_deref().map(config_namespace);
         let group = filter.group.as_ref().and_then(Pattern::as_exact);
         let data_id = filter.data_id.as_ref().and_then(Pattern::as_exact);
@@ -170,20 +166,15 @@ impl ConfigState {
             Some(group) => ConfigKey::new(namespace, group, data_id.unwrap_or_default()),
             None => ConfigKey::new(namespace, "", ""),
         });
-        for (key, item) in self.items_from(from.as_ref()) {
-            let beyond = namespace.is_some_and(|namespace| {
+        let beyond = move |key: &ConfigKey| {
+            namespace.is_some_and(|namespace| {
                 key.namespace() != namespace
                     || group.is_some_and(|group| {
                         key.group() > group
                             || (key.group() == group && data_id.is_some_and(|d| key.data_id() > d))
                     })
-            });
-            if beyond {
-                return;
-            }
-            if let Some(release) = item.formal().filter(|release| filter.accepts(key, release)) {
-                found(key, item, release);
-            }
-        }
+            })
+        };
+        self.items_from(from.as_ref()).take_while(move |(key, _)| !beyond(key))
     }
 }

@@ -70,10 +70,10 @@ impl ConfigState {
             .map(|(key, _)| key)
     }
 
-    pub(crate) fn items_from(
-        &self,
+    pub(crate) fn items_from<'s>(
+        &'s self,
         from: Option<&ConfigKey>,
-    ) -> impl Iterator<Item = (&ConfigKey, &Arc<ConfigItem>)> {
+    ) -> impl Iterator<Item = (&'s ConfigKey, &'s Arc<ConfigItem>)> + use<'s> {
         use std::ops::Bound;
         let start = from.map_or(Bound::Unbounded, |key| Bound::Included(key.clone()));
         self.items.range((start, Bound::Unbounded))

@@ -10,7 +10,7 @@ use dyad_config::{ConfigType, syntax};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Bytes that each of the texts has.
-const TEXT: usize = 12 * 1024 * 1024;
+const TEXT: usize = 4 * 1024 * 1024;
 /// KiB that reading may take at its peak: the text twice, while it is inflated, and what the parser looks ahead.
 const PEAK_KIB: u64 = 64 * 1024;
 

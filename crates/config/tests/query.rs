@@ -8,30 +8,6 @@ use common::Log;
 use dyad_config::*;
 use dyad_types::ConfigKey;
 
-#[test]
-fn a_star_stands_for_any_characters_in_blur_patterns_only() {
-    for (pattern, text, blur) in [
-        ("", "", true),
-        ("*", "", true),
-        ("*", "abc", true),
-        ("a*", "abc", true),
-        ("*c", "abc", true),
-        ("*b*", "abc", true),
-        ("a*c", "abc", true),
-        ("a*b*c", "a-b-b-c", true),
-        ("abc", "abc", true),
-        ("ab", "abc", false),
-        ("*d*", "abc", false),
-        ("ab*bc", "abc", false),
-        ("a*bb*c", "abc", false),
-        ("**", "x", true),
-        ("中*", "中文", true),
-    ] {
-        assert_eq!(Pattern::blur(pattern).matches(text), blur, "{pattern:?} {text:?}");
-        assert_eq!(Pattern::exact(pattern).matches(text), pattern == text);
-    }
-}
-
 /// Seven configurations; the first has the largest key, so that the order of creation is not the order of keys.
 fn seven() -> Log {
     let mut log = Log::default();
@@ -87,13 +63,14 @@ fn a_search_finds_what_all_filters_let_through_in_the_order_of_creation() {
         (Filter { content: blur("*needle*"), kinds: vec![ConfigType::Json], ..none }, &["z.json"]),
     ];
     for (filter, want) in table {
-        let pattern = filter.content.clone();
         let mut asked = 0;
-        let found = log.state.find(&filter, PageRequest { number: 1, size: 100 }, |_, release| {
+        let mut work = Work::new(&|| false);
+        let stored = |pattern: &Pattern, release: &Release, work: &mut Work<'_>| {
             asked += 1;
             let row = log.row(release.revision);
-            pattern.as_ref().unwrap().matches(row.content.unwrap().text())
-        });
+            pattern.matches(row.content.unwrap().text(), work)
+        };
+        let found = log.state.find(&filter, PageRequest { number: 1, size: 100 }, &mut work, stored).unwrap();
         let name = |key: &ConfigKey| match key.is_public() {
             true => key.data_id().to_owned(),
             false => format!("{}:{}", key.namespace(), key.data_id()),
@@ -116,7 +93,8 @@ fn pages_together_are_the_whole_and_later_ones_are_empty() {
         log.publish(&format!("d{:02}", n * 7 % 23), "x");
     }
     let page = |number, size| {
-        let found = log.state.find(&Filter::default(), PageRequest { number, size }, |_, _| true);
+        let mut work = Work::new(&|| false);
+        let found = log.state.list(&Filter::default(), PageRequest { number, size }, &mut work).unwrap();
         assert_eq!(found.total, 23);
         found.page.into_iter().map(|(key, _)| key.data_id().to_owned()).collect::<Vec<_>>()
     };
@@ -138,4 +116,17 @@ fn ids_find_their_configurations() {
     let ids = BTreeSet::from([id(""), id("dev"), Revision(5)]);
     let found: Vec<&str> = log.state.by_ids(&ids).into_iter().map(|(key, _)| key.namespace()).collect();
     assert_eq!(found, ["dev", "public"]);
+}
+
+#[test]
+fn a_search_that_is_told_to_stop_ends_among_the_configurations() {
+    let mut log = Log::default();
+    for n in 0..100 {
+        log.publish(&format!("d{n}"), &"a".repeat(3_000));
+    }
+    let filter = Filter { content: Some(Pattern::blur("*z*")), ..Filter::default() };
+    let mut work = Work::new(&|| true);
+    let stored = |_: &Pattern, _: &Release, _: &mut Work<'_>| Ok::<_, Stopped>(true);
+    assert_eq!(log.state.find(&filter, PageRequest { number: 1, size: 10 }, &mut work, stored), Err(Stopped));
+    assert!(work.steps() < 100_000, "{} of 300,000 bytes", work.steps());
 }

@@ -53,10 +53,10 @@ fn server(flags: SettingFlags) -> Result<(), Failure> {
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::Disk, format!("cannot start the runtime: {error}")))?;
     let result = runtime.block_on(wire::run(settings));
-    if result.is_err() {
-        // The process ends with this error's code, whatever tasks that are cut off in their work would make of it.
-        std::mem::forget(runtime);
-    }
+    // The process ends with this result, whatever tasks and threads that are cut off in their work would make of it. To drop
+    // the runtime would wait for threads, which cannot be ended from outside. Nothing is lost with them, since nothing is
+    // acknowledged before it is durable.
+    std::mem::forget(runtime);
     result
 }
 

@@ -2,9 +2,12 @@
 
 mod metrics;
 pub mod read;
+mod turn;
 pub mod write;
 
 pub use metrics::ConfigMetrics;
+pub(crate) use turn::WORK_MAX;
+pub use turn::{Stop, Turn, Turns};
 
 /// Characters of a reason or of an operator's name: more is cut, so that the history stays small.
 const REMARK_MAX: usize = 256;

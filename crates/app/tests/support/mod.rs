@@ -317,6 +317,7 @@ impl Server {
             bounds,
             budget: BUDGET.with(|budget| Budget::new(budget.get(), 1)),
             config_metrics,
+            turns: dyad_app::config::Turns::default(),
             prometheus: Arc::new(prometheus),
         });
         let (addr, grpc, stop, thread) =

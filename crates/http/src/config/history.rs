@@ -6,13 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dyad_config::{
     Change, ConfigReply, ContentError, ContentRow, Contents, Draft, Filter, HistoryEntry, PageRequest,
-    PublishGray, Revision, ShownVersion,
+    PublishGray, Revision, ShownVersion, Work,
 };
 use dyad_types::ConfigKey;
 use serde_json::{Value, json};
 
 use super::json as shapes;
-use super::{diff, enveloped, result, turn};
+use super::{diff, enveloped, result};
 use crate::config::request::{
     config_key, filter, namespace_param, number, page, required, required_number, source,
 };
@@ -22,6 +22,7 @@ use crate::reply::{Kind, Reply};
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
+use dyad_app::config::Stop;
 use dyad_app::config::write::{blocking, propose};
 
 /// Versions on one page, as in Nacos.
@@ -92,19 +93,21 @@ fn list(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
         let key = config_key(params, generation)?;
         let asked = page(params, Some((1, 100)), PAGE_MAX)?;
         let app = Arc::clone(app);
-        let page = move || -> Result<Value, Fault> {
-            let state = app.configs.state();
+        let reader = Arc::clone(&app);
+        let page = move |stop: &Stop| -> Result<Value, Fault> {
+            let state = reader.configs.state();
             let found = state.history(&key, asked);
             let one = |entry: &HistoryEntry<'_>| -> Result<Value, Fault> {
-                let version = shown(&*app.contents, entry)?;
+                stop.check()?;
+                let version = shown(&*reader.contents, entry)?;
                 Ok(shapes::version(&key, entry, &version, generation, false))
             };
             let items = found.page.iter().map(one).collect::<Result<Vec<Value>, Fault>>()?;
             Ok(shapes::page(&found, asked, items))
         };
         Ok(Step::wait(async move {
-            let _turn = turn().await?;
-            Ok(enveloped(generation, &blocking(page).await??))
+            let turn = app.turns.next().await?;
+            Ok(enveloped(generation, &turn.run(page).await?))
         }))
     };
     Step::of(read())
@@ -201,11 +204,13 @@ fn configs(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
             required(params, Key::NamespaceId, Generation::V2)?;
         }
         let namespace = Box::from(namespace_param(params).unwrap_or_default());
-        let state = app.configs.state();
+        let (app, state) = (Arc::clone(app), app.configs.state());
         Ok(Step::wait(async move {
-            let list = move || -> Result<Value, Fault> {
+            let list = move |stop: &Stop| -> Result<Value, Fault> {
                 let filter = Filter { namespace: Some(namespace), ..Filter::default() };
-                let found = state.find(&filter, PageRequest { number: 1, size: CONFIGS_MAX }, |_, _| true);
+                let is_due = || stop.is_due();
+                let asked = PageRequest { number: 1, size: CONFIGS_MAX };
+                let found = state.list(&filter, asked, &mut Work::new(&is_due))?;
                 if found.total > CONFIGS_MAX {
                     let total = found.total;
                     let what =
@@ -220,8 +225,8 @@ fn configs(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
                     })
                     .collect())
             };
-            let _turn = turn().await?;
-            Ok(enveloped(generation, &blocking(list).await??))
+            let turn = app.turns.next().await?;
+            Ok(enveloped(generation, &turn.run(list).await?))
         }))
     };
     Step::of(read())
@@ -234,9 +239,9 @@ pub(crate) fn diff(app: &Arc<App>, params: &Params) -> Step {
         let key = config_key(params, Generation::V3)?;
         let nid = |name: Key| params.get(name).map(|text| number(name, text).map(Revision)).transpose();
         let (from, to) = (nid(Key::From)?, nid(Key::To)?);
-        let app = Arc::clone(app);
-        let compare = move || -> Result<Value, Fault> {
-            let state = app.configs.state();
+        let (app, reader) = (Arc::clone(app), Arc::clone(app));
+        let compare = move |_: &Stop| -> Result<Value, Fault> {
+            let state = reader.configs.state();
             let unknown =
                 |what: &str| Fault::NotFound(format!("version {what} is not in the history of {key}"));
             let none = || Fault::NotFound(format!("{key} has no history"));
@@ -249,13 +254,13 @@ pub(crate) fn diff(app: &Arc<App>, params: &Params) -> Step {
                 Some(from) => Some(item.version(from).ok_or_else(|| unknown(&from.to_string()))?.revision),
                 None => to.before,
             };
-            let before = from.map(|revision| app.contents.read(revision)).transpose()?;
-            let after = app.contents.read(to.revision)?;
+            let before = from.map(|revision| reader.contents.read(revision)).transpose()?;
+            let after = reader.contents.read(to.revision)?;
             diff::unified(before.as_ref(), &after)
         };
         Ok(Step::wait(async move {
-            let _turn = turn().await?;
-            Ok(result(&blocking(compare).await??))
+            let turn = app.turns.next().await?;
+            Ok(result(&turn.run(compare).await?))
         }))
     };
     Step::of(read())

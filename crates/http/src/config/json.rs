@@ -326,5 +326,11 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 
 /// The types that a search asks for: names that are unknown match nothing.
 pub(super) fn kinds(list: &str) -> Vec<ConfigType> {
-    list.split(',').filter_map(|name| ConfigType::parse(name.trim())).collect()
+    let mut kinds = Vec::new();
+    for kind in list.split(',').filter_map(|name| ConfigType::parse(name.trim())) {
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds
 }

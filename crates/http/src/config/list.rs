@@ -1,13 +1,14 @@
 //! Searches: by name, tags, type and content, in one namespace or all of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dyad_config::{ConfigItem, Contents, Filter, Found, PageRequest, Pattern, Release};
+use dyad_config::{ConfigItem, ContentError, Contents, Filter, Found, PageRequest, Pattern, Release, Work};
 use dyad_types::ConfigKey;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::json as shapes;
-use super::{enveloped, result, turn};
+use super::{enveloped, result};
 use crate::config::request::{filter as param_filter, namespace_param, page, required};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
@@ -15,14 +16,16 @@ use crate::reply::{Kind, Reply};
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
+use dyad_app::config::Stop;
 use dyad_app::config::read::content_here;
-use dyad_app::config::write::blocking;
 
 /// Bytes of contents on one page: the answer is made in memory.
 const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of stored contents that one search looks through, some seconds of a disk; what is beyond is not found, and the
 /// answer says so.
 const SCAN_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Tags that one search asks for: each is compared with each tag of each configuration.
+const TAGS_MAX: usize = 100;
 /// Lines of one configuration that a content search shows.
 const LINES_MAX: usize = 20;
 /// Characters of one such line.
@@ -52,7 +55,7 @@ pub(crate) fn v1(app: &Arc<App>, params: &Params, accurate: bool) -> Step {
         required(params, Key::Group, Generation::V1)?;
         let asked = page(params, None, app.bounds.page)?;
         let shape = if accurate { Shape::Accurate } else { Shape::Blur };
-        Ok(search(app, filter(params, accurate), asked, shape, Generation::V1))
+        Ok(search(app, filter(params, accurate)?, asked, shape, Generation::V1))
     };
     Step::of(read())
 }
@@ -66,7 +69,7 @@ pub(crate) fn v2(app: &Arc<App>, params: &Params) -> Step {
         let accurate = params.get(Key::Search) == Some("accurate");
         let asked = page(params, None, app.bounds.page)?;
         let shape = if accurate { Shape::Accurate } else { Shape::Blur };
-        Ok(search(app, filter(params, accurate), asked, shape, Generation::V2))
+        Ok(search(app, filter(params, accurate)?, asked, shape, Generation::V2))
     };
     Step::of(read())
 }
@@ -76,7 +79,7 @@ pub(crate) fn v3(app: &Arc<App>, params: &Params) -> Step {
     let read = || -> Result<Step, Fault> {
         let accurate = params.get(Key::Search) == Some("accurate");
         let asked = page(params, Some((1, 100)), app.bounds.page)?;
-        Ok(search(app, filter(params, accurate), asked, Shape::Basic, Generation::V3))
+        Ok(search(app, filter(params, accurate)?, asked, Shape::Basic, Generation::V3))
     };
     Step::of(read())
 }
@@ -88,7 +91,7 @@ pub(crate) fn grep(app: &Arc<App>, params: &Params) -> Step {
         let text = params.raw(Key::Content).filter(|text| !text.is_empty());
         let text = text.ok_or(Fault::MissingField("content"))?;
         let asked = page(params, Some((1, 100)), app.bounds.page)?;
-        let mut filter = filter(params, false);
+        let mut filter = filter(params, false)?;
         filter.namespace = namespace_param(params).map(Box::from);
         filter.content = Some(Pattern::blur(&format!("*{text}*")));
         Ok(search(app, filter, asked, Shape::Lines, Generation::V3))
@@ -96,27 +99,31 @@ pub(crate) fn grep(app: &Arc<App>, params: &Params) -> Step {
     Step::of(read())
 }
 
-fn filter(params: &Params, accurate: bool) -> Filter {
+fn filter(params: &Params, accurate: bool) -> Result<Filter, Fault> {
     let pattern = |text: &str| if accurate { Pattern::exact(text) } else { Pattern::blur(text) };
     let of = |key: Key, alias: Key| params.either(key, alias).map(pattern);
     let tags = params.either(Key::ConfigTags, Key::ConfigTagsV1).unwrap_or_default();
     let kinds = params.either(Key::Types, Key::Type).unwrap_or_default();
-    Filter {
+    let tags: BTreeSet<&str> = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect();
+    if tags.len() > TAGS_MAX {
+        return Err(Fault::Invalid(format!("configTags: {} are over the limit of {TAGS_MAX}", tags.len())));
+    }
+    Ok(Filter {
         namespace: Some(namespace_param(params).unwrap_or_default().into()),
         data_id: of(Key::DataId, Key::DataId),
         group: of(Key::Group, Key::GroupName),
         app_name: of(Key::AppName, Key::AppName),
-        tags: tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(pattern).collect(),
+        tags: tags.into_iter().map(pattern).collect(),
         kinds: shapes::kinds(kinds),
         content: of(Key::ConfigDetail, Key::ConfigDetailV1),
-    }
+    })
 }
 
 fn search(app: &Arc<App>, filter: Filter, asked: PageRequest, shape: Shape, generation: Generation) -> Step {
     let app = Arc::clone(app);
     Step::wait(async move {
-        let _turn = turn().await?;
-        let page = blocking(move || run(&app, &filter, asked, shape)).await??;
+        let turn = app.turns.next().await?;
+        let page = turn.run(move |stop| run(&app, &filter, asked, shape, stop)).await?;
         Ok(match (shape, generation) {
             (Shape::Accurate | Shape::Blur, Generation::V2) => Reply::json(page.to_string()),
             (Shape::Accurate | Shape::Blur, _) => Reply::new(Kind::JsonUtf8, page.to_string()),
@@ -126,31 +133,26 @@ fn search(app: &Arc<App>, filter: Filter, asked: PageRequest, shape: Shape, gene
     })
 }
 
-fn run(app: &App, filter: &Filter, asked: PageRequest, shape: Shape) -> Result<Value, Fault> {
+fn run(app: &App, filter: &Filter, asked: PageRequest, shape: Shape, stop: &Stop) -> Result<Value, Fault> {
     let state = app.configs.state();
     let mut scanned = 0;
-    let mut failed = None;
     let contents = &*app.contents;
-    let stored = |_: &ConfigKey, release: &Release| {
+    let stored = |pattern: &Pattern, release: &Release, work: &mut Work<'_>| {
         scanned += release.len as usize;
-        if scanned > SCAN_BYTES_MAX || failed.is_some() {
-            return false;
+        if scanned > SCAN_BYTES_MAX {
+            return Ok(false);
         }
         match content_here(contents, release) {
-            Ok(text) => filter.content.as_ref().is_some_and(|pattern| pattern.matches(&text)),
+            Ok(text) => Ok(pattern.matches(&text, work)?),
             // Pruned since the state was looked at: it has another content by now.
-            Err(Fault::Content(dyad_config::ContentError::Gone(_))) => false,
-            Err(fault) => {
-                failed = Some(fault);
-                false
-            }
+            Err(Fault::Content(ContentError::Gone(_))) => Ok(false),
+            Err(fault) => Err(fault),
         }
     };
-    let found = state.find(filter, asked, stored);
-    if let Some(fault) = failed {
-        return Err(fault);
-    }
-    let items = items(contents, &found, filter, shape)?;
+    let is_due = || stop.is_due();
+    let mut work = Work::new(&is_due);
+    let found = state.find(filter, asked, &mut work, stored)?;
+    let items = items(contents, &found, filter, shape, &mut work)?;
     let mut page = shapes::page(&found, asked, items);
     if scanned > SCAN_BYTES_MAX {
         page["truncated"] = Value::Bool(true);
@@ -163,15 +165,20 @@ fn items(
     found: &Found<(&ConfigKey, &Arc<ConfigItem>)>,
     filter: &Filter,
     shape: Shape,
+    work: &mut Work<'_>,
 ) -> Result<Vec<Value>, Fault> {
     let mut bytes = 0;
     let releases = found.page.iter().filter_map(|(key, item)| Some((*key, item.formal()?)));
-    let one = |(key, release): (&ConfigKey, &Release)| -> Result<Value, Fault> {
+    let mut one = |(key, release): (&ConfigKey, &Release)| -> Result<Value, Fault> {
+        work.spend(1 + release.len as usize)?;
         let data_key = match shape {
             Shape::Basic => return Ok(Value::Object(shapes::basic(key, release))),
             Shape::Lines => {
                 let text = content_here(contents, release)?;
-                return Ok(Value::Object(with_lines(shapes::basic(key, release), &text, filter)));
+                let lines = lines(&text, filter, work)?;
+                let mut basic = shapes::basic(key, release);
+                basic.insert("lines".into(), lines.into());
+                return Ok(Value::Object(basic));
             }
             Shape::Accurate => false,
             Shape::Blur => true,
@@ -185,16 +192,21 @@ fn items(
         }
         Ok(shapes::listed(key, release, &content_here(contents, release)?, data_key))
     };
-    releases.map(one).collect()
+    releases.map(&mut one).collect()
 }
 
-fn with_lines(mut basic: Map<String, Value>, text: &str, filter: &Filter) -> Map<String, Value> {
-    let holds = |line: &str| filter.content.as_ref().is_some_and(|pattern| pattern.matches(line));
-    let lines = text.lines().enumerate().filter(|(_, line)| holds(line)).take(LINES_MAX);
-    let shown = |(n, line): (usize, &str)| {
-        let text: String = line.chars().take(LINE_MAX).collect();
-        json!({ "line": n + 1, "text": text })
-    };
-    basic.insert("lines".into(), lines.map(shown).collect());
-    basic
+/// The first lines that hold what is sought.
+fn lines(text: &str, filter: &Filter, work: &mut Work<'_>) -> Result<Vec<Value>, Fault> {
+    let mut lines = Vec::new();
+    let Some(pattern) = &filter.content else { return Ok(lines) };
+    for (n, line) in text.lines().enumerate() {
+        if pattern.matches(line, work)? {
+            let shown: String = line.chars().take(LINE_MAX).collect();
+            lines.push(json!({ "line": n + 1, "text": shown }));
+            if lines.len() == LINES_MAX {
+                break;
+            }
+        }
+    }
+    Ok(lines)
 }

@@ -14,29 +14,10 @@ pub(crate) mod remove;
 pub(crate) mod request;
 pub(crate) mod transfer;
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::fault::Generation;
 use crate::reply::{Kind, Reply};
-use dyad_app::Fault;
-
-/// Requests at a time that go through the whole list, read many contents or hold many in memory: searches, histories,
-/// archives. Each can take seconds and 100 MiB, and the machine has other work.
-static HEAVY: Semaphore = Semaphore::const_new(4);
-/// How long one waits for its turn; then 503, as Nacos answers.
-const TURN_WAIT: Duration = Duration::from_secs(8);
-
-/// Waits for the turn of a heavy request, which lasts until the permit is dropped.
-///
-/// # Errors
-/// It did not come in time.
-pub(crate) async fn turn() -> Result<SemaphorePermit<'static>, Fault> {
-    let turn = tokio::time::timeout(TURN_WAIT, HEAVY.acquire()).await;
-    turn.map_err(|_| Fault::Overloaded)?.map_err(|_| Fault::Stopping)
-}
 
 /// `Result` of v2 and v3.
 pub(crate) fn result(data: &Value) -> Reply {

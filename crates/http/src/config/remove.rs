@@ -8,14 +8,14 @@ use dyad_config::{BETA, Change, ConfigItem, ConfigReply, RemoveItem, Revision, t
 use dyad_types::ConfigKey;
 use serde_json::Value;
 
-use super::{rest_result, truth, turn};
+use super::{rest_result, truth};
 use crate::config::request::{config_key, filter, number, source};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::write::{blocking, propose, remove};
+use dyad_app::config::write::{propose, remove};
 
 /// Ids of one request: what fits ten commands.
 pub(crate) const IDS_MAX: usize = 10 * BATCH_MAX;
@@ -98,14 +98,14 @@ fn by_ids(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
         let ids = ids(text)?;
         let (app, source) = (Arc::clone(app), source(params));
         Ok(Step::wait(async move {
-            let _turn = turn().await?;
+            let turn = app.turns.next().await?;
             let state = app.configs.state();
             let item = |(key, item): (&ConfigKey, &Arc<ConfigItem>)| RemoveItem {
                 key: key.clone(),
                 id: item.formal().map(|release| release.id),
             };
             let items: Vec<RemoveItem> =
-                blocking(move || state.by_ids(&ids).into_iter().map(item).collect()).await?;
+                turn.run(move |_| Ok(state.by_ids(&ids).into_iter().map(item).collect())).await?;
             for batch in items.chunks(BATCH_MAX) {
                 let change = Change::RemoveBatch { items: batch.to_vec() };
                 let ConfigReply::Report(_) = propose(&app, change, source.clone()).await? else {

@@ -12,13 +12,12 @@ use dyad_types::ConfigKey;
 
 use super::namespace::{needed, written};
 use crate::config::request::{filter, source};
-use crate::config::turn;
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::write::{Author, blocking, propose, remove};
+use dyad_app::config::write::{Author, propose, remove};
 
 /// `DELETE /v1/console/namespaces`.
 pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
@@ -80,19 +79,20 @@ fn delete(app: &Arc<App>, params: &Params, generation: Generation, contents: Con
 /// Removes the configurations that are there now, gray releases first. What is published meanwhile stays. Ends at the first
 /// command that is not acknowledged; repeating the request goes on.
 async fn empty(app: &Arc<App>, namespace: &str, source: &Author) -> Result<(), Fault> {
-    let _turn = turn().await?;
+    let turn = app.turns.next().await?;
     let (state, of) = (app.configs.state(), namespace.to_owned());
-    let (formal, grays) = blocking(move || {
-        let present = state.items().filter(|(key, _)| key.namespace() == of);
-        let (mut formal, mut grays) = (Vec::new(), Vec::<(ConfigKey, Box<str>)>::new());
-        for (key, item) in present {
-            grays.extend(item.grays().iter().map(|gray| (key.clone(), gray.name.clone())));
-            let id = item.formal().map(|release| release.id);
-            formal.extend(id.map(|id| RemoveItem { key: key.clone(), id: Some(id) }));
-        }
-        (formal, grays)
-    })
-    .await?;
+    let (formal, grays) = turn
+        .run(move |_| {
+            let present = state.items().filter(|(key, _)| key.namespace() == of);
+            let (mut formal, mut grays) = (Vec::new(), Vec::<(ConfigKey, Box<str>)>::new());
+            for (key, item) in present {
+                grays.extend(item.grays().iter().map(|gray| (key.clone(), gray.name.clone())));
+                let id = item.formal().map(|release| release.id);
+                formal.extend(id.map(|id| RemoveItem { key: key.clone(), id: Some(id) }));
+            }
+            Ok((formal, grays))
+        })
+        .await?;
     for (key, name) in grays {
         remove(app, key, Some(name), source.clone()).await?;
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::routes::Step;
-use dyad_app::config::write::blocking;
+use dyad_app::config::Stop;
 use dyad_app::{App, Fault};
 use dyad_types::NamespaceId;
 
@@ -21,15 +21,17 @@ pub(crate) fn targets(app: &Arc<App>, params: &Params) -> Step {
     let namespace = params.get(Key::NamespaceId).map(|id| NamespaceId::new(id).to_string());
     let app = app.clone();
     Step::wait(async move {
-        let targets = blocking(move || all(&app, namespace.as_deref())).await??;
+        let turn = app.turns.next().await?;
+        let targets = turn.run(move |stop| all(&app, namespace.as_deref(), stop)).await?;
         Ok(Reply::new(Kind::JsonUtf8, Value::Array(targets).to_string()))
     })
 }
 
-fn all(app: &App, namespace: Option<&str>) -> Result<Vec<Value>, Fault> {
+fn all(app: &App, namespace: Option<&str>, stop: &Stop) -> Result<Vec<Value>, Fault> {
     let mut targets = Vec::new();
     let views = app.registry.views(0, usize::MAX);
     for view in views.iter().filter(|view| namespace.is_none_or(|id| view.key().namespace() == id)) {
+        stop.check()?;
         let shown = view.instances().iter().filter(|i| i.instance.enabled && i.instance.healthy);
         targets.extend(shown.map(|instance| target(view.key(), instance)));
         if targets.len() > TARGETS_MAX {

@@ -19,6 +19,7 @@ mod stop;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use dyad_app::config::Turns;
 use dyad_app::{App, Bounds, ConfigMetrics, IdSource};
 use dyad_cli::{Exit, Failure};
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
@@ -266,6 +267,7 @@ fn app(parts: &Arc<Parts>, mut prometheus: Prometheus) -> App {
         bounds: bounds(&parts.settings),
         budget: parts.budget.clone(),
         config_metrics,
+        turns: Turns::default(),
         prometheus: Arc::new(prometheus),
     }
 }

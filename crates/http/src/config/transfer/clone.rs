@@ -10,15 +10,15 @@ use dyad_types::config_check::{ConfigInput, check_config};
 use serde_json::Value;
 
 use super::report::{self, Job, Refusal};
+use crate::config::history;
 use crate::config::remove::IDS_MAX;
 use crate::config::request::{filter, namespace_param, source};
-use crate::config::{history, turn};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::write::blocking;
+use dyad_app::config::Stop;
 
 /// Bytes of contents of one clone: they are in memory at once.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -58,9 +58,9 @@ pub(crate) fn clone(app: &Arc<App>, params: &Params, generation: Generation) -> 
         }
         let (app, namespace, source) = (Arc::clone(app), namespace.to_owned(), source(params));
         Ok(Step::wait(async move {
-            let _turn = turn().await?;
+            let turn = app.turns.next().await?;
             let (reader, wanted) = (Arc::clone(&app), namespace);
-            let items = blocking(move || load(&reader, &wishes, &wanted)).await??;
+            let items = turn.run(move |stop| load(&reader, &wishes, &wanted, stop)).await?;
             if items.is_empty() {
                 return Ok(Refusal::NoData.reply(generation, "none of the ids is known"));
             }
@@ -99,7 +99,7 @@ fn wishes(body: &[u8]) -> Result<Vec<Wish>, Fault> {
 }
 
 /// The configurations with their contents and new names; unknown ids are left out.
-fn load(app: &App, wishes: &[Wish], namespace: &str) -> Result<Vec<(ConfigKey, Draft)>, Fault> {
+fn load(app: &App, wishes: &[Wish], namespace: &str, stop: &Stop) -> Result<Vec<(ConfigKey, Draft)>, Fault> {
     let state = app.configs.state();
     let ids: BTreeSet<Revision> = wishes.iter().map(|wish| wish.id).collect();
     let found = state.by_ids(&ids);
@@ -121,6 +121,7 @@ fn load(app: &App, wishes: &[Wish], namespace: &str) -> Result<Vec<(ConfigKey, D
         check::check(&Input { data_id: Some(data_id), group: Some(group), ..Input::default() })?;
         let names = ConfigInput { data_id: Some(data_id), group: Some(group), ..ConfigInput::default() };
         check_config(&names, "tenant")?;
+        stop.check()?;
         let row = app.contents.read(release.revision)?;
         let draft = history::draft(&row).map_err(|_| Fault::UnknownReply)?;
         items.push((ConfigKey::new(namespace, group, data_id), draft));

@@ -4,20 +4,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dyad_config::archive::{self, ENTRIES_MAX, ItemMeta};
-use dyad_config::{ConfigItem, Filter, PageRequest, Pattern, Release, Revision};
+use dyad_config::{ConfigItem, Filter, PageRequest, Pattern, Release, Revision, Work};
 use dyad_types::ConfigKey;
 use http::header::{CONTENT_DISPOSITION, HeaderValue};
 
 use crate::config::remove::ids;
 use crate::config::request::{filter, namespace_param};
-use crate::config::turn;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
+use dyad_app::config::Stop;
 use dyad_app::config::read::content_here;
-use dyad_app::config::write::blocking;
 use dyad_types::date::compact_date;
 
 /// Bytes of contents in one archive: it is made in memory, and an import takes no more.
@@ -44,8 +43,8 @@ pub(crate) fn export(app: &Arc<App>, params: &Params, new: bool) -> Step {
         let name = format!("nacos_config_export_{}.zip", compact_date(app.clock.wall_ms()));
         let app = Arc::clone(app);
         Ok(Step::wait(async move {
-            let _turn = turn().await?;
-            let bytes = blocking(move || archive_of(&app, ids.as_ref(), &filter, new)).await??;
+            let turn = app.turns.next().await?;
+            let bytes = turn.run(move |stop| archive_of(&app, ids.as_ref(), &filter, new, stop)).await?;
             let mut reply = Reply::new(Kind::Zip, bytes);
             let disposition = HeaderValue::try_from(format!("attachment;filename={name}"));
             if let Ok(disposition) = disposition {
@@ -62,12 +61,15 @@ fn archive_of(
     ids: Option<&BTreeSet<Revision>>,
     filter: &Filter,
     new: bool,
+    stop: &Stop,
 ) -> Result<Vec<u8>, Fault> {
     let state = app.configs.state();
     let found: Vec<(&ConfigKey, &Arc<ConfigItem>)> = match ids {
         Some(ids) => state.by_ids(ids),
         None => {
-            let found = state.find(filter, PageRequest { number: 1, size: ENTRIES_MAX }, |_, _| true);
+            let asked = PageRequest { number: 1, size: ENTRIES_MAX };
+            let is_due = || stop.is_due();
+            let found = state.list(filter, asked, &mut Work::new(&is_due))?;
             if found.total > ENTRIES_MAX {
                 let total = found.total;
                 let what =
@@ -86,6 +88,7 @@ fn archive_of(
     }
     let mut entries = Vec::with_capacity(releases.len());
     for (key, release) in &releases {
+        stop.check()?;
         entries.push((format!("{}/{}", key.group(), key.data_id()), content_here(&*app.contents, release)?));
     }
     let meta = if new { new_format(&releases) } else { old_format(&releases) };

@@ -6,14 +6,12 @@ use dyad_config::archive::{self, Archive, Unreadable};
 
 use super::report::{self, Job, Refusal};
 use crate::config::request::{filter, namespace_param, source};
-use crate::config::turn;
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::reply::Reply;
 use crate::routes::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::write::blocking;
 
 /// True for an import by v1: the selector is in the query or in the body.
 pub(crate) fn is_import(params: &Params) -> bool {
@@ -41,9 +39,9 @@ pub(crate) fn import(app: &Arc<App>, params: &Params, generation: Generation) ->
         }
         let (app, namespace) = (Arc::clone(app), namespace.to_owned());
         Ok(Step::wait(async move {
-            let _turn = turn().await?;
+            let turn = app.turns.next().await?;
             let Archive { items, unrecognized } =
-                match blocking(move || archive::read(&file, &namespace)).await? {
+                match turn.run(move |_| Ok(archive::read(&file, &namespace))).await? {
                     Ok(archive) => archive,
                     Err(unreadable) => return refused(unreadable, generation),
                 };
