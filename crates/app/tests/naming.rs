@@ -188,6 +188,7 @@ fn ephemeral_writes_and_queries_need_no_leader_and_persistent_ones_say_so() {
         assert_eq!(server.ns(method, target).status, status, "{method} {target}");
     }
     for (method, target) in [
+        ("GET", "/instance/list?serviceName=s&consistent=true"),
         ("POST", "/instance?serviceName=p&ip=10.0.0.2&port=80&ephemeral=false"),
         ("DELETE", "/instance?serviceName=p&ip=10.0.0.2&port=80&ephemeral=false"),
         ("PUT", I),

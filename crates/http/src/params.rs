@@ -196,6 +196,9 @@ impl Rest {
     }
 }
 
+/// The header that asks for a linearizable read. A client that cannot add a parameter may be able to add a header.
+const CONSISTENT: &str = "dyad-consistent";
+
 impl Params {
     /// Decodes the query and, if the request has one, the form of the body. Because of their limits both are far
     /// smaller than 4 GiB.
@@ -222,6 +225,11 @@ impl Params {
             Ok(text) => Params { text, slots, damaged: None, asker: None, rest: Rest::default() },
             Err(bad) => lossy(bad.as_bytes(), slots, charset),
         }
+    }
+
+    /// Is a linearizable read asked for, by `consistent=true` or the header of the same meaning?
+    pub(crate) fn consistent(&self) -> bool {
+        self.get(Key::Consistent).or_else(|| self.rest.header(CONSISTENT)) == Some("true")
     }
 
     /// The trimmed value. `None` if it is absent or blank, as in `WebUtils.optional`.

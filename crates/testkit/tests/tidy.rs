@@ -63,6 +63,11 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "app",
+        &["caller.rs", "config/turn.rs", "config/write.rs", "fault.rs", "state.rs"],
+        "a use case works on the state, in a turn that the state has, and ends with a fault that a turn can be",
+    ),
+    (
+        "app",
         &["naming/delegate.rs", "naming/register.rs"],
         "a registration is delegated, if its list has room",
     ),

@@ -25,8 +25,6 @@ const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const ENCRYPTED_DATA_KEY: HeaderName = HeaderName::from_static("encrypted-data-key");
 const IS_BETA: HeaderName = HeaderName::from_static("isbeta");
 const TAG: HeaderName = HeaderName::from_static("tag");
-/// Asks for a linearizable read, as the parameter `consistent=true` does.
-const CONSISTENT: &str = "dyad-consistent";
 /// The headers of an answer, and some room.
 const HEADERS: usize = 12;
 
@@ -54,8 +52,7 @@ fn get(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
         Ok(key) => key,
         Err(fault) => return Step::Done(Err(fault)),
     };
-    let consistent = params.get(Key::Consistent).or_else(|| params.rest.header(CONSISTENT));
-    if consistent == Some("true") {
+    if params.consistent() {
         let (app, params) = (Arc::clone(app), params.clone());
         return Step::wait(async move {
             app.linearize.linearize().await?;

@@ -18,8 +18,16 @@ use dyad_app::naming::{read, services as service_names};
 use dyad_app::{App, Fault};
 use dyad_push::udp::Asker;
 
-/// `GET /instance/list`. The plain query of a known service writes bytes that are ready.
+/// `GET /instance/list`. The plain query of a known service writes bytes that are ready. A consistent one sees every write of a
+/// persistent instance that any member acknowledged before.
 pub(crate) fn list(app: &Arc<App>, params: &Params) -> Step {
+    if params.consistent() {
+        let (app, params) = (Arc::clone(app), params.clone());
+        return Step::wait(async move {
+            app.linearize.linearize().await?;
+            try_list(&app, &params)
+        });
+    }
     Step::Done(try_list(app, params))
 }
 

@@ -19,7 +19,8 @@ pub(super) const INSTANCE: &[Key] = &[
 ];
 pub(super) const DETAIL: &[Key] = &[NamespaceId, GroupName, ServiceName, Ip, Port, ClusterName];
 pub(super) const BEAT: &[Key] = &[NamespaceId, GroupName, ServiceName, Ip, Port, ClusterName, Beat];
-pub(super) const LIST: &[Key] = &[NamespaceId, GroupName, ServiceName, Clusters, HealthyOnly, UdpPort, App];
+pub(super) const LIST: &[Key] =
+    &[NamespaceId, GroupName, ServiceName, Clusters, HealthyOnly, UdpPort, App, Consistent];
 pub(super) const NAME: &[Key] = &[NamespaceId, GroupName, ServiceName];
 pub(super) const RECORD: &[Key] =
     &[NamespaceId, GroupName, ServiceName, ProtectThreshold, Metadata, Selector];
