@@ -11,10 +11,10 @@ use dyad_types::config_check::{ConfigInput, check_config};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use crate::dispatch::{Answer, Call, DONE};
 use crate::dto::{self, Pairs, Text};
 use crate::error::GrpcError;
 use crate::frame::{self, quoted};
+use crate::row::{Answer, Call, DONE};
 use dyad_app::Fault;
 use dyad_app::config::cut;
 use dyad_app::config::read::{self, Answered};

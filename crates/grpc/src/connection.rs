@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::cut::Cut;
 use crate::outbox::{News, Outbox};
-use crate::watch::{Watched, Watches};
+use crate::watched::{Watched, Watches};
 use dyad_push::config::{Listener, ListenerInfo, Listening, Means};
 use dyad_push::fuzzy::{self, Watch};
 use dyad_push::naming::{Subscriber, SubscriberInfo, Subscription};

@@ -1,6 +1,5 @@
 //! Turns an error into the codes of an answer over gRPC. No other file does this.
 
-use crate::dispatch::Module;
 use dyad_app::{Class, Fault};
 use dyad_naming::ports::EphemeralError;
 use dyad_push::config::ListenFull;
@@ -42,6 +41,14 @@ pub(crate) enum GrpcError {
     Removal(Fault),
     #[error("{0}")]
     Fault(Fault),
+}
+
+/// What a request is about. It decides the codes of its errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Module {
+    Internal,
+    Naming,
+    Config,
 }
 
 /// `resultCode` and `errorCode`, and whether the answer has the request's own type instead of `ErrorResponse`.

@@ -6,9 +6,9 @@
 //! what the client published ends with the transport.
 //!
 //! [`serve`] accepts transports (`listen`). A `transport` is one task, which reads HTTP/2, answers, and sends what its
-//! `stream` has. `dispatch` finds the row of a request in its table and makes the checks that every request needs.
-//! `naming`, `config` and `watch` handle the requests (`naming_watch` and `config_watch`: what is watched). Only `error`
-//! turns errors into codes. [`Connections`] knows all connections: it keeps them alive, probes them, ends them and drains
+//! `stream` has. `dispatch` finds the row of a request in the table (`rows`) and makes the checks that every request
+//! needs. `naming`, `config` and `watch` handle the requests (`watched`, `naming_watch` and `config_watch`: what is watched).
+//! Only `error` turns errors into codes. [`Connections`] knows all connections: it keeps them alive, probes them, ends them and drains
 //! them.
 //!
 //! HTTP/2 comes from the crate `h2`, without a server framework above it. So a transport is one task, says how it ended,
@@ -23,21 +23,26 @@ mod dispatch;
 mod dto;
 mod error;
 mod frame;
+mod front;
 mod listen;
 mod metrics;
 mod naming;
 mod naming_watch;
 mod outbox;
+mod row;
+mod rows;
 mod stream;
 mod table;
 mod transport;
 mod watch;
+mod watched;
 
 use std::time::Duration;
 
 pub use connection::{Connection, Setup};
 pub use listen::serve;
 pub use metrics::GrpcMetrics;
+pub use rows::register_metrics;
 pub use table::{Connections, Drain};
 
 /// The limits and times of the gRPC port.

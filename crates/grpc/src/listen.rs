@@ -14,9 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::Connections;
 use crate::connection::Connection;
 use crate::cut::Why;
+use crate::front::Front;
+use crate::table::Connections;
 use crate::transport::Transport;
 use dyad_app::App;
 
@@ -26,13 +27,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// When the server stops, transports get this long to end.
 const STOP: Duration = Duration::from_secs(2);
-
-/// What every call needs.
-#[derive(Debug)]
-pub(crate) struct Front {
-    pub(crate) app: Arc<App>,
-    pub(crate) connections: Arc<Connections>,
-}
 
 /// Serves the gRPC port until `shutdown` completes, and then closes every transport. Returns how many of them had to be cut.
 pub async fn serve(

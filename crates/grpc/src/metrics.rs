@@ -11,10 +11,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 
-use crate::dispatch::ROWS;
-
 /// Upper bounds of the latency buckets, in microseconds.
 const BUCKETS_US: [u64; 9] = [50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000, 1_000_000];
+/// The label of requests that have no row.
+const OTHER: &str = "other";
 const OUTCOMES: [&str; 2] = ["ok", "error"];
 
 /// The counters of the gRPC port. Each row of the table of requests has a slot, and all other requests share one.
@@ -31,16 +31,19 @@ pub struct GrpcMetrics {
 
 #[derive(Debug, Default)]
 struct RowMetrics {
+    kind: &'static str,
     outcomes: [AtomicU64; OUTCOMES.len()],
     buckets: [AtomicU64; BUCKETS_US.len() + 1],
     total_us: AtomicU64,
 }
 
 impl GrpcMetrics {
-    /// Creates the counters and registers them: `grpc_requests`, `grpc_request_seconds`, `grpc_connections_refused`,
-    /// `grpc_connections_dead` and `grpc_connections_reset`.
-    pub fn register(registry: &mut Registry) -> Arc<GrpcMetrics> {
-        let rows = (0..=ROWS.len()).map(|_| RowMetrics::default()).collect();
+    /// Creates the counters, with a slot for each of the types in `kinds`, and registers them.
+    pub(crate) fn register(
+        registry: &mut Registry,
+        kinds: impl Iterator<Item = &'static str>,
+    ) -> Arc<GrpcMetrics> {
+        let rows = kinds.chain([OTHER]).map(|kind| RowMetrics { kind, ..RowMetrics::default() }).collect();
         let metrics = Arc::new(GrpcMetrics { rows, ..GrpcMetrics::default() });
         registry.register_collector(Box::new(GrpcCollector(metrics.clone())));
         metrics
@@ -62,8 +65,7 @@ struct GrpcCollector(Arc<GrpcMetrics>);
 
 impl GrpcCollector {
     fn rows(&self) -> impl Iterator<Item = (&'static str, &RowMetrics)> {
-        let name = |at: usize| ROWS.get(at).map_or("other", |row| row.kind);
-        self.0.rows.iter().enumerate().map(move |(at, metrics)| (name(at), metrics))
+        self.0.rows.iter().map(|metrics| (metrics.kind, metrics))
     }
 }
 

@@ -10,9 +10,9 @@ use dyad_types::limits::LIST_BYTES_MAX;
 use dyad_types::{Address, Instance, InstanceIdKind, Lifetime, Metadata, ServiceKey};
 
 use crate::connection::Connection;
-use crate::dispatch::{Answer, Call};
 use crate::dto::{InstanceDto, NamingRequest};
 use crate::error::GrpcError;
+use crate::row::{Answer, Call};
 use crate::table::Connections;
 use dyad_app::Fault;
 use dyad_app::naming::read::{self, List};

@@ -6,7 +6,7 @@ use dyad_types::ServiceKey;
 
 use crate::connection::Connection;
 use crate::frame::quoted;
-use crate::watch::{Watched, Watches};
+use crate::watched::{Watched, Watches};
 use dyad_app::App;
 use dyad_push::fuzzy::{Appearance, Fuzzy, MATCHES_MAX, Named, Step};
 

@@ -15,7 +15,7 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::watch::Watching;
+use crate::watched::Watching;
 use dyad_app::ClientMetrics;
 use dyad_push::config::Listening;
 use dyad_push::naming::{Subscription, Update};

@@ -18,7 +18,7 @@ use crate::config;
 use crate::connection::{Connection, Setup};
 use crate::dto::{Number, Pairs, Text};
 use crate::frame::{self, Messages};
-use crate::listen::Front;
+use crate::front::Front;
 use crate::outbox::{Channel, News, Next};
 use crate::transport::{decode, end, poll_message};
 use dyad_push::naming::Update;

@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Connection, Setup, WasRegistered};
 use crate::cut::Why;
+use crate::metrics::GrpcMetrics;
 use crate::outbox::{ClientAnswer, Times, Wanted};
-use crate::{GrpcLimits, GrpcMetrics, frame};
+use crate::{GrpcLimits, frame};
 use dyad_app::{ClientMetrics, Clients};
 use dyad_push::config::Listeners;
 use dyad_push::naming::Push;

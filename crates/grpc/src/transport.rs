@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::connection::Connection;
 use crate::dispatch::{self, Begun, Pending};
 use crate::frame::{Code, Messages, Status};
-use crate::listen::Front;
+use crate::front::Front;
 use crate::stream::Stream;
 use dyad_types::budget::Part;
 

@@ -1,59 +1,13 @@
-//! Fuzzy watches of Nacos 3, for services and for configurations: the request, and what follows it on the stream.
+//! The requests for fuzzy watches of Nacos 3, for services and for configurations.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
-use bytes::Bytes;
-use parking_lot::Mutex;
-
-use crate::connection::Connection;
-use crate::dispatch::{Answer, Call, DONE};
 use crate::dto::WatchRequest;
 use crate::error::{FUZZY_MATCHES, GrpcError};
-use crate::frame::{self, quoted};
-use dyad_app::App;
-use dyad_push::fuzzy::{Fuzzy, MATCHES_MAX, Named, Step, Watch};
+use crate::row::{Answer, Call, DONE};
+use crate::watched::Watched;
+use dyad_push::fuzzy::MATCHES_MAX;
 
 /// Keys that a client may say it knows; it was told of no more.
 const RECEIVED_MAX: usize = 4 * MATCHES_MAX;
-
-/// A connection's watches of one kind, by pattern.
-pub(crate) type Watches<K> = Mutex<HashMap<Arc<str>, Arc<Watch<K>>>>;
-
-/// A kind of key that clients watch.
-pub(crate) trait Watched: Named {
-    /// What the keys name, for errors.
-    const WHAT: &'static str;
-    fn fuzzy(app: &App) -> &Fuzzy<Self>;
-    /// What is there, as [`Fuzzy::watch`] asks for it.
-    fn present(app: &App, takes: &dyn Fn(&Self) -> bool) -> (BTreeSet<Self>, bool);
-    fn held(connection: &Connection) -> &Watches<Self>;
-    /// Type and JSON of a step's message, which begins with `head`; `pattern` is quoted.
-    fn encode(head: &str, pattern: &str, step: &Step<Self>) -> (&'static str, String);
-}
-
-/// A watch of any kind, as the stream sees it.
-pub(crate) trait Watching: Send + Sync + fmt::Debug {
-    /// It is on the outbox's list.
-    fn queued(&self) -> &AtomicBool;
-    /// What to send next, under this number, or nothing for now.
-    fn message(&self, id: u64, own_ip: &str) -> Option<Bytes>;
-}
-
-impl<K: Watched> Watching for Watch<K> {
-    fn queued(&self) -> &AtomicBool {
-        &self.queued
-    }
-
-    fn message(&self, id: u64, own_ip: &str) -> Option<Bytes> {
-        let step = self.step()?;
-        let head = format!("{{\"headers\":{{}},\"requestId\":\"{id}\",");
-        let (kind, json) = K::encode(&head, &quoted(self.pattern()), &step);
-        Some(frame::payload(kind, own_ip, &[json.as_bytes()]))
-    }
-}
 
 /// `NamingFuzzyWatchRequest`, `ConfigFuzzyWatchRequest`. A repeated watch of the same pattern begins anew with what the
 /// client says it has.

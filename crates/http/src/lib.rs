@@ -16,6 +16,7 @@
 //! ```
 
 mod ask;
+mod asked;
 mod config;
 mod core;
 mod dispatch;
@@ -28,7 +29,8 @@ pub mod params;
 pub mod reply;
 pub mod routes;
 pub mod server;
+mod step;
 
-pub use ask::answer;
+pub use asked::answer;
 pub use metrics::HttpMetrics;
 pub use server::{Drained, Limits, serve};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use dyad_naming::view::ServiceView;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderName, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use crate::params::Params;
 use crate::reply::{Kind, Reply};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 
 /// Services shown: what a person can look through, and what may be serialized each second for each open page.
@@ -20,19 +20,6 @@ const INSTANCES_MAX: usize = 100;
 const ALL_INSTANCES_MAX: usize = 2_000;
 
 const PAGE: &str = include_str!("page.html");
-
-/// What every HTML answer carries: nothing is loaded from elsewhere, and the page stands in no frame.
-pub(crate) const HTML_HEADERS: [(HeaderName, HeaderValue); 3] = [
-    (
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
-    ),
-    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-];
 
 /// `GET /`: leads to the page. The address is relative, so that a proxy may put us below a path of its own.
 pub(crate) fn root(_: &Arc<App>, _: &Params) -> Step {

@@ -7,12 +7,27 @@ use std::task::{Context, Poll};
 use axum::body::{Body, HttpBody};
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderValue, PRAGMA};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, EXPIRES, HeaderName, HeaderValue, PRAGMA,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 
-use crate::page::HTML_HEADERS;
 use dyad_types::budget::Lease;
+
+/// What every HTML answer carries: nothing is loaded from elsewhere, and the page stands in no frame.
+const HTML_HEADERS: [(HeaderName, HeaderValue); 3] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+];
 
 /// The content types of the front end, spelled as Nacos spells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dyad_app::{App, Bounds, ConfigMetrics, IdSource};
 use dyad_config::{Catalog, ConfigWatcher, ContentError, ContentRow, Contents, Revision};
-use dyad_grpc::{Connections, GrpcLimits, GrpcMetrics};
+use dyad_grpc::{Connections, GrpcLimits};
 use dyad_http::{Drained, HttpMetrics, Limits};
 use dyad_naming::ports::{BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError, MemberView, Members};
 use dyad_naming::{Registry, Switches, VisiblePublication};
@@ -291,7 +291,7 @@ impl Server {
         let config_metrics = ConfigMetrics::register(&mut prometheus);
         let push_metrics = PushMetrics::register(&mut prometheus);
         let push = Push::new(registry.clone(), clock.clone(), push_metrics);
-        let grpc_metrics = GrpcMetrics::register(&mut prometheus);
+        let grpc_metrics = dyad_grpc::register_metrics(&mut prometheus);
         let connections = Connections::new(
             ephemeral.clone(),
             push.clone(),

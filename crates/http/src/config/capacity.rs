@@ -11,7 +11,7 @@ use crate::config::request::{filter, group_key, namespace_param, source};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::reply::Reply;
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_app::config::write::propose;

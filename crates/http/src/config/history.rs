@@ -19,7 +19,7 @@ use crate::config::request::{
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_app::config::Stop;

@@ -13,7 +13,7 @@ use crate::config::request::{filter as param_filter, namespace_param, page, requ
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_app::config::Stop;

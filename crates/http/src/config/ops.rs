@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{rest_result, result};
 use crate::params::Params;
 use crate::reply::Reply;
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 
 /// `GET /v1/cs/health`: without a leader reads go on, writes wait.

@@ -12,7 +12,7 @@ use super::{rest_result, truth};
 use crate::config::request::{config_key, filter, number, source};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_app::config::write::{propose, remove};

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::fault::status;
 use crate::params::{Key, Params};
 use crate::reply::Reply;
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 

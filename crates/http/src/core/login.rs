@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::params::{Key, Params};
 use crate::reply::Reply;
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 
 /// What Nacos gives as a token while authentication is off. It grants nothing.

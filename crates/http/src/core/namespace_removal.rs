@@ -14,7 +14,7 @@ use super::namespace::{needed, written};
 use crate::config::request::{filter, source};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_app::config::write::{Author, propose, remove};

@@ -9,7 +9,7 @@ use crate::config::result;
 use crate::naming::operator;
 use crate::params::Params;
 use crate::reply::{Kind, Reply};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_config::limits::{CLUSTER_QUOTA, GROUP_QUOTA};
 use dyad_types::config_check::CONTENT_MAX;

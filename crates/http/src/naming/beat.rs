@@ -17,7 +17,7 @@ use dyad_types::{Instance, InstanceIdKind, Lifetime};
 use crate::naming::request::{check_request, lookup_key};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::naming::Publisher;
 use dyad_app::naming::beat::{self as beats, Taken};
 use dyad_app::naming::metadata::{BeatAddress, FullBeat, parse_beat};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::config::Stop;
 use dyad_app::{App, Fault};
 use dyad_types::NamespaceId;

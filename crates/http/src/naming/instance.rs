@@ -10,7 +10,7 @@ use dyad_types::key::DEFAULT_CLUSTER;
 use crate::naming::request::{check_request, lifetime, parse_weight, read_address, read_instance};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::naming::{Publisher, overrides, read, register as registrations};
 use dyad_app::{App, Fault};
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::naming::request::{check_request, int_or, lookup_key, namespace, required_int};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::naming::read::{List, list_known};
 use dyad_app::naming::{read, services as service_names};
 use dyad_app::{App, Fault};

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::naming::operator;
 use dyad_app::{App, Fault};
 

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use crate::naming::request::check_request;
 use crate::params::{Key, Params};
 use crate::reply::Reply;
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::naming::services;
 use dyad_app::{App, Fault};
 

@@ -11,7 +11,7 @@ use crate::ask::{ASKED_MAX, Others, ask_all};
 use crate::naming::request::{check_request, int_or};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::naming::read::{self, Subscribed};
 use dyad_app::{App, Fault};
 

@@ -6,19 +6,16 @@ mod v1;
 mod v2;
 mod v3;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use futures::future::BoxFuture;
 use http::Method;
 
 use crate::core::state;
 use crate::fault::Generation;
 use crate::naming::{discovery, operator};
 use crate::page;
-use crate::params::{Key, Params};
-use crate::reply::Reply;
-use dyad_app::App;
-use dyad_app::Fault;
+use crate::params::Key;
+use crate::step::Handler;
 
 /// What a request acts on, for authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,27 +39,6 @@ pub enum Action {
     Read,
     Write,
 }
-
-/// The result of a handler: the answer, or the rest of the work if it has to wait for a core.
-#[expect(missing_debug_implementations, reason = "a boxed future has nothing to show")]
-pub enum Step {
-    Done(Result<Reply, Fault>),
-    Wait(BoxFuture<'static, Result<Reply, Fault>>),
-}
-
-impl Step {
-    /// The rest of the work; a handler ends with it when it has to wait.
-    pub(crate) fn wait(work: impl Future<Output = Result<Reply, Fault>> + Send + 'static) -> Step {
-        Step::Wait(Box::pin(work))
-    }
-
-    pub(crate) fn of(prepared: Result<Step, Fault>) -> Step {
-        prepared.unwrap_or_else(|error| Step::Done(Err(error)))
-    }
-}
-
-/// A handler. It reads the parameters before it returns; only the rest of the work goes on after the call.
-pub type Handler = fn(&Arc<App>, &Params) -> Step;
 
 /// The limit of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

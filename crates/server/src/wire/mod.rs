@@ -24,7 +24,7 @@ use dyad_app::{App, Bounds, ConfigMetrics, IdSource};
 use dyad_cli::{Exit, Failure};
 use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
 use dyad_distro::{Config, Distro};
-use dyad_grpc::{Connections, GrpcLimits, GrpcMetrics};
+use dyad_grpc::{Connections, GrpcLimits};
 use dyad_http::{Drained, HttpMetrics};
 use dyad_naming::Registry;
 use dyad_push::config::{ListenLimits, ListenMetrics, Listeners};
@@ -132,7 +132,7 @@ async fn assemble(
     let counters = Arc::new(host::Counters::default());
     let (host, fatal) = host::Host::new(identity, lines.clone(), counters.clone(), raft.clone());
     let ap = Ap::new(me, Distro::new(config, clock::monotonic()), registry.clone(), host.clone());
-    let (grpc_limits, grpc_metrics) = (grpc_limits(&settings), GrpcMetrics::register(prometheus));
+    let (grpc_limits, grpc_metrics) = (grpc_limits(&settings), dyad_grpc::register_metrics(prometheus));
     let listen_metrics = ListenMetrics::register(prometheus);
     let listeners = Listeners::new(sink.configs(), clock.clone(), ListenLimits::default(), listen_metrics);
     sink.watch(listeners.clone());

@@ -11,7 +11,7 @@ use super::format::{self, Record};
 use crate::config::request::client_ip;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_push::config::poll::{Asking, Waiting, Wanted};

@@ -17,7 +17,7 @@ use crate::config::request::{config_key, filter, namespace_param, required};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_app::config::write::blocking;

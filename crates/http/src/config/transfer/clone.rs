@@ -15,7 +15,7 @@ use crate::config::remove::IDS_MAX;
 use crate::config::request::{filter, namespace_param, source};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_app::config::Stop;

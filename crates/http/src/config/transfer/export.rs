@@ -12,7 +12,7 @@ use crate::config::remove::ids;
 use crate::config::request::{filter, namespace_param};
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
-use crate::routes::Step;
+use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_app::config::Stop;

@@ -1,0 +1,29 @@
+//! What a handler is given and gives back.
+
+use std::sync::Arc;
+
+use dyad_app::{App, Fault};
+use futures::future::BoxFuture;
+
+use crate::params::Params;
+use crate::reply::Reply;
+
+/// The result of a handler: the answer, or the rest of the work if it has to wait for a core.
+pub(crate) enum Step {
+    Done(Result<Reply, Fault>),
+    Wait(BoxFuture<'static, Result<Reply, Fault>>),
+}
+
+impl Step {
+    /// The rest of the work; a handler ends with it when it has to wait.
+    pub(crate) fn wait(work: impl Future<Output = Result<Reply, Fault>> + Send + 'static) -> Step {
+        Step::Wait(Box::pin(work))
+    }
+
+    pub(crate) fn of(prepared: Result<Step, Fault>) -> Step {
+        prepared.unwrap_or_else(|error| Step::Done(Err(error)))
+    }
+}
+
+/// A handler. It reads the parameters before it returns; only the rest of the work goes on after the call.
+pub(crate) type Handler = fn(&Arc<App>, &Params) -> Step;
