@@ -257,13 +257,11 @@ impl Inner {
         }
     }
 
-    /// Read your writes: the front end's next read here must see it.
+    /// Read your writes: the front end's next read here must see it. The leader answers when it has applied the entry.
     async fn until_applied(&self, written: Written, wait: &Wait) -> Result<CpReply, ProposeError> {
-        let mut next = self.me.applied.next.subscribe();
-        let applied = next.wait_for(|next| *next > written.index);
+        let applied = self.me.applied.progress.until(written.index + 1);
         match self.in_contact(wait, applied).await {
-            Some(Ok(_)) => Ok(written.reply),
-            Some(Err(_)) => Err(ProposeError::Lost("this member is shutting down".into())),
+            Some(()) => Ok(written.reply),
             None => Err(timed_out(wait)),
         }
     }

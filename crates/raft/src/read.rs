@@ -40,10 +40,8 @@ impl Inner {
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         };
-        let mut applied = self.me.applied.next.subscribe();
-        match self.in_contact(&wait, applied.wait_for(|applied| *applied >= next)).await {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(_)) => Err(ProposeError::NoLeader("this member is shutting down".into())),
+        match self.in_contact(&wait, self.me.applied.progress.until(next)).await {
+            Some(()) => Ok(()),
             None => Err(ProposeError::NoLeader("this member has not caught up with the leader".into())),
         }
     }

@@ -2,6 +2,7 @@
 
 mod files;
 mod format;
+mod progress;
 mod replay;
 
 use std::io;
@@ -14,7 +15,6 @@ use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use parking_lot::{RwLock, RwLockWriteGuard};
-use tokio::sync::watch;
 
 use crate::backend::MetaKey;
 use crate::contents::{ContentStore, Since};
@@ -29,15 +29,12 @@ pub(crate) use files::{Blank, Loaded, Snapshot, SnapshotDir, SnapshotFile, load}
 pub(crate) use format::{Header, SNAPSHOT_MAX};
 #[cfg(test)]
 pub(crate) use format::{read as read_snapshot, write as write_snapshot};
-
-/// Followers that wait for an index are woken this often within one run of entries.
-const WAKE_EVERY: u64 = 64;
+use progress::Progress;
 
 /// The applied state as the rest of the member sees it.
 pub(crate) struct Applied {
     pub(crate) state: RwLock<CpState>,
-    /// One past the last applied index.
-    pub(crate) next: watch::Sender<u64>,
+    pub(crate) progress: Progress,
     /// Known once the founding command was applied, or from the store.
     pub(crate) cluster_id: RwLock<Option<u128>>,
 }
@@ -77,7 +74,7 @@ impl StateMachine {
         sink.installed(&state);
         let applied = Arc::new(Applied {
             state: RwLock::new(state),
-            next: watch::Sender::new(meta.last_log_id.map_or(0, |id| id.index + 1)),
+            progress: Progress::new(next_of(meta.last_log_id.as_ref())),
             cluster_id: RwLock::new(cluster_id),
         });
         StateMachine {
@@ -160,7 +157,7 @@ impl StateMachine {
     }
 
     fn wake(&self) {
-        self.applied.next.send_replace(self.last.map_or(0, |id| id.index + 1));
+        self.applied.progress.reach(next_of(self.last.as_ref()));
     }
 
     fn builder(&self) -> Builder {
@@ -201,19 +198,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        let mut run = 0;
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
             let outcome = self.apply_one(entry).await?;
-            run += 1;
-            if run % WAKE_EVERY == 0 {
-                self.wake();
-            }
+            self.wake();
             if let Some(responder) = responder {
                 responder.send(outcome);
             }
         }
-        self.wake();
         Ok(())
     }
 
@@ -302,6 +294,11 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         self.contents.remove(extra, upto).await?;
         Ok(snapshot)
     }
+}
+
+/// One past this entry.
+fn next_of(last: Option<&LogId>) -> u64 {
+    last.map_or(0, |id| id.index + 1)
 }
 
 /// The cluster id that the store keeps, so that it is known before the log is replayed.
