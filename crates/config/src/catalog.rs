@@ -1,9 +1,11 @@
 //! What readers see of the configuration state. One configuration comes from a look-up in a lock-free map; everything
-//! else comes from a copy of the state, which costs nothing to make.
+//! else comes from a copy of the state, which is made when somebody asks for it.
+//!
+//! No copy is kept here: while there is one, each entry that is applied copies the nodes on its way into every map.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use dyad_types::ConfigKey;
 
 use crate::command::ConfigChanges;
@@ -12,10 +14,10 @@ use crate::state::ConfigState;
 
 /// The configurations as they were applied last. All threads of the front ends share it. Only the code that applies the
 /// log writes it, in the order of the log.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Catalog {
     items: papaya::HashMap<ConfigKey, Arc<ConfigItem>>,
-    state: ArcSwap<ConfigState>,
+    current: OnceLock<Box<dyn Fn() -> ConfigState + Send + Sync>>,
 }
 
 impl Catalog {
@@ -24,14 +26,22 @@ impl Catalog {
         self.items.pin().get(key).cloned()
     }
 
-    /// The whole state as it was applied last, for listings, searches and histories.
-    pub fn state(&self) -> Arc<ConfigState> {
-        self.state.load_full()
+    /// Says who has the whole state as it was applied last. Called once, during start-up. `current` makes a copy, and may wait
+    /// until an entry that is being applied has changed the state, but not for what follows from it.
+    pub fn connect(&self, current: impl Fn() -> ConfigState + Send + Sync + 'static) {
+        // A second call cannot happen; the first source would simply stay.
+        let _ = self.current.set(Box::new(current));
+    }
+
+    /// The whole state as it was applied last, for listings, searches and histories. It can be ahead of [`Catalog::item`] by an
+    /// entry. It is empty before the start of the core.
+    pub fn state(&self) -> ConfigState {
+        self.current.get().map(|current| current()).unwrap_or_default()
     }
 
     /// Takes in the state after an entry was applied.
     pub fn applied(&self, state: &ConfigState, changes: &ConfigChanges) {
-        if changes.is_empty() {
+        if changes.changed.is_empty() && changes.shortened.is_empty() {
             return;
         }
         let items = self.items.pin();
@@ -46,8 +56,6 @@ impl Catalog {
                 items.insert(key.clone(), item.clone());
             }
         }
-        // Last: who reads a listing finds its items.
-        self.state.store(Arc::new(state.clone()));
     }
 
     /// Takes in a state that has replaced the former one as a whole.
@@ -57,7 +65,12 @@ impl Catalog {
         for (key, item) in state.items().filter(|(_, item)| item.is_present()) {
             items.insert(key.clone(), item.clone());
         }
-        self.state.store(Arc::new(state.clone()));
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog").field("items", &self.items.len()).finish_non_exhaustive()
     }
 }
 
@@ -88,7 +101,6 @@ mod tests {
         apply(&mut state, Change::Remove { key: key("a"), gray: None });
         let seen = |catalog: &Catalog| ["a", "b"].map(|data_id| catalog.item(&key(data_id)).is_some());
         assert_eq!(seen(&catalog), [false, true]);
-        assert_eq!(*catalog.state(), state);
         apply(&mut state, publish("b"));
         apply(&mut state, Change::Prune(Prune { until_ms: 0, keep: 1, from: None }));
         let shared = catalog.item(&key("b")).zip(state.item(&key("b")).cloned());
@@ -98,6 +110,8 @@ mod tests {
         );
         catalog.installed(&earlier);
         assert_eq!(seen(&catalog), [true, false]);
-        assert_eq!(*catalog.state(), earlier);
+        assert_eq!(catalog.state(), ConfigState::default(), "nobody has the state yet");
+        catalog.connect(move || earlier.clone());
+        assert!(catalog.state().item(&key("a")).is_some());
     }
 }

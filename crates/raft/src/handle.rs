@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dyad_config::Contents;
+use dyad_config::{ConfigState, Contents};
 use dyad_proto::raft::raft_server::RaftServer;
 use dyad_state::CpState;
 use dyad_state::ports::CpSink;
@@ -239,6 +239,12 @@ impl RaftHandle {
     /// The applied state. This makes a clone, which is O(1).
     pub fn state(&self) -> CpState {
         self.inner.me.applied.state.read().clone()
+    }
+
+    /// The configurations of the applied state. It waits for an entry to change the state, not for what follows from it, so that
+    /// whoever is told of an entry may call it.
+    pub fn config_state(&self) -> ConfigState {
+        self.inner.me.applied.state.read_recursive().config().clone()
     }
 
     /// The store of the contents on which the applied state relies.

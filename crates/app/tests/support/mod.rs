@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dyad_app::{App, Bounds, ConfigMetrics, IdSource};
-use dyad_config::{Catalog, ConfigWatcher, ContentError, ContentRow, Contents, Revision};
+use dyad_config::{Catalog, ConfigState, ConfigWatcher, ContentError, ContentRow, Contents, Revision};
 use dyad_grpc::{Connections, GrpcLimits};
 use dyad_http::{Drained, HttpMetrics, Limits};
 use dyad_naming::ports::{BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralError, MemberView, Members};
@@ -158,6 +158,8 @@ pub struct LocalPropose {
     pub contents: Arc<LocalContents>,
     pub listeners: Arc<Listeners>,
     pub state: Mutex<(CpState, u64)>,
+    /// What the catalog shows: changed before anybody is told.
+    pub shown: Arc<Mutex<ConfigState>>,
     /// What every proposal answers, when a test wants an error; the leader is unknown then.
     pub refuse: Mutex<Option<ProposeError>>,
     /// What every command is replied to, when a test wants a reply that takes a huge state.
@@ -181,6 +183,7 @@ impl Propose for LocalPropose {
             self.registry.apply_cp(state.naming(), &changes.naming, self.clock.now());
             let put = changes.config.contents_put.iter().map(|(revision, row)| (*revision, row.encode()));
             self.contents.rows.lock().extend(put);
+            *self.shown.lock() = state.config().clone();
             self.configs.applied(state.config(), &changes.config);
             self.listeners.changed(&changes.config.changed);
             self.switches.store(state.naming().switches().clone());
@@ -273,6 +276,9 @@ impl Server {
             probed: Mutex::default(),
         });
         let (configs, contents) = (Arc::<Catalog>::default(), Arc::<LocalContents>::default());
+        let shown = Arc::<Mutex<ConfigState>>::default();
+        let current = shown.clone();
+        configs.connect(move || current.lock().clone());
         let mut prometheus = prometheus_client::registry::Registry::default();
         let listen_metrics = ListenMetrics::register(&mut prometheus);
         let listeners = Listeners::new(configs.clone(), clock.clone(), listen_limits, listen_metrics);
@@ -284,6 +290,7 @@ impl Server {
             contents: contents.clone(),
             listeners: listeners.clone(),
             state: Mutex::default(),
+            shown: shown.clone(),
             refuse: Mutex::default(),
             reply: Mutex::default(),
         });

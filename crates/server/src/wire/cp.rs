@@ -11,6 +11,7 @@ use dyad_naming::{Registry, Switches};
 use dyad_push::naming::Push;
 use dyad_state::ports::CpSink;
 use dyad_state::{CpChanges, CpState};
+use dyad_types::Origin;
 use parking_lot::Mutex;
 
 use super::clock::monotonic;
@@ -32,7 +33,17 @@ pub(crate) struct Sink {
     push: OnceLock<Arc<Push>>,
     /// Set once the Distro core exists; what was applied before is given to it then.
     ap: OnceLock<Arc<Ap>>,
-    state: Mutex<CpState>,
+    /// Its lock is the order in which everybody here hears of what was applied.
+    kept: Mutex<Kept>,
+}
+
+/// What those who are connected later are told of the state. The state itself is not kept: with a second copy of it, each entry
+/// would copy the nodes that it changes.
+#[derive(Default)]
+struct Kept {
+    now_ms: u64,
+    switches: Arc<Switches>,
+    retired: Vec<Origin>,
 }
 
 impl Sink {
@@ -52,16 +63,16 @@ impl Sink {
             watcher: OnceLock::new(),
             push: OnceLock::new(),
             ap: OnceLock::new(),
-            state: Mutex::default(),
+            kept: Mutex::default(),
         })
     }
 
     /// Connects the Distro core. Called once, during start-up.
     pub(crate) fn connect(&self, ap: Arc<Ap>) {
-        let state = self.state.lock();
+        let kept = self.kept.lock();
         // A second call cannot happen; the first core would simply stay.
         let _ = self.ap.set(ap);
-        self.tell(&state, true, true);
+        self.tell(&kept, true, true);
     }
 
     /// The configurations as applied, for the front ends.
@@ -71,15 +82,15 @@ impl Sink {
 
     /// Connects the listeners. Called once, during start-up; what is applied from now on they are told.
     pub(crate) fn watch(&self, watcher: Arc<dyn ConfigWatcher>) {
-        let _state = self.state.lock();
+        let _kept = self.kept.lock();
         // A second call cannot happen; the first watcher would simply stay.
         self.watcher.get_or_init(|| watcher).reloaded();
     }
 
     /// Connects the push. Called once, during start-up.
     pub(crate) fn push(&self, push: Arc<Push>) {
-        let state = self.state.lock();
-        push.applied(state.now_ms());
+        let kept = self.kept.lock();
+        push.applied(kept.now_ms);
         // A second call cannot happen; the first push would simply stay.
         let _ = self.push.set(push);
     }
@@ -90,32 +101,40 @@ impl Sink {
     }
 
     /// Before anybody can see what was applied.
-    fn stamp(&self, state: &CpState) {
+    fn stamp(&self, kept: &mut Kept, state: &CpState) {
+        kept.now_ms = state.now_ms();
         if let Some(push) = self.push.get() {
-            push.applied(state.now_ms());
+            push.applied(kept.now_ms);
         }
     }
 
-    fn tell(&self, state: &CpState, switches: bool, retired: bool) {
+    fn keep(&self, kept: &mut Kept, state: &CpState, switches: bool, retired: bool) {
         if switches {
-            self.switches.store(state.naming().switches().clone());
+            kept.switches = state.naming().switches().clone();
+            self.switches.store(kept.switches.clone());
         }
+        if retired {
+            kept.retired = state.cluster().retired().collect();
+        }
+        self.tell(kept, switches, retired);
+    }
+
+    fn tell(&self, kept: &Kept, switches: bool, retired: bool) {
         let Some(ap) = self.ap.get() else { return };
         if switches {
-            let health_check = state.naming().switches().health_check_enabled;
+            let health_check = kept.switches.health_check_enabled;
             ap.input(Input::Switches { health_check, expire_instance: self.expire_instance });
         }
         if retired {
-            ap.input(Input::Retired(state.cluster().retired().collect()));
+            ap.input(Input::Retired(kept.retired.clone()));
         }
     }
 }
 
 impl CpSink for Sink {
     fn applied(&self, state: &CpState, changes: &CpChanges) {
-        let mut kept = self.state.lock();
-        *kept = state.clone();
-        self.stamp(state);
+        let mut kept = self.kept.lock();
+        self.stamp(&mut kept, state);
         let now = monotonic();
         let seen = self.registry.apply_cp(state.naming(), &changes.naming, now);
         self.probes.apply(state.naming(), &changes.naming, now);
@@ -124,13 +143,12 @@ impl CpSink for Sink {
         if let (false, Some(watcher)) = (changes.config.changed.is_empty(), self.watcher.get()) {
             watcher.changed(&changes.config.changed);
         }
-        self.tell(state, changes.naming.switches, changes.retired);
+        self.keep(&mut kept, state, changes.naming.switches, changes.retired);
     }
 
     fn installed(&self, state: &CpState) {
-        let mut kept = self.state.lock();
-        *kept = state.clone();
-        self.stamp(state);
+        let mut kept = self.kept.lock();
+        self.stamp(&mut kept, state);
         let now = monotonic();
         self.registry.install_cp(state.naming(), now);
         self.probes.install(state.naming(), now);
@@ -138,6 +156,6 @@ impl CpSink for Sink {
         if let Some(watcher) = self.watcher.get() {
             watcher.reloaded();
         }
-        self.tell(state, true, true);
+        self.keep(&mut kept, state, true, true);
     }
 }

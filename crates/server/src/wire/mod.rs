@@ -124,6 +124,8 @@ async fn assemble(
     };
     sink.push(push.clone());
     let raft = start_raft(&settings, data, me, link.as_ref(), &sink).await?;
+    let state = Arc::downgrade(&raft);
+    sink.configs().connect(move || state.upgrade().map(|raft| raft.config_state()).unwrap_or_default());
     let configured = settings.members.len().max(1);
     let config = match configured {
         1 => Config::standalone(me, incarnation),
