@@ -69,6 +69,10 @@ pub enum ConfigFault {
     },
     /// There are more tags than this.
     TooMuchTags(usize),
+    /// The value of `field` has a control character, such as a line break. Nacos accepts it; no header of an answer can carry it.
+    Control {
+        field: &'static str,
+    },
 }
 
 /// Checks every value of `input` in the order of Nacos. `tenant_name` is what the error calls the namespace: `tenant` in v1,
@@ -95,11 +99,12 @@ pub fn check_config(input: &ConfigInput<'_>, tenant_name: &'static str) -> Resul
         long(tenant_name, tenant, TENANT_MAX)?;
     }
     if let Some(tags) = input.config_tags {
-        let tags: Vec<&str> = tags.split(',').filter(|t| !t.is_empty()).collect();
-        if tags.len() > CONFIG_TAGS_MAX {
+        let mut tags = tags.split(',').filter(|t| !t.is_empty());
+        // They are counted first, as in Nacos, and without a list of them: a request can have millions.
+        if tags.clone().nth(CONFIG_TAGS_MAX).is_some() {
             return Err(ConfigFault::TooMuchTags(CONFIG_TAGS_MAX));
         }
-        tags.into_iter().try_for_each(|tag| long("tag", tag, CONFIG_TAG_MAX))?;
+        tags.try_for_each(|tag| long("tag", tag, CONFIG_TAG_MAX))?;
     }
     for (field, value, max) in [
         ("desc", input.desc, DESC_MAX),
@@ -111,6 +116,20 @@ pub fn check_config(input: &ConfigInput<'_>, tenant_name: &'static str) -> Resul
         ("encryptedDataKey", input.encrypted_data_key, ENCRYPTED_DATA_KEY_MAX),
     ] {
         long(field, value.unwrap_or_default(), max)?;
+    }
+    let controlled = |text: Option<&str>| text.unwrap_or_default().contains(char::is_control);
+    for (field, is_controlled) in [
+        // The space around a tag or a name is not kept.
+        (
+            "config_tags",
+            input.config_tags.is_some_and(|tags| tags.split(',').any(|tag| controlled(Some(tag.trim())))),
+        ),
+        ("appName", controlled(input.app_name.map(str::trim))),
+        ("encryptedDataKey", controlled(input.encrypted_data_key)),
+    ] {
+        if is_controlled {
+            return Err(ConfigFault::Control { field });
+        }
     }
     Ok(())
 }
@@ -171,6 +190,7 @@ impl fmt::Display for ConfigFault {
             ConfigFault::ContentBlank => f.write_str("content is blank : "),
             ConfigFault::ContentLong(max) => write!(f, "invalid content, over {max}"),
             ConfigFault::TooLong { field, max } => write!(f, "too long {field}, over {max}"),
+            ConfigFault::Control { field } => write!(f, "invalid {field}, it has a control character"),
             ConfigFault::TooMuchTags(max) => write!(f, "too much config_tags, over {max}"),
         }
     }
@@ -217,6 +237,18 @@ mod tests {
             (ConfigInput { effect: Some(&long[..33]), ..none }, "too long effect, over 32"),
             (ConfigInput { kind: Some(&long[..33]), ..none }, "too long type, over 32"),
             (ConfigInput { schema: Some(&long), ..none }, "too long schema, over 32768"),
+            (ConfigInput { schema: Some("a\nb"), desc: Some("a\tb"), ..none }, ""),
+            (ConfigInput { app_name: Some("数 据"), encrypted_data_key: Some("a=/+"), ..none }, ""),
+            (
+                ConfigInput { encrypted_data_key: Some("a\r\nX: y"), ..none },
+                "invalid encryptedDataKey, it has a control character",
+            ),
+            (ConfigInput { app_name: Some("a\u{1}"), ..none }, "invalid appName, it has a control character"),
+            (
+                ConfigInput { config_tags: Some("a,b\u{7f}"), ..none },
+                "invalid config_tags, it has a control character",
+            ),
+            (ConfigInput { config_tags: Some("a,\tb\n"), app_name: Some("a\n"), ..none }, ""),
         ];
         for (input, want) in table {
             assert_eq!(text(*input), *want, "{input:?}");

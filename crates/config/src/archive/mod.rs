@@ -211,6 +211,13 @@ mod tests {
             (&[("G/a", "x"), (OLD, "x")], ".meta.yml: \"x\" is not group.dataId.app=application"),
             (&[("G/a", "x"), (NEW, "a: 1")], ".metadata.yml: there is no list \"metadata\""),
             (&[("G/a", "x"), (NEW, twice)], ".metadata.yml: G/a is listed twice"),
+            (
+                &[
+                    ("G/a", "x"),
+                    (NEW, r#"metadata: [{group: G, dataId: a, type: text, appName: "a\u0001b"}]"#),
+                ],
+                "entry \"G/a\": invalid appName, it has a control character",
+            ),
         ] {
             assert_eq!(read(&write(entries.iter().copied()).unwrap(), "").unwrap_err().to_string(), want);
         }
