@@ -8,6 +8,7 @@ mod caller;
 mod clients;
 pub mod config;
 mod fault;
+pub mod json;
 pub mod naming;
 mod state;
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dyad_config::{ContentError, Source, tag_gray_name};
 use dyad_types::ConfigKey;
 use dyad_types::check::{self, Input};
-use dyad_types::config_check::{ConfigInput, check_config};
+use dyad_types::config_check::{ConfigInput, TAG_MAX, check_config};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
@@ -19,11 +19,16 @@ use dyad_app::Fault;
 use dyad_app::config::cut;
 use dyad_app::config::read::{self, Answered};
 use dyad_app::config::write::{self, Author, Fields};
+use dyad_app::json::List;
 use dyad_push::config::{Listening, Reported};
 
 /// A content that was pruned while it was looked up has a successor; so often it is looked up again.
 const READS_MAX: usize = 3;
+/// Configurations of one request to listen: as many as one connection may listen to.
+const CONTEXTS_MAX: usize = 20_000;
 const TAG: &str = "Vipserver-Tag";
+/// Bytes of the longest tag: its characters have three at most.
+const TAG_BYTES_MAX: usize = 3 * TAG_MAX;
 /// `ConfigQueryResponse` of what is not there; all its fields are mandatory for some SDK.
 const MISSING: &str = "{\"resultCode\":500,\"errorCode\":300,\"message\":\"config data not exist\",\"lastModified\":0,\
                        \"beta\":false,\"success\":false}";
@@ -49,7 +54,7 @@ struct ConfigRequest<'a> {
     #[serde(default)]
     listen: Option<bool>,
     #[serde(borrow, default)]
-    config_listen_contexts: Option<Vec<Context<'a>>>,
+    config_listen_contexts: Option<List<Context<'a>, CONTEXTS_MAX>>,
 }
 
 /// What a client has of one configuration.
@@ -214,13 +219,24 @@ pub(crate) fn listen(call: &Call) -> Result<Answer, GrpcError> {
     let contexts = request.config_listen_contexts.as_deref().unwrap_or_default();
     let keys = contexts
         .iter()
-        .map(|context| checked(&context.data_id, &context.group, tenant_of(context)))
+        .enumerate()
+        .map(|(at, context)| {
+            for (field, text) in [("dataId", &context.data_id), ("group", &context.group)] {
+                if text.0.trim().is_empty() {
+                    let path = format!("configListenContexts[{at}].{field}");
+                    return Err(GrpcError::BadField { path, why: "it is empty".into() });
+                }
+            }
+            checked(&context.data_id, &context.group, tenant_of(context))
+        })
         .collect::<Result<Vec<ConfigKey>, GrpcError>>()?;
     let named = contexts.iter().zip(&keys);
     let listeners = &call.front.app.listeners;
     let mut json = "{\"resultCode\":200,\"errorCode\":0,\"changedConfigs\":[".to_owned();
     if request.listen.unwrap_or(true) {
-        *call.connection.tag.lock() = call.header(TAG).map(Box::from);
+        // A longer one is the tag of no release, and need not be kept.
+        *call.connection.tag.lock() =
+            call.header(TAG).filter(|tag| tag.len() <= TAG_BYTES_MAX).map(Box::from);
         // All before the first comparison: who compares is answered, not refused.
         let listenings: Vec<Arc<Listening>> = named
             .map(|(context, key)| listen_to(call, tenant_of(context), key))

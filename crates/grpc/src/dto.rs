@@ -9,7 +9,19 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use crate::error::GrpcError;
+use dyad_app::json::{List, counted};
 use dyad_app::naming::metadata::JsonMetadata;
+use dyad_push::fuzzy::MATCHES_MAX;
+
+/// Most instances of one batch.
+pub(crate) const BATCH_MAX: usize = 1_000;
+/// Most bytes of a request to naming. A batch of the largest publication, with every character of it escaped and fields that
+/// nobody reads, has half of them.
+pub(crate) const NAMING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Keys that a client may say it knows. It was told of [`MATCHES_MAX`] at a time.
+const RECEIVED_MAX: usize = 20 * MATCHES_MAX;
+/// Entries of an object of texts, such as the labels of a client.
+const PAIRS_MAX: usize = 1_024;
 
 /// Every field of every naming request; each handler reads its own.
 #[derive(Debug, Deserialize)]
@@ -26,7 +38,7 @@ pub(crate) struct NamingRequest<'a> {
     #[serde(borrow, default)]
     pub(crate) instance: Option<InstanceDto<'a>>,
     #[serde(borrow, default)]
-    pub(crate) instances: Option<Vec<InstanceDto<'a>>>,
+    pub(crate) instances: Option<List<InstanceDto<'a>, BATCH_MAX>>,
     #[serde(default)]
     pub(crate) subscribe: Option<bool>,
     #[serde(borrow, default)]
@@ -43,6 +55,12 @@ pub(crate) struct NamingRequest<'a> {
 
 impl<'a> NamingRequest<'a> {
     pub(crate) fn read(body: &'a [u8]) -> Result<NamingRequest<'a>, GrpcError> {
+        if body.len() > NAMING_BYTES_MAX {
+            return Err(GrpcError::TooMany {
+                what: "the number of bytes of a request",
+                max: NAMING_BYTES_MAX,
+            });
+        }
         read(body)
     }
 }
@@ -82,7 +100,7 @@ pub(crate) struct WatchRequest<'a> {
     #[serde(borrow, default)]
     pub(crate) watch_type: Text<'a>,
     #[serde(borrow, default)]
-    pub(crate) received_group_keys: Option<Vec<Text<'a>>>,
+    pub(crate) received_group_keys: Option<List<Text<'a>, RECEIVED_MAX>>,
     #[serde(default)]
     pub(crate) initializing: Option<bool>,
 }
@@ -125,8 +143,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
-                let mut pairs = BTreeMap::new();
+                let (mut pairs, mut entries) = (BTreeMap::new(), 0);
                 while let Some((name, value)) = map.next_entry::<String, Option<Text<'de>>>()? {
+                    counted(entries, PAIRS_MAX)?;
+                    entries += 1;
                     pairs.insert(name, value);
                 }
                 Ok(Pairs(pairs))
@@ -257,6 +277,36 @@ mod tests {
         assert!(list.starts_with("instances[1].port: "), "{list}");
         assert_eq!(wrong("{"), GrpcError::Malformed.to_string());
         assert_eq!(wrong("1"), GrpcError::Malformed.to_string());
+    }
+
+    #[test]
+    fn lists_and_objects_are_counted_while_they_are_read() {
+        fn why<'a, T: Deserialize<'a> + std::fmt::Debug>(body: &'a str) -> String {
+            read::<T>(body.as_bytes()).unwrap_err().to_string()
+        }
+        // What follows the first entry too many is not read: it is no JSON.
+        let list =
+            |name: &str, entry: &str, count| format!("{{\"{name}\":[{} x", format!("{entry},").repeat(count));
+        let map = |name: &str, count| format!("{{\"{name}\":{{{} x", "\"a\":\"\",".repeat(count));
+        let over = |why: String, name: &str, max: usize| {
+            assert!(why.starts_with(&format!("{name}: more than {max} entries")), "{why}");
+        };
+        over(why::<NamingRequest<'_>>(&list("instances", "{}", BATCH_MAX + 1)), "instances", BATCH_MAX);
+        let keys = list("receivedGroupKeys", "\"\"", RECEIVED_MAX + 1);
+        over(why::<WatchRequest<'_>>(&keys), "receivedGroupKeys", RECEIVED_MAX);
+        let metadata = format!("{{\"instance\":{}", map("metadata", 10_001));
+        over(why::<NamingRequest<'_>>(&metadata), "instance.metadata", 10_000);
+        let pairs = map("", PAIRS_MAX + 1);
+        let pairs = serde_json::from_str::<Pairs<'_>>(&pairs["{\"\":".len()..]);
+        assert!(pairs.unwrap_err().to_string().starts_with(&format!("more than {PAIRS_MAX} entries")));
+        let most = list("instances", "{}", BATCH_MAX).replace(", x", "]}");
+        assert_eq!(read::<NamingRequest<'_>>(most.as_bytes()).unwrap().instances.unwrap().len(), BATCH_MAX);
+        assert!(
+            NamingRequest::read(&vec![b' '; NAMING_BYTES_MAX + 1])
+                .unwrap_err()
+                .to_string()
+                .contains("4194304")
+        );
     }
 
     #[test]

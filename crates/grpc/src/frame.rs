@@ -4,9 +4,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use dyad_proto::sdk::Payload;
 use dyad_types::budget::{Full, Lease, Room, SMALL};
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, encode_varint, encoded_len_varint, skip_field};
 
 /// Compressed flag and length.
 const PREFIX: usize = 5;
@@ -54,6 +56,36 @@ fn field_len(len: usize) -> usize {
 fn open(out: &mut BytesMut, key: u8, len: usize) {
     out.put_u8(key);
     encode_varint(len as u64, out);
+}
+
+/// Most bytes of what a message has beside its JSON, in all: type, address and headers of a request.
+const METADATA_MAX: usize = 64 * 1024;
+
+/// Reads a message.
+///
+/// # Errors
+/// It is no `Payload`, or has headers that are too large; these are not read, since each takes far more memory than bytes.
+pub(crate) fn decode(message: Bytes) -> Result<Payload, Status> {
+    let broken = || Status { code: Code::Internal, message: "no payload" };
+    if metadata_len(message.clone()).ok_or_else(broken)? > METADATA_MAX {
+        let message = "the headers of the request are over 64 KiB";
+        return Err(Status { code: Code::ResourceExhausted, message });
+    }
+    Payload::decode(message).map_err(|_| broken())
+}
+
+/// The bytes of all metadata in a `Payload`, without reading them.
+fn metadata_len(mut message: Bytes) -> Option<usize> {
+    let mut len = 0;
+    while message.has_remaining() {
+        let (tag, wire_type) = decode_key(&mut message).ok()?;
+        let before = message.remaining();
+        skip_field(wire_type, tag, &mut message, DecodeContext::default()).ok()?;
+        if tag == u32::from(PAYLOAD_METADATA >> 3) {
+            len += before - message.remaining();
+        }
+    }
+    Some(len)
 }
 
 /// gRPC's status codes, as far as they are used here.
@@ -166,9 +198,6 @@ impl Messages {
 
 #[cfg(test)]
 mod tests {
-    use dyad_proto::sdk::Payload;
-    use prost::Message;
-
     use super::*;
 
     #[test]
@@ -185,6 +214,19 @@ mod tests {
             assert_eq!((&*metadata.r#type, &*metadata.client_ip), ("AType", ip));
             assert_eq!(read.body.unwrap().value, json + "!");
         }
+    }
+
+    #[test]
+    fn headers_are_measured_before_they_are_read() {
+        let with = |headers: usize| {
+            let headers = (0..headers).map(|n| (n.to_string(), String::new())).collect();
+            let metadata = dyad_proto::sdk::Metadata { headers, ..dyad_proto::sdk::Metadata::default() };
+            let payload = Payload { metadata: Some(metadata), ..Payload::default() };
+            decode(payload.encode_to_vec().into()).map(|payload| payload.metadata.unwrap().headers.len())
+        };
+        assert_eq!(with(5_000), Ok(5_000));
+        assert_eq!(with(20_000).unwrap_err().code, Code::ResourceExhausted);
+        assert_eq!(decode(Bytes::from_static(b"\x12\xff")).unwrap_err().code, Code::Internal);
     }
 
     fn messages(max: usize, room: usize) -> Messages {

@@ -54,8 +54,6 @@ pub struct GrpcLimits {
     pub connections: usize,
     /// Most subscriptions of one connection. Default 20,000.
     pub subscriptions: usize,
-    /// Most instances of one batch. Default 1,000.
-    pub batch: usize,
     /// The longest time for the rest of a request after its first bytes. Default 30 s.
     pub body_read: Duration,
     /// A transport without a registered client is closed if it sends nothing for this long. Default 75 s.
@@ -85,7 +83,6 @@ impl Default for GrpcLimits {
             message: 10 * 1024 * 1024,
             connections: 100_000,
             subscriptions: 20_000,
-            batch: 1_000,
             body_read: Duration::from_secs(30),
             unregistered: Duration::from_secs(75),
             silent: Duration::from_secs(20),

@@ -67,10 +67,6 @@ pub(crate) async fn batch(call: Call) -> Result<Answer, GrpcError> {
     let (service, instances) = {
         let request = NamingRequest::read(&call.body)?;
         let list = request.instances.as_deref().unwrap_or_default();
-        let max = call.front.connections.limits().batch;
-        if list.len() > max {
-            return Err(GrpcError::TooMany { what: "instances of a batch", max });
-        }
         let service = checked(&call, &request, list)?;
         if request.instances.is_none() {
             return Err(GrpcError::NoInstance);

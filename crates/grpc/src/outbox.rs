@@ -23,6 +23,8 @@ use dyad_push::naming::{Subscription, Update};
 /// Bytes of requests of the server's own that wait for a client: detection, reset, and room for changes of thousands of
 /// configurations. A client with more waiting has stopped reading.
 const REQUESTS_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of what a client says about itself when somebody asks: a few for each configuration that it was asked about.
+const METRICS_BYTES_MAX: usize = 256 * 1024;
 /// How often one push is sent again for want of an acknowledgement. HTTP/2 loses nothing: a client that does not answer
 /// either has the push, or is found dead by the keep-alive.
 const REPEATS_MAX: u32 = 3;
@@ -124,13 +126,16 @@ impl ClientAnswer {
         (ClientAnswer(Arc::new(Mutex::new(Some(sender)))), receiver)
     }
 
-    /// `json` is a whole `ClientConfigMetricResponse`; one that is none gives nothing.
+    /// `json` is a whole `ClientConfigMetricResponse`; one that is none, or is too long, gives nothing.
     pub(crate) fn give(&self, json: &[u8]) {
         #[derive(serde::Deserialize)]
         struct Response {
             metrics: ClientMetrics,
         }
         let sender = self.0.lock().take();
+        if json.len() > METRICS_BYTES_MAX {
+            return;
+        }
         if let (Some(sender), Ok(response)) = (sender, serde_json::from_slice::<Response>(json)) {
             // Fails when nobody waits any more.
             let _late = sender.send(response.metrics);

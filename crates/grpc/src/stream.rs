@@ -17,10 +17,10 @@ use tokio::time::{Sleep, sleep};
 use crate::config;
 use crate::connection::{Connection, Setup};
 use crate::dto::{Number, Pairs, Text};
-use crate::frame::{self, Messages};
+use crate::frame::{self, Messages, decode};
 use crate::front::Front;
 use crate::outbox::{Channel, News, Next};
-use crate::transport::{decode, end, poll_message};
+use crate::transport::{end, poll_message};
 use dyad_push::naming::Update;
 
 /// What this server can do beyond the first version of the protocol, as `SetupAckRequest` carries it.

@@ -7,20 +7,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use dyad_proto::sdk::Payload;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use h2::server::{self, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::connection::Connection;
 use crate::dispatch::{self, Begun, Pending};
-use crate::frame::{Code, Messages, Status};
+use crate::frame::{Code, Messages, Status, decode};
 use crate::front::Front;
 use crate::stream::Stream;
 use dyad_types::budget::Part;
@@ -323,10 +321,6 @@ pub(crate) fn poll_message(
             None => return Poll::Ready(messages.end().map(|()| None)),
         }
     }
-}
-
-pub(crate) fn decode(message: Bytes) -> Result<Payload, Status> {
-    Payload::decode(message).map_err(|_| Status { code: Code::Internal, message: "no payload" })
 }
 
 fn head_of_answer() -> Response<()> {

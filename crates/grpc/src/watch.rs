@@ -6,14 +6,17 @@ use crate::row::{Answer, Call, DONE};
 use crate::watched::Watched;
 use dyad_push::fuzzy::MATCHES_MAX;
 
-/// Keys that a client may say it knows; it was told of no more.
-const RECEIVED_MAX: usize = 4 * MATCHES_MAX;
+/// Bytes of a pattern: those of the longest names, and some more.
+const PATTERN_MAX: usize = 4 * 1024;
 
 /// `NamingFuzzyWatchRequest`, `ConfigFuzzyWatchRequest`. A repeated watch of the same pattern begins anew with what the
 /// client says it has.
 pub(crate) fn watch<K: Watched>(call: &Call) -> Result<Answer, GrpcError> {
     let request: WatchRequest<'_> = crate::dto::read(&call.body)?;
     let (app, pattern) = (&*call.front.app, &*request.group_key_pattern.0);
+    if pattern.len() > PATTERN_MAX {
+        return Err(GrpcError::TooMany { what: "the number of bytes of groupKeyPattern", max: PATTERN_MAX });
+    }
     let fuzzy = K::fuzzy(app);
     let mut held = K::held(&call.connection).lock();
     if !call.connection.is_registered() {
@@ -28,8 +31,7 @@ pub(crate) fn watch<K: Watched>(call: &Call) -> Result<Answer, GrpcError> {
         }
         "WATCH" => {
             let received = request.received_group_keys.unwrap_or_default();
-            let received =
-                received.iter().take(RECEIVED_MAX).filter_map(|key| K::from_text(&key.0)).collect();
+            let received = received.iter().filter_map(|key| K::from_text(&key.0)).collect();
             let initial = request.initializing.unwrap_or(false);
             let present = |takes: &dyn Fn(&K) -> bool| K::present(app, takes);
             let (watch, over) = fuzzy.watch(present, pattern, received, initial, call.connection.clone())?;

@@ -8,6 +8,10 @@ use dyad_types::metadata::Entry;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::fault::Fault;
+use crate::json::{Scalar, counted};
+
+/// Entries of one metadata. The characters of all of them together have a limit that is far lower, unless a setting raises it.
+const ENTRIES_MAX: usize = 10_000;
 
 /// Reads metadata, which is a JSON object of scalars, or `k=v,k2=v2`. Numbers and booleans become strings; `null` stays.
 ///
@@ -51,6 +55,7 @@ impl<'de> Deserialize<'de> for JsonMetadata {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonMetadata, A::Error> {
                 let mut entries: Vec<Entry> = Vec::new();
                 while let Some((key, Scalar(value))) = map.next_entry::<Cow<'de, str>, Scalar>()? {
+                    counted(entries.len(), ENTRIES_MAX)?;
                     entries.push((key.into(), value));
                 }
                 Ok(JsonMetadata(entries.into_iter().collect()))
@@ -74,47 +79,6 @@ impl<'de> Deserialize<'de> for JsonMetadata {
             }
         }
         deserializer.deserialize_any(Entries)
-    }
-}
-
-/// A JSON value that becomes a string.
-struct Scalar(Option<Box<str>>);
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
-        struct AsText;
-        impl Visitor<'_> for AsText {
-            type Value = Scalar;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, number, boolean or null")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
-                Ok(Scalar(Some(text.into())))
-            }
-
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
-                self.visit_str(if value { "true" } else { "false" })
-            }
-
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Scalar, E> {
-                self.visit_str(&value.to_string())
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Scalar, E> {
-                self.visit_str(&value.to_string())
-            }
-
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Scalar, E> {
-                self.visit_str(&format!("{value:?}"))
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Scalar, E> {
-                Ok(Scalar(None))
-            }
-        }
-        deserializer.deserialize_any(AsText)
     }
 }
 

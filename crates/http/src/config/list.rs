@@ -104,16 +104,19 @@ fn filter(params: &Params, accurate: bool) -> Result<Filter, Fault> {
     let of = |key: Key, alias: Key| params.either(key, alias).map(pattern);
     let tags = params.either(Key::ConfigTags, Key::ConfigTagsV1).unwrap_or_default();
     let kinds = params.either(Key::Types, Key::Type).unwrap_or_default();
-    let tags: BTreeSet<&str> = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).collect();
-    if tags.len() > TAGS_MAX {
-        return Err(Fault::Invalid(format!("configTags: {} are over the limit of {TAGS_MAX}", tags.len())));
+    let mut wanted = BTreeSet::new();
+    for tag in tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+        wanted.insert(tag);
+        if wanted.len() > TAGS_MAX {
+            return Err(Fault::Invalid(format!("configTags: more than {TAGS_MAX} entries")));
+        }
     }
     Ok(Filter {
         namespace: Some(namespace_param(params).unwrap_or_default().into()),
         data_id: of(Key::DataId, Key::DataId),
         group: of(Key::Group, Key::GroupName),
         app_name: of(Key::AppName, Key::AppName),
-        tags: tags.into_iter().map(pattern).collect(),
+        tags: wanted.into_iter().map(pattern).collect(),
         kinds: shapes::kinds(kinds),
         content: of(Key::ConfigDetail, Key::ConfigDetailV1),
     })

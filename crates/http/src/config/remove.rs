@@ -126,11 +126,12 @@ fn by_ids(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
 /// # Errors
 /// What is no number, or more than [`IDS_MAX`].
 pub(crate) fn ids(text: &str) -> Result<BTreeSet<Revision>, Fault> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let ids =
-        parts.map(|part| number(Key::Ids, part).map(Revision)).collect::<Result<BTreeSet<_>, Fault>>()?;
-    if ids.len() > IDS_MAX {
-        return Err(Fault::Invalid(format!("ids: {} are over the limit of {IDS_MAX}", ids.len())));
+    let mut ids = BTreeSet::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        ids.insert(Revision(number(Key::Ids, part)?));
+        if ids.len() > IDS_MAX {
+            return Err(Fault::Invalid(format!("ids: more than {IDS_MAX} entries")));
+        }
     }
     Ok(ids)
 }

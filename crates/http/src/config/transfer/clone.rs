@@ -7,7 +7,7 @@ use dyad_config::{Draft, Revision};
 use dyad_types::ConfigKey;
 use dyad_types::check::{self, Input};
 use dyad_types::config_check::{ConfigInput, check_config};
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::report::{self, Job, Refusal};
 use crate::config::history;
@@ -19,6 +19,7 @@ use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
 use dyad_app::config::Stop;
+use dyad_app::json::{List, Scalar};
 
 /// Bytes of contents of one clone: they are in memory at once.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -75,24 +76,32 @@ pub(crate) fn clone(app: &Arc<App>, params: &Params, generation: Generation) -> 
     Step::of(prepare())
 }
 
-/// Reads the body: a JSON list, with the names of the fields that each generation has.
+/// An item of the body, with the names of its fields in each generation.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    cfg_id: Option<Scalar>,
+    config_id: Option<Scalar>,
+    data_id: Option<Scalar>,
+    target_data_id: Option<Scalar>,
+    group: Option<Scalar>,
+    target_group_name: Option<Scalar>,
+}
+
+/// Reads the body: a JSON list.
 fn wishes(body: &[u8]) -> Result<Vec<Wish>, Fault> {
     let wrong = |what: String| Fault::Invalid(format!("the body is no list of configurations: {what}"));
-    let list: Vec<Value> = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
-    if list.len() > IDS_MAX {
-        return Err(wrong(format!("{} are over the limit of {IDS_MAX}", list.len())));
-    }
-    let wish = |value: &Value| {
-        let text = |names: [&str; 2]| {
-            let found = names.iter().find_map(|name| value.get(name)).and_then(Value::as_str);
-            found.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
-        };
-        let id = value.get("cfgId").or_else(|| value.get("configId"));
-        let id = id.and_then(|id| id.as_u64().or_else(|| id.as_str()?.trim().parse().ok()));
+    let list: List<Item, IDS_MAX> = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
+    let given = |field: &Option<Scalar>| {
+        let text = field.as_ref()?.0.as_deref()?.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    };
+    let wish = |item: &Item| {
+        let id = given(&item.cfg_id).or_else(|| given(&item.config_id)).and_then(|id| id.parse().ok());
         Ok(Wish {
             id: Revision(id.ok_or_else(|| wrong("an item has no cfgId or configId".into()))?),
-            data_id: text(["dataId", "targetDataId"]),
-            group: text(["group", "targetGroupName"]),
+            data_id: given(&item.data_id).or_else(|| given(&item.target_data_id)),
+            group: given(&item.group).or_else(|| given(&item.target_group_name)),
         })
     };
     list.iter().map(wish).collect()
