@@ -9,7 +9,7 @@ use dyad_push::config::ListenFull;
 use dyad_state::ports::ProposeError;
 use dyad_types::check::Illegal;
 use dyad_types::config_check::ConfigFault;
-use dyad_types::{Address, ClientId, Lifetime, ServiceKey};
+use dyad_types::{Address, ClientId, Full, Lifetime, ServiceKey};
 
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -98,6 +98,9 @@ pub enum Fault {
     TooLong,
     #[error("the server stops now")]
     Stopping,
+    /// There is no room for the contents that the request would read.
+    #[error("{0}")]
+    NoRoom(#[from] Full),
     /// There are more listeners than this member accepts (503).
     #[error("{0}")]
     Listeners(#[from] ListenFull),
@@ -230,13 +233,14 @@ impl Fault {
             Fault::AnswerTooLarge { .. }
             | Fault::Propose(ProposeError::TooLarge { .. })
             | Fault::ConfigLimit(ConfigLimit::ContentSize(_)) => Class::TooLarge,
-            Fault::Full(_) | Fault::ConfigLimit(_) => Class::TooMany,
+            Fault::Full(_) | Fault::ConfigLimit(_) | Fault::NoRoom(Full::Share) => Class::TooMany,
             Fault::Propose(_)
             | Fault::Ephemeral(_)
             | Fault::NoLeader
             | Fault::Overloaded
             | Fault::TooLong
             | Fault::Stopping
+            | Fault::NoRoom(Full::All)
             | Fault::Listeners(_) => Class::Unavailable,
             Fault::NotReady(_) | Fault::UnknownReply | Fault::Content(ContentError::Damaged(_)) => {
                 Class::Internal
@@ -265,7 +269,7 @@ impl Fault {
             Fault::ConfigLimit(ConfigLimit::GroupQuota(_)) => (5_032, "group capacity reach quota"),
             Fault::ConfigLimit(ConfigLimit::NamespaceQuota(_)) => (5_033, "tenant capacity reach quota"),
             Fault::ConfigLimit(ConfigLimit::ContentSize(_)) => (5_034, "config content size is over limit"),
-            Fault::ConfigLimit(_) => (30_000, "server error"),
+            Fault::ConfigLimit(_) | Fault::NoRoom(_) => (30_000, "server error"),
             Fault::IllegalNamespace(_) => (22_000, "illegal namespace"),
             Fault::NoNamespace(_) => (22_001, "namespace not exist"),
             Fault::NamespaceNotEmpty { .. } | Fault::OwnedByConnection { .. } => {

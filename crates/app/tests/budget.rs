@@ -7,6 +7,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,9 +15,9 @@ use dyad_app::Bounds;
 use dyad_grpc::GrpcLimits;
 use dyad_http::Limits;
 use dyad_proto::sdk::Payload;
-use dyad_types::Part;
+use dyad_types::{ConfigKey, Part};
 use prost::Message as _;
-use support::sdk::{payload, until};
+use support::sdk::{Sdk, payload, until};
 use support::{BUDGET, Server, read_answer};
 
 const MIB: usize = 1024 * 1024;
@@ -246,4 +247,106 @@ fn the_answer_of_a_reader_who_reads_is_whole() {
     stream.set_nonblocking(true).unwrap();
     assert!(stream.read(&mut [0]).is_err(), "nothing follows");
     eventually("the room is free again", || used(&server, Part::Answers) == 0);
+}
+
+/// A form with a content that is in the store.
+fn large(server: &Server, data_id: &str, len: usize, more: &str) {
+    let body = format!("content={}{more}", "z".repeat(len));
+    let target = format!("/nacos/v1/cs/configs?dataId={data_id}&group=G");
+    assert_eq!(server.send("POST", &target, &FORM, body.as_bytes()).brief(), (200, "true"), "{data_id}");
+}
+
+#[test]
+fn a_content_is_not_read_when_there_is_no_room_for_the_answer() {
+    let server = server(Limits::default(), GrpcLimits::default());
+    let server = &server;
+    for content in [MIB, MIB + 1] {
+        large(server, "d", content, "");
+    }
+    let nid = server
+        .app
+        .configs
+        .state()
+        .item(&ConfigKey::new("", "G", "d"))
+        .unwrap()
+        .history()
+        .next()
+        .unwrap()
+        .revision;
+    let id = server.app.configs.item(&ConfigKey::new("", "G", "d")).unwrap().formal().unwrap().id;
+    let of = "dataId=d&group=G&groupName=G";
+    let cases = [
+        (format!("/v1/cs/configs?{of}"), 0),
+        (format!("/v1/cs/configs?{of}&consistent=true"), 0),
+        (format!("/v1/cs/configs?{of}&show=all"), 0),
+        (format!("/v1/cs/configs?{of}&search=blur&pageNo=1&pageSize=10"), 0),
+        (format!("/v2/cs/config?{of}"), 0),
+        (format!("/v3/client/cs/config?{of}"), 0),
+        (format!("/v3/admin/cs/config?{of}"), 0),
+        // Nobody knows the size of a version before it is read.
+        (format!("/v3/admin/cs/history?{of}&nid={nid}"), 2),
+        (format!("/v3/admin/cs/history/diff?{of}"), 2),
+        (format!("/v2/cs/history/detail?{of}&nid={nid}"), 2),
+    ];
+    let get = |path: &str| server.get(&format!("/nacos{path}"));
+    for (path, _) in &cases {
+        let answer = get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.body.len() > 100, "{path}");
+        eventually("its room is free again", || used(server, Part::Answers) == 0);
+    }
+    let export = format!("/nacos/v3/admin/cs/config/export?{of}&ids={id}");
+    assert!(server.get_bytes(&export).starts_with(b"PK"));
+
+    let address = [10, 0, 0, 9].into();
+    let _held = server.app.budget.room(Part::Answers).take(address, 3 * MIB).unwrap();
+    let reads = || server.propose.contents.reads.load(Ordering::Relaxed);
+    for (path, may_read) in &cases {
+        let before = reads();
+        let answer = get(path);
+        assert_eq!(answer.status, 503, "{path}: {}", answer.body.len());
+        assert!(answer.body.contains("has no room"), "{path}: {}", answer.body);
+        assert_eq!(reads() - before, *may_read, "{path}");
+    }
+    small_requests_go_on(server);
+
+    let wish = format!("[{{\"cfgId\":\"{id}\",\"dataId\":\"e\"}}]");
+    let clone = || server.send("POST", "/nacos/v3/admin/cs/config/clone", &[], wish.as_bytes());
+    let full = server.app.budget.room(Part::Bodies).take(address, 5 * MIB / 2).unwrap();
+    let before = reads();
+    assert_eq!((clone().status, reads()), (503, before));
+    drop(full);
+    assert_eq!(clone().status, 200);
+    assert_eq!(used(server, Part::Bodies), 0);
+}
+
+#[test]
+fn a_page_takes_its_room_while_it_grows() {
+    let server = server(Limits::default(), GrpcLimits::default());
+    // Each character is six bytes in JSON.
+    large(&server, "d", 8, &"%01".repeat(MIB / 4));
+    let address = [10, 0, 0, 9].into();
+    let room = server.app.budget.room(Part::Answers);
+    let path = "/nacos/v1/cs/configs?dataId=d&group=G&search=blur&pageNo=1&pageSize=10";
+    let held = room.take(address, 3 * MIB).unwrap();
+    let refused = server.get(path);
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert_eq!(room.used(), 3 * MIB);
+    drop(held);
+    assert_eq!(server.get(path).json()["pageItems"][0]["content"].as_str().unwrap().len(), MIB / 4 + 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_content_without_room_is_refused_over_grpc_before_it_is_read() {
+    let server = server(Limits::default(), GrpcLimits::default());
+    large(&server, "d", MIB, "");
+    let sdk = Sdk::registered(&server).await;
+    let query = r#"{"dataId":"d","group":"G"}"#;
+    assert_eq!(sdk.call("ConfigQueryRequest", query).await.codes(), (200, 0));
+    until("its room is free again", || used(&server, Part::Answers) == 0).await;
+    let _held = server.app.budget.room(Part::Answers).take([10, 0, 0, 9].into(), 3 * MIB).unwrap();
+    let before = server.propose.contents.reads.load(Ordering::Relaxed);
+    let refused = sdk.call("ConfigQueryRequest", query).await;
+    assert_eq!((&*refused.kind, refused.codes()), ("ErrorResponse", (503, 503)), "{}", refused.text);
+    assert_eq!(server.propose.contents.reads.load(Ordering::Relaxed), before);
 }

@@ -356,7 +356,7 @@ type Refused<'a> = (&'a str, String, &'a str, (u64, u64), &'a str);
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 async fn bad_requests_have_nacoss_codes() {
-    let server = start_with(GrpcLimits { batch: 2, subscriptions: 1, ..limits() });
+    let server = start_with(GrpcLimits { subscriptions: 1, ..limits() });
     let sdk = Sdk::registered(&server).await;
     let of = |rest: &str| format!(r#"{{"namespace":"public","serviceName":"s","groupName":"G",{rest}}}"#);
     let register = |instance: &str| of(&format!(r#""type":"registerInstance","instance":{instance}"#));
@@ -421,10 +421,38 @@ async fn bad_requests_have_nacoss_codes() {
         ),
         (
             "BatchInstanceRequest",
-            of(r#""type":"batchRegisterInstance","instances":[{},{},{}]"#),
+            of(&format!(r#""type":"batchRegisterInstance","instances":[{}{{}}]"#, "{},".repeat(1_000))),
             "BatchInstanceResponse",
+            (500, 400),
+            "instances: more than 1000 entries",
+        ),
+        (
+            "ConfigBatchListenRequest",
+            format!(r#"{{"listen":true,"configListenContexts":[{}{{}}]}}"#, "{},".repeat(20_000)),
+            "ConfigChangeBatchListenResponse",
+            (500, 400),
+            "configListenContexts: more than 20000 entries",
+        ),
+        (
+            "ConfigBatchListenRequest",
+            r#"{"configListenContexts":[{"dataId":"a","group":"G"},{"dataId":"a","group":""}]}"#.into(),
+            "ConfigChangeBatchListenResponse",
+            (500, 400),
+            "configListenContexts[1].group: it is empty",
+        ),
+        (
+            "NamingFuzzyWatchRequest",
+            format!(r#"{{"groupKeyPattern":"{}","watchType":"WATCH"}}"#, "a".repeat(5_000)),
+            "NamingFuzzyWatchResponse",
             (500, 503),
-            "limit of 2",
+            "groupKeyPattern",
+        ),
+        (
+            "ConfigPublishRequest",
+            r#"{"dataId":"a","group":"G","content":"c","additionMap":{"encryptedDataKey":"a\nb"}}"#.into(),
+            "ConfigPublishResponse",
+            (500, 400),
+            "invalid encryptedDataKey",
         ),
         (
             "NamingFuzzyWatchRequest",

@@ -123,6 +123,8 @@ pub(crate) async fn query(call: Call) -> Result<Answer, GrpcError> {
         let Some((answered, release)) = answered.as_ref().and_then(|a| Some((a, a.release()?))) else {
             return Ok(Answer::Fixed(MISSING));
         };
+        // Until the message is made. Then the transport takes room for all of it.
+        let _room = read::room(app, &call.caller(), release.len as usize)?;
         match read::content(app, release).await {
             Ok(content) => return Ok(Answer::Json(found(answered, release, &content))),
             Err(Fault::Content(ContentError::Gone(_))) => {}
@@ -133,13 +135,14 @@ pub(crate) async fn query(call: Call) -> Result<Answer, GrpcError> {
 }
 
 fn found(answered: &Answered, release: &dyad_config::Release, content: &str) -> String {
-    let mut json = String::with_capacity(content.len() + content.len() / 8 + 256);
+    let mut json = Vec::with_capacity(content.len() + content.len() / 8 + 256);
+    json.extend_from_slice(b"{\"resultCode\":200,\"errorCode\":0,\"content\":");
+    serde_json::to_writer(&mut json, content).expect("a string always serializes");
+    let mut json = String::from_utf8(json).expect("JSON is UTF-8");
     // Writing to a string cannot fail.
     let _ = write!(
         json,
-        "{{\"resultCode\":200,\"errorCode\":0,\"content\":{},\"encryptedDataKey\":{},\"contentType\":\"{}\",\
-         \"md5\":\"{}\",\"lastModified\":{}",
-        quoted(content),
+        ",\"encryptedDataKey\":{},\"contentType\":\"{}\",\"md5\":\"{}\",\"lastModified\":{}",
         quoted(&release.extra().encrypted_data_key),
         answered.kind().as_str(),
         release.md5,

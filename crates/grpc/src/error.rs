@@ -102,6 +102,8 @@ impl GrpcError {
             GrpcError::TooMany { .. } => own(OVER_THRESHOLD),
             GrpcError::Listeners(_) => of(OVER_THRESHOLD, OVER_THRESHOLD),
             GrpcError::Removal(_) => own(0),
+            // Another member, or this one a moment later, may have room.
+            GrpcError::Fault(Fault::NoRoom(_)) => of(OVER_THRESHOLD, OVER_THRESHOLD),
             // What the configuration handlers of Nacos make of an exception: its code under their own type.
             GrpcError::Fault(fault) if module == Module::Config => own(config_code(fault)),
             // Nacos answers `ErrorResponse` here. The Java client asks three times for each of them and then leaves its connection,

@@ -166,7 +166,17 @@ impl Shared {
 
     /// Takes room for an answer until the client has it.
     fn hold(&self, mut reply: Reply, peer: Option<IpAddr>) -> Result<Reply, Refusal> {
-        if let Some(lease) = self.app.budget.take(Part::Answers, known(peer), reply.body.len())? {
+        let len = reply.body.len();
+        let lease = match reply.lease.take() {
+            Some(mut lease) => {
+                if len > lease.amount() {
+                    lease.grow(len - lease.amount())?;
+                }
+                Some(lease)
+            }
+            None => self.app.budget.take(Part::Answers, known(peer), len)?,
+        };
+        if let Some(lease) = lease {
             reply.body.bind(lease);
         }
         Ok(reply)

@@ -21,6 +21,7 @@ mod config;
 mod core;
 mod dispatch;
 pub mod fault;
+mod growing;
 pub mod metrics;
 mod multipart;
 mod naming;

@@ -53,12 +53,15 @@ pub struct Reply {
     /// The headers besides the content type.
     pub headers: HeaderMap,
     pub body: Pieces,
+    /// Room that was taken before the body was made. The body keeps it.
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Reply {
     /// An answer with status 200.
     pub fn new(kind: Kind, body: impl Into<Bytes>) -> Reply {
-        Reply { status: StatusCode::OK, kind, headers: HeaderMap::new(), body: Pieces::one(body.into()) }
+        let (status, headers) = (StatusCode::OK, HeaderMap::new());
+        Reply { status, kind, headers, body: Pieces::one(body.into()), lease: None }
     }
 
     pub fn text(body: impl Into<Bytes>) -> Reply {
@@ -76,7 +79,13 @@ impl Reply {
             kind: Kind::Json,
             headers: HeaderMap::new(),
             body: Pieces { pieces: [first, second, third], next: 0 },
+            lease: None,
         }
+    }
+
+    /// The answer, for which there is room already.
+    pub(crate) fn leased(self, lease: Option<Lease>) -> Reply {
+        Reply { lease, ..self }
     }
 
     /// The plain `ok` of v1 writes.

@@ -86,13 +86,14 @@ impl Room {
         hash as usize % SLOTS
     }
 
-    fn add(&self, slot: usize, amount: usize) -> Result<(), Full> {
+    /// `own`: what the lease that takes this has already. One thing may be larger than a share, also when it grows.
+    fn add(&self, slot: usize, amount: usize, own: usize) -> Result<(), Full> {
         let limit = if amount <= MODEST { self.max } else { self.max - self.max / RESERVE };
         let used = self.used.fetch_add(amount, Ordering::Relaxed);
         let held = self.slots[slot].fetch_add(amount, Ordering::Relaxed);
         let full = if used.saturating_add(amount) > limit {
             Full::All
-        } else if used + amount > self.max / 2 && held > 0 && held + amount > self.max / SHARES {
+        } else if used + amount > self.max / 2 && held > own && held + amount > self.max / SHARES {
             Full::Share
         } else {
             return Ok(());
@@ -127,7 +128,7 @@ impl Lease {
     /// # Errors
     /// As [`Room::take`]. What was held before stays.
     pub fn grow(&mut self, more: usize) -> Result<(), Full> {
-        self.room.add(self.slot, more)?;
+        self.room.add(self.slot, more, self.amount)?;
         self.amount += more;
         Ok(())
     }
@@ -158,11 +159,11 @@ impl AsRef<[u8]> for Leased {
 /// What the bytes in flight are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Bodies of HTTP requests, from their announcement until they are answered.
+    /// Bodies of HTTP requests, from their announcement until they are answered, and contents that a request copies.
     Bodies,
     /// Messages that arrive on the SDK port, until they are answered.
     Messages,
-    /// Answers and pushes that clients have not taken yet.
+    /// Answers and pushes that clients have not taken yet, from before the contents in them are read.
     Answers,
 }
 
@@ -247,8 +248,12 @@ mod tests {
     #[test]
     fn an_address_has_a_quarter_once_the_half_is_taken() {
         let room = Room::new(100, 1);
-        let mut one = room.take(address(1), 50).unwrap();
+        let (mut one, more) = (room.take(address(1), 40).unwrap(), room.take(address(1), 10).unwrap());
         assert_eq!(one.grow(1), Err(Full::Share), "up to the half nobody is asked");
+        drop(more);
+        assert_eq!(one.grow(20), Ok(()), "one thing may be larger than a share, and grow to it");
+        drop(one);
+        let one = room.take(address(1), 50).unwrap();
         let other = room.take(address(2), 25).unwrap();
         assert_eq!(room.take(address(2), 1).unwrap_err(), Full::Share);
         drop(one);

@@ -1,14 +1,15 @@
 //! The use case that reads a configuration: which release a reader gets, and its content without a copy.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dyad_config::{
-    Answer, ConfigItem, ConfigType, ContentError, ContentRow, Contents, ReaderLabels, Release, Revision,
+    Answer, ConfigItem, ConfigType, ContentError, ContentRow, ReaderLabels, Release, Revision,
 };
 
 use super::write::blocking;
-use dyad_types::ConfigKey;
+use dyad_types::{ConfigKey, Lease, Part};
 
 use crate::caller::{Action, Caller, Resource};
 use crate::fault::Fault;
@@ -79,6 +80,30 @@ pub fn answer(item: Arc<ConfigItem>, reader: &ReaderLabels<'_>) -> Option<Answer
     Some(Answered { item, gray })
 }
 
+/// Bytes of the largest content. Of a version in a history nobody knows the size before it is read.
+pub const LARGEST: usize = dyad_types::limits::COMMAND_MAX;
+
+/// Takes room for an answer with contents of so many bytes, before they are read. Who has it keeps it with the contents.
+///
+/// # Errors
+/// There is no room.
+pub fn room(app: &App, caller: &Caller, bytes: usize) -> Result<Option<Lease>, Fault> {
+    Ok(app.budget.take(Part::Answers, address(caller), bytes)?)
+}
+
+/// The same as [`room`], for contents that are to be written and not answered: they count like the body of a request.
+///
+/// # Errors
+/// There is no room.
+pub fn room_to_write(app: &App, caller: &Caller, bytes: usize) -> Result<Lease, Fault> {
+    Ok(app.budget.room(Part::Bodies).take(address(caller), bytes)?)
+}
+
+/// The address whose share it is. It is known of every client.
+pub fn address(caller: &Caller) -> IpAddr {
+    caller.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
 /// The content of a release. A small one comes from memory, and a large one from the store.
 ///
 /// # Errors
@@ -86,7 +111,7 @@ pub fn answer(item: Arc<ConfigItem>, reader: &ReaderLabels<'_>) -> Option<Answer
 pub async fn content(app: &Arc<App>, release: &Release) -> Result<Arc<str>, Fault> {
     match &release.inline {
         Some(text) => Ok(Arc::clone(text)),
-        None => stored(row(app, release.revision).await?),
+        None => text_of(&row(app, release.revision, release.len as usize).await?),
     }
 }
 
@@ -94,10 +119,10 @@ pub async fn content(app: &Arc<App>, release: &Release) -> Result<Arc<str>, Faul
 ///
 /// # Errors
 /// The same as those of [`content`].
-pub fn content_here(contents: &dyn Contents, release: &Release) -> Result<Arc<str>, Fault> {
+pub fn content_here(app: &App, release: &Release) -> Result<Arc<str>, Fault> {
     match &release.inline {
         Some(text) => Ok(Arc::clone(text)),
-        None => stored(contents.read(release.revision)?),
+        None => text_of(&row_here(app, release.revision, release.len as usize)?),
     }
 }
 
@@ -105,17 +130,29 @@ pub fn content_here(contents: &dyn Contents, release: &Release) -> Result<Arc<st
 ///
 /// # Errors
 /// The row is of a removal, which no release refers to.
-fn stored(row: ContentRow) -> Result<Arc<str>, Fault> {
-    let revision = row.revision;
-    let damaged = || ContentError::Damaged(format!("row {revision} has no content")).into();
-    row.content.map(|content| Arc::clone(content.text())).ok_or_else(damaged)
+pub fn text_of(row: &ContentRow) -> Result<Arc<str>, Fault> {
+    let damaged = || ContentError::Damaged(format!("row {} has no content", row.revision)).into();
+    row.content.as_ref().map(|content| Arc::clone(content.text())).ok_or_else(damaged)
 }
 
-/// The row of a write. It is read on a thread that may block.
+/// The row of a write, with a content of `len` bytes or [`LARGEST`]. It is read on a thread that may block.
 ///
 /// # Errors
 /// The store cannot give it.
-pub async fn row(app: &Arc<App>, revision: Revision) -> Result<ContentRow, Fault> {
-    let contents = Arc::clone(&app.contents);
-    Ok(blocking(move || contents.read(revision)).await??)
+pub async fn row(app: &Arc<App>, revision: Revision, len: usize) -> Result<ContentRow, Fault> {
+    let (contents, reading) = (Arc::clone(&app.contents), app.turns.reading(len).await);
+    let read = move || {
+        let _reading = reading;
+        contents.read(revision)
+    };
+    Ok(blocking(read).await??)
+}
+
+/// The same as [`row`], for callers that may block.
+///
+/// # Errors
+/// The same as those of [`row`].
+pub fn row_here(app: &App, revision: Revision, len: usize) -> Result<ContentRow, Fault> {
+    let _reading = app.turns.reading_here(len);
+    Ok(app.contents.read(revision)?)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::write::blocking;
@@ -20,21 +21,53 @@ const WAIT: Duration = Duration::from_secs(8);
 /// How long the work of one request may take in all. Then the answer is 503, and says to ask for less.
 pub(crate) const WORK_MAX: Duration = Duration::from_secs(10);
 
+/// Bytes of large contents that are read from the store at a time.
+const READING_MAX: usize = 64 * 1024 * 1024;
+/// A content of up to so many bytes is not counted in that.
+const READ_FREELY: usize = 256 * 1024;
+/// How often a content is in memory while it is read: the bytes of its row, the message in them, and the text.
+const READ_COPIES: usize = 3;
+/// The unit of the semaphore.
+const UNIT: usize = 1024;
+
 /// The turns of one process.
 #[derive(Debug)]
 pub struct Turns {
     free: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
     wait: Duration,
     work: Duration,
 }
 
 impl Default for Turns {
     fn default() -> Turns {
-        Turns { free: Arc::new(Semaphore::new(AT_ONCE)), wait: WAIT, work: WORK_MAX }
+        Turns::new(AT_ONCE, WAIT, WORK_MAX)
     }
 }
 
 impl Turns {
+    fn new(at_once: usize, wait: Duration, work: Duration) -> Turns {
+        let reading = Arc::new(Semaphore::new(READING_MAX / UNIT));
+        Turns { free: Arc::new(Semaphore::new(at_once)), reading, wait, work }
+    }
+
+    /// Waits until contents of so many bytes in all may be read from the store: large ones are read a few at a time, and those
+    /// of the largest size one after the other. What is given back ends the reading when it is dropped.
+    pub(crate) async fn reading(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        if bytes <= READ_FREELY {
+            return None;
+        }
+        let units = bytes.saturating_mul(READ_COPIES).min(READING_MAX) / UNIT;
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        // It is never closed.
+        Arc::clone(&self.reading).acquire_many_owned(units).await.ok()
+    }
+
+    /// The same as [`Turns::reading`], on a thread that may block.
+    pub fn reading_here(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        if bytes <= READ_FREELY { None } else { Handle::current().block_on(self.reading(bytes)) }
+    }
+
     /// Waits for a turn.
     ///
     /// # Errors
@@ -108,7 +141,7 @@ mod tests {
     use super::*;
 
     fn turns(wait: Duration, work: Duration) -> Turns {
-        Turns { free: Arc::new(Semaphore::new(1)), wait, work }
+        Turns::new(1, wait, work)
     }
 
     #[tokio::test]
@@ -145,6 +178,19 @@ mod tests {
         let fault = turn.run(|stop| stop.check()).await.unwrap_err();
         assert_eq!(fault, Fault::TooLong);
         assert!(fault.to_string().contains("10 s"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn the_largest_contents_are_read_one_after_the_other_and_small_ones_meanwhile() {
+        let turns = turns(Duration::ZERO, Duration::ZERO);
+        let largest = turns.reading(READING_MAX).await;
+        let mut second = std::pin::pin!(turns.reading(2 * READ_FREELY));
+        assert!(futures::poll!(&mut second).is_pending());
+        assert!(turns.reading(READ_FREELY).await.is_none(), "it need not wait");
+        drop(largest);
+        assert!(second.await.is_some());
+        let both = (turns.reading(10 << 20).await, turns.reading(10 << 20).await);
+        assert!(both.0.is_some() && both.1.is_some(), "two of 10 MiB at a time");
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -138,10 +138,13 @@ impl Ephemeral for LocalEphemeral {
 #[derive(Debug, Default)]
 pub struct LocalContents {
     pub rows: Mutex<HashMap<Revision, Vec<u8>>>,
+    /// Rows that were read so far.
+    pub reads: AtomicUsize,
 }
 
 impl Contents for LocalContents {
     fn read(&self, revision: Revision) -> Result<ContentRow, ContentError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let rows = self.rows.lock();
         let bytes = rows.get(&revision).ok_or(ContentError::Gone(revision))?;
         ContentRow::decode(revision, bytes).map_err(|bad| ContentError::Damaged(bad.0))

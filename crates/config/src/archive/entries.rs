@@ -2,7 +2,7 @@
 //! before they are used.
 
 use std::collections::BTreeSet;
-use std::io::{Cursor, Read, Write};
+use std::io::{Cursor, Read, Seek, Write};
 
 use dyad_types::limits::COMMAND_MAX;
 use zip::write::SimpleFileOptions;
@@ -163,18 +163,42 @@ fn count(bytes: &[u8], needle: &[u8]) -> usize {
     found
 }
 
+/// Writes an archive entry by entry.
+#[derive(Debug)]
+pub struct Writer<W: Write + Seek>(ZipWriter<W>);
+
+impl<W: Write + Seek> Writer<W> {
+    pub fn new(out: W) -> Writer<W> {
+        Writer(ZipWriter::new(out))
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// The format of archives cannot hold it, or it cannot be written.
+    pub fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        self.0.start_file(name, options).map_err(|error| format!("{name}: {error}"))?;
+        self.0.write_all(text.as_bytes()).map_err(|error| format!("{name}: {error}"))
+    }
+
+    /// Writes the directory, with which an archive ends.
+    ///
+    /// # Errors
+    /// The same as those of [`Writer::add`].
+    pub fn finish(self) -> Result<W, String> {
+        self.0.finish().map_err(|error| error.to_string())
+    }
+}
+
 /// Writes an archive of these entries.
 ///
 /// # Errors
 /// The format of archives cannot hold the entries.
 pub fn write<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<u8>, String> {
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    for (name, text) in entries {
-        writer.start_file(name, options).map_err(|error| format!("{name}: {error}"))?;
-        writer.write_all(text.as_bytes()).map_err(|error| format!("{name}: {error}"))?;
-    }
-    writer.finish().map(Cursor::into_inner).map_err(|error| error.to_string())
+    let mut writer = Writer::new(Cursor::new(Vec::new()));
+    entries.into_iter().try_for_each(|(name, text)| writer.add(name, text))?;
+    writer.finish().map(Cursor::into_inner)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use dyad_types::check::{self, Input};
 use dyad_types::config_check::{ConfigInput, check_config};
 
 use crate::{ConfigType, Content, Draft};
-pub use entries::{ENTRIES_MAX, write};
+pub use entries::{ENTRIES_MAX, Writer, write};
 use entries::{Entry, split};
 pub use metadata::{ItemMeta, NEW, OLD, write_new, write_old};
 use metadata::{OldApps, shared_keys};

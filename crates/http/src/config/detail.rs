@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dyad_config::{BETA, ConfigItem};
-use dyad_types::ConfigKey;
+use dyad_config::{BETA, ConfigItem, ContentRow, Release};
+use dyad_types::{ConfigKey, Lease};
 use serde_json::{Value, json};
 
 use super::json as shapes;
@@ -15,9 +15,8 @@ use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::App;
-use dyad_app::Fault;
-use dyad_app::config::read::{self, content, row};
+use dyad_app::config::read::{self, content, room, row, text_of};
+use dyad_app::{App, Caller, Fault};
 
 /// `GET /v1/cs/configs`: the selectors, and the plain query without one.
 pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
@@ -41,82 +40,99 @@ pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
 
 /// `show=all`: 200 with an empty body for what is not there.
 fn show_all(app: &Arc<App>, params: &Params) -> Step {
-    with_item(app, params, Generation::V1, async |app, key, item| {
+    with_item(app, params, Generation::V1, async |app, caller, key, item| {
         let Some(release) = item.as_deref().and_then(ConfigItem::formal) else {
             return Ok(Reply::new(Kind::JsonUtf8, Bytes::new()));
         };
-        let row = row(&app, release.revision).await?;
-        let text = content(&app, release).await?;
-        Ok(Reply::new(Kind::JsonUtf8, shapes::all_info(&key, release, &row, &text).to_string()))
+        let Whole { row, text, lease } = whole(&app, &caller, release).await?;
+        let info = shapes::all_info(&key, release, &row, &text).to_string();
+        Ok(Reply::new(Kind::JsonUtf8, info).leased(lease))
     })
 }
 
 /// `GET /v1/cs/configs/catalog`.
 pub(crate) fn catalog(app: &Arc<App>, params: &Params) -> Step {
-    with_item(app, params, Generation::V1, async |app, _, item| {
+    with_item(app, params, Generation::V1, async |app, _, _, item| {
         let Some(release) = item.as_deref().and_then(ConfigItem::formal) else {
             return Ok(rest_result(200, None, &Value::Null));
         };
-        let row = row(&app, release.revision).await?;
+        let row = row(&app, release.revision, release.len as usize).await?;
         Ok(rest_result(200, None, &shapes::catalog(release, &row)))
     })
 }
 
 /// `GET /v1/cs/configs?beta=true`.
 fn beta_v1(app: &Arc<App>, params: &Params) -> Step {
-    with_item(app, params, Generation::V1, async |app, key, item| {
-        let data = match item.as_ref().and_then(|item| item.gray(BETA)) {
-            Some(gray) => shapes::beta(&key, gray, &content(&app, &gray.release).await?),
-            None => Value::Null,
+    with_item(app, params, Generation::V1, async |app, caller, key, item| {
+        let (data, lease) = match item.as_ref().and_then(|item| item.gray(BETA)) {
+            Some(gray) => {
+                let lease = room(&app, &caller, gray.release.len as usize)?;
+                (shapes::beta(&key, gray, &content(&app, &gray.release).await?), lease)
+            }
+            None => (Value::Null, None),
         };
-        Ok(rest_result(200, Some("query beta ok"), &data))
+        Ok(rest_result(200, Some("query beta ok"), &data).leased(lease))
     })
 }
 
 /// `GET /v3/admin/cs/config`.
 pub(crate) fn admin(app: &Arc<App>, params: &Params) -> Step {
-    with_item(app, params, Generation::V3, async |app, key, item| match detail(&app, &key, item).await? {
-        Some(detail) => Ok(result(&detail)),
-        None => Err(Fault::NotFound("Config not exist, please publish Config first.".into())),
+    with_item(app, params, Generation::V3, async |app, caller, key, item| {
+        match detail(&app, &caller, &key, item).await? {
+            Some(detail) => Ok(detail),
+            None => Err(Fault::NotFound("Config not exist, please publish Config first.".into())),
+        }
     })
 }
 
 /// `GET /v3/console/cs/config`: null for what is not there.
 pub(crate) fn console(app: &Arc<App>, params: &Params) -> Step {
-    with_item(app, params, Generation::V3, async |app, key, item| {
-        Ok(result(&detail(&app, &key, item).await?.unwrap_or_default()))
+    with_item(app, params, Generation::V3, async |app, caller, key, item| {
+        Ok(detail(&app, &caller, &key, item).await?.unwrap_or_else(|| result(&Value::Null)))
     })
+}
+
+/// A release with everything that is known of it.
+struct Whole {
+    row: ContentRow,
+    text: Arc<str>,
+    lease: Option<Lease>,
+}
+
+async fn whole(app: &Arc<App>, caller: &Caller, release: &Release) -> Result<Whole, Fault> {
+    let lease = room(app, caller, release.len as usize)?;
+    let row = row(app, release.revision, release.len as usize).await?;
+    Ok(Whole { text: text_of(&row)?, row, lease })
 }
 
 async fn detail(
     app: &Arc<App>,
+    caller: &Caller,
     key: &ConfigKey,
     item: Option<Arc<ConfigItem>>,
-) -> Result<Option<Value>, Fault> {
+) -> Result<Option<Reply>, Fault> {
     let Some(release) = item.as_deref().and_then(ConfigItem::formal) else { return Ok(None) };
-    let row = row(app, release.revision).await?;
-    let text = content(app, release).await?;
-    Ok(Some(Value::Object(shapes::detail(key, release, &row, &text))))
+    let Whole { row, text, lease } = whole(app, caller, release).await?;
+    Ok(Some(result(&shapes::detail(key, release, &row, &text)).leased(lease)))
 }
 
 /// `GET /v3/admin/cs/config/beta`, and of any gray release with `grayName`.
 pub(crate) fn beta(app: &Arc<App>, params: &Params) -> Step {
     let name = params.get(Key::GrayName).unwrap_or(BETA).to_owned();
-    with_item(app, params, Generation::V3, async move |app, key, item| {
+    with_item(app, params, Generation::V3, async move |app, caller, key, item| {
         let Some(gray) = item.as_ref().and_then(|item| item.gray(&name)) else {
             return Err(Fault::NotFound(format!("Config is not in {name}.")));
         };
-        let row = row(&app, gray.release.revision).await?;
-        let text = content(&app, &gray.release).await?;
+        let Whole { row, text, lease } = whole(&app, &caller, &gray.release).await?;
         let mut detail = shapes::detail(&key, &gray.release, &row, &text);
         detail.extend(gray_parts(gray));
-        Ok(result(&Value::Object(detail)))
+        Ok(result(&detail).leased(lease))
     })
 }
 
 /// `GET /v3/admin/cs/config/grays`: all gray releases, in the order in which readers are asked about. Not in Nacos.
 pub(crate) fn grays(app: &Arc<App>, params: &Params) -> Step {
-    with_item(app, params, Generation::V3, async |_, key, item| {
+    with_item(app, params, Generation::V3, async |_, _, key, item| {
         let one = |gray: &dyad_config::Gray| {
             let mut basic = shapes::basic(&key, &gray.release);
             basic.extend(gray_parts(gray));
@@ -136,15 +152,16 @@ fn with_item<F>(
     app: &Arc<App>,
     params: &Params,
     generation: Generation,
-    then: impl FnOnce(Arc<App>, ConfigKey, Option<Arc<ConfigItem>>) -> F,
+    then: impl FnOnce(Arc<App>, Caller, ConfigKey, Option<Arc<ConfigItem>>) -> F,
 ) -> Step
 where
     F: Future<Output = Result<Reply, Fault>> + Send + 'static,
 {
     let prepare = || -> Result<Step, Fault> {
         let key = config_key(params, generation)?;
-        let item = read::item(app, &params.caller(), &key)?;
-        Ok(Step::wait(then(Arc::clone(app), key, item)))
+        let caller = params.caller();
+        let item = read::item(app, &caller, &key)?;
+        Ok(Step::wait(then(Arc::clone(app), caller, key, item)))
     };
     Step::of(prepare())
 }

@@ -12,13 +12,15 @@ use dyad_app::Fault;
 const EFFORT: Duration = Duration::from_secs(1);
 /// Bytes of both contents together that are compared.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Lines of both contents together that are compared: each takes some hundred bytes of memory meanwhile.
+const LINES_MAX: usize = 200_000;
 /// Unchanged lines around a change.
 const CONTEXT: usize = 3;
 
 /// A unified diff with the counts of lines, and what else is different. `None` is nothing, as before the first version.
 ///
 /// # Errors
-/// The contents are too large.
+/// The contents are too large, or have too many lines.
 pub(super) fn unified(before: Option<&ContentRow>, after: &ContentRow) -> Result<Value, Fault> {
     let text = |row: Option<&ContentRow>| {
         row.and_then(|row| row.content.as_ref()).map_or_else(|| "".into(), |content| content.text().clone())
@@ -28,6 +30,11 @@ pub(super) fn unified(before: Option<&ContentRow>, after: &ContentRow) -> Result
         let max = BYTES_MAX / (1024 * 1024);
         return Err(Fault::Invalid(format!(
             "the two contents are over {max} MiB together: compare them elsewhere"
+        )));
+    }
+    if old.lines().chain(new.lines()).nth(LINES_MAX).is_some() {
+        return Err(Fault::Invalid(format!(
+            "the two contents have over {LINES_MAX} lines together: compare them elsewhere"
         )));
     }
     let diff = TextDiff::configure().timeout(EFFORT).diff_lines(&*old, &*new);

@@ -7,6 +7,7 @@ use dyad_config::BETA;
 use dyad_types::ConfigKey;
 use http::header::{CACHE_CONTROL, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, PRAGMA};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::result;
@@ -16,8 +17,9 @@ use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
 use dyad_app::App;
+use dyad_app::Caller;
 use dyad_app::Fault;
-use dyad_app::config::read::{Answered, answer, content, item, shared};
+use dyad_app::config::read::{Answered, answer, content, item, room, shared};
 use dyad_types::date::http_date;
 
 const CONFIG_TYPE: HeaderName = HeaderName::from_static("config-type");
@@ -70,8 +72,8 @@ fn get(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
             Step::Done(Ok(reply))
         }
         None => {
-            let app = Arc::clone(app);
-            Step::wait(async move { load(&app, &answered, generation).await })
+            let (app, caller) = (Arc::clone(app), params.caller());
+            Step::wait(async move { load(&app, &caller, &answered, generation).await })
         }
     }
 }
@@ -83,7 +85,7 @@ async fn finish(
     generation: Generation,
 ) -> Result<Reply, Fault> {
     match look(app, key, params)? {
-        Some(answered) => load(app, &answered, generation).await,
+        Some(answered) => load(app, &params.caller(), &answered, generation).await,
         None => absent(generation),
     }
 }
@@ -95,10 +97,16 @@ fn look(app: &App, key: &ConfigKey, params: &Params) -> Result<Option<Answered>,
     Ok(answer(item, &reader(params, &ip)))
 }
 
-async fn load(app: &Arc<App>, answered: &Answered, generation: Generation) -> Result<Reply, Fault> {
+async fn load(
+    app: &Arc<App>,
+    caller: &Caller,
+    answered: &Answered,
+    generation: Generation,
+) -> Result<Reply, Fault> {
     let release = answered.release().ok_or(Fault::NoConfig)?;
+    let lease = room(app, caller, release.len as usize)?;
     let text = content(app, release).await?;
-    Ok(reply(answered, &text, generation))
+    Ok(reply(answered, &text, generation).leased(lease))
 }
 
 fn absent(generation: Generation) -> Result<Reply, Fault> {
@@ -116,7 +124,7 @@ fn reply(answered: &Answered, text: &Arc<str>, generation: Generation) -> Reply 
         Generation::V1Naming | Generation::V1 => {
             Reply { headers: headers(answered), ..Reply::new(Kind::Text, shared(text)) }
         }
-        Generation::V2 => Reply { headers: headers(answered), ..result(&Value::from(&**text)) },
+        Generation::V2 => Reply { headers: headers(answered), ..result(&&**text) },
         Generation::V3 => client_reply(answered, text),
     }
 }
@@ -157,19 +165,37 @@ fn value(text: String) -> HeaderValue {
 fn client_reply(answered: &Answered, text: &Arc<str>) -> Reply {
     let (Some(release), gray) = (answered.release(), answered.gray()) else { return result(&Value::Null) };
     let tag = gray.filter(|(name, _)| name.starts_with("tag_")).map(|(_, tag)| tag);
-    let data_key = &release.extra().encrypted_data_key;
-    result(&json!({
-        "resultCode": 200,
-        "errorCode": 0,
-        "message": Value::Null,
-        "requestId": Value::Null,
-        "content": &**text,
-        "encryptedDataKey": (!data_key.is_empty()).then_some(data_key),
-        "contentType": answered.kind().as_str(),
-        "md5": release.md5.to_string(),
-        "lastModified": release.modified_ms,
-        "tag": tag,
-        "beta": matches!(gray, Some((BETA, _))),
-        "success": true,
-    }))
+    let data_key = &*release.extra().encrypted_data_key;
+    result(&QueryResponse {
+        result_code: 200,
+        error_code: 0,
+        message: None,
+        request_id: None,
+        content: text,
+        encrypted_data_key: (!data_key.is_empty()).then_some(data_key),
+        content_type: answered.kind().as_str(),
+        md5: release.md5.to_string(),
+        last_modified: release.modified_ms,
+        tag,
+        beta: matches!(gray, Some((BETA, _))),
+        success: true,
+    })
+}
+
+/// `ConfigQueryResponse`, with its content as it is in memory.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QueryResponse<'a> {
+    result_code: u32,
+    error_code: u32,
+    message: Option<&'a str>,
+    request_id: Option<&'a str>,
+    content: &'a str,
+    encrypted_data_key: Option<&'a str>,
+    content_type: &'a str,
+    md5: String,
+    last_modified: u64,
+    tag: Option<&'a str>,
+    beta: bool,
+    success: bool,
 }

@@ -8,7 +8,7 @@ use dyad_config::{
     Change, ConfigReply, ContentError, ContentRow, Contents, Draft, Filter, HistoryEntry, PageRequest,
     PublishGray, Revision, ShownVersion, Work,
 };
-use dyad_types::ConfigKey;
+use dyad_types::{ConfigKey, Lease};
 use serde_json::{Value, json};
 
 use super::json as shapes;
@@ -20,13 +20,15 @@ use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::App;
-use dyad_app::Fault;
 use dyad_app::config::Stop;
+use dyad_app::config::read::{LARGEST, room, room_to_write, row};
 use dyad_app::config::write::{blocking, propose};
+use dyad_app::{App, Caller, Fault};
 
 /// Versions on one page, as in Nacos.
 const PAGE_MAX: usize = 500;
+/// Bytes of a version: what was written, and what was there before.
+const VERSION_MAX: usize = 2 * LARGEST;
 /// Configurations that `history/configs` lists: it has no paging.
 const CONFIGS_MAX: usize = 10_000;
 
@@ -99,6 +101,8 @@ fn list(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
             let found = state.history(&key, asked);
             let one = |entry: &HistoryEntry<'_>| -> Result<Value, Fault> {
                 stop.check()?;
+                // Of the contents of all versions those of one are in memory at a time, whoever asks.
+                let _reading = reader.turns.reading_here(VERSION_MAX);
                 let version = shown(&*reader.contents, entry)?;
                 Ok(shapes::version(&key, entry, &version, generation, false))
             };
@@ -118,7 +122,7 @@ fn one(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
         let key = config_key(params, generation)?;
         let nid = Revision(required_number(params, Key::Nid, "Long")?);
         Ok(lookup(
-            app,
+            (app, params.caller()),
             key,
             generation,
             move |_, _| Some(nid),
@@ -133,7 +137,7 @@ pub(crate) fn v2_detail(app: &Arc<App>, params: &Params) -> Step {
     let read = || -> Result<Step, Fault> {
         let key = config_key(params, Generation::V2)?;
         let nid = Revision(required_number(params, Key::Nid, "Long")?);
-        Ok(lookup(app, key, Generation::V2, move |_, _| Some(nid), shapes::both_sides))
+        Ok(lookup((app, params.caller()), key, Generation::V2, move |_, _| Some(nid), shapes::both_sides))
     };
     Step::of(read())
 }
@@ -149,7 +153,7 @@ fn previous(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
             item.formal().filter(|release| release.id == id)?;
             item.history().find(|entry| entry.gray.is_none()).map(|entry| entry.revision)
         };
-        Ok(lookup(app, key, generation, newest, move |key, entry, version| {
+        Ok(lookup((app, params.caller()), key, generation, newest, move |key, entry, version| {
             shapes::version(key, entry, version, generation, true)
         }))
     };
@@ -158,15 +162,16 @@ fn previous(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
 
 /// Shows the version that `which` names.
 fn lookup(
-    app: &Arc<App>,
+    (app, caller): (&Arc<App>, Caller),
     key: ConfigKey,
     generation: Generation,
     which: impl FnOnce(&App, &ConfigKey) -> Option<Revision> + Send + 'static,
     show: impl FnOnce(&ConfigKey, &HistoryEntry<'_>, &ShownVersion) -> Value + Send + 'static,
 ) -> Step {
     let app = Arc::clone(app);
-    let read = move || -> Result<Option<Value>, Fault> {
+    let read = move || -> Result<Option<(Value, Option<Lease>)>, Fault> {
         let Some(nid) = which(&app, &key) else { return Ok(None) };
+        let _reading = app.turns.reading_here(VERSION_MAX);
         let state = app.configs.state();
         let Some(entry) = state.item(&key).and_then(|item| item.version(nid)) else {
             return match app.contents.read(nid) {
@@ -177,11 +182,13 @@ fn lookup(
                 _ => Ok(None),
             };
         };
-        Ok(Some(show(&key, &entry, &shown(&*app.contents, &entry)?)))
+        let version = shown(&*app.contents, &entry)?;
+        let lease = room(&app, &caller, bytes(Some(&version.write)) + bytes(version.before.as_ref()))?;
+        Ok(Some((show(&key, &entry, &version), lease)))
     };
     Step::wait(async move {
         Ok(match (blocking(read).await??, generation) {
-            (Some(value), _) => enveloped(generation, &value),
+            (Some((value, lease)), _) => enveloped(generation, &value).leased(lease),
             (None, Generation::V1) => Reply::new(Kind::JsonUtf8, Bytes::new()),
             (None, _) => result(&Value::Null),
         })
@@ -192,6 +199,11 @@ fn lookup(
 fn shown(contents: &dyn Contents, entry: &HistoryEntry<'_>) -> Result<ShownVersion, Fault> {
     let before = entry.before.map(|revision| contents.read(revision)).transpose()?;
     Ok(ShownVersion { write: contents.read(entry.revision)?, before })
+}
+
+/// The bytes of the content of a row.
+fn bytes(row: Option<&ContentRow>) -> usize {
+    row.and_then(|row| row.content.as_ref()).map_or(0, |content| content.text().len())
 }
 
 /// All configurations of a namespace, without contents.
@@ -240,7 +252,8 @@ pub(crate) fn diff(app: &Arc<App>, params: &Params) -> Step {
         let nid = |name: Key| params.get(name).map(|text| number(name, text).map(Revision)).transpose();
         let (from, to) = (nid(Key::From)?, nid(Key::To)?);
         let (app, reader) = (Arc::clone(app), Arc::clone(app));
-        let compare = move |_: &Stop| -> Result<Value, Fault> {
+        let caller = params.caller();
+        let compare = move |_: &Stop| -> Result<(Value, Option<Lease>), Fault> {
             let state = reader.configs.state();
             let unknown =
                 |what: &str| Fault::NotFound(format!("version {what} is not in the history of {key}"));
@@ -254,13 +267,17 @@ pub(crate) fn diff(app: &Arc<App>, params: &Params) -> Step {
                 Some(from) => Some(item.version(from).ok_or_else(|| unknown(&from.to_string()))?.revision),
                 None => to.before,
             };
+            let reading = reader.turns.reading_here(VERSION_MAX);
             let before = from.map(|revision| reader.contents.read(revision)).transpose()?;
             let after = reader.contents.read(to.revision)?;
-            diff::unified(before.as_ref(), &after)
+            let lease = room(&reader, &caller, bytes(before.as_ref()) + bytes(Some(&after)))?;
+            drop(reading);
+            Ok((diff::unified(before.as_ref(), &after)?, lease))
         };
         Ok(Step::wait(async move {
             let turn = app.turns.next().await?;
-            Ok(result(&turn.run(compare).await?))
+            let (difference, lease) = turn.run(compare).await?;
+            Ok(result(&difference).leased(lease))
         }))
     };
     Step::of(read())
@@ -279,10 +296,11 @@ pub(crate) fn rollback(app: &Arc<App>, params: &Params) -> Step {
             if app.configs.state().item(&key).is_none_or(|item| item.version(to).is_none()) {
                 return Err(unknown());
             }
-            let row = match dyad_app::config::read::row(&app, to).await {
+            let row = match row(&app, to, LARGEST).await {
                 Err(Fault::Content(ContentError::Gone(_))) => return Err(unknown()),
                 row => row?,
             };
+            let _room = room_to_write(&app, &source.caller, bytes(Some(&row)))?;
             let draft = draft(&row)?;
             let (change, gray) = match row.gray {
                 Some((name, Some(rule))) => {

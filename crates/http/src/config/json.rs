@@ -4,6 +4,7 @@ use dyad_config::{
     ConfigType, ContentRow, Extra, Found, Gray, GrayRule, HistoryEntry, PageRequest, Release, ShownVersion,
 };
 use dyad_types::ConfigKey;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::fault::Generation;
@@ -69,20 +70,43 @@ pub(super) fn catalog(release: &Release, row: &ContentRow) -> Value {
     })
 }
 
-/// `ConfigInfo` of v1 and v2 listings. The md5 is null there; a data key is shown by `blur` only.
-pub(super) fn listed(key: &ConfigKey, release: &Release, content: &str, data_key: bool) -> Value {
-    let extra = release.extra();
-    json!({
-        "id": release.id.to_string(),
-        "dataId": key.data_id(),
-        "group": key.group(),
-        "content": content,
-        "md5": Value::Null,
-        "encryptedDataKey": data_key.then_some(&extra.encrypted_data_key),
-        "tenant": tenant(key, Generation::V1),
-        "appName": extra.app_name,
-        "type": release.kind.as_str(),
-    })
+/// `ConfigInfo` of v1 and v2 listings, with its content as it is in memory.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listed<'a> {
+    id: String,
+    data_id: &'a str,
+    group: &'a str,
+    content: &'a str,
+    /// Null there.
+    md5: Option<&'a str>,
+    encrypted_data_key: Option<&'a str>,
+    tenant: &'a str,
+    app_name: &'a str,
+    r#type: &'a str,
+}
+
+impl<'a> Listed<'a> {
+    /// A data key is shown by `blur` only.
+    pub(super) fn of(
+        key: &'a ConfigKey,
+        release: &'a Release,
+        content: &'a str,
+        data_key: bool,
+    ) -> Listed<'a> {
+        let extra = release.extra();
+        Listed {
+            id: release.id.to_string(),
+            data_id: key.data_id(),
+            group: key.group(),
+            content,
+            md5: None,
+            encrypted_data_key: data_key.then_some(&*extra.encrypted_data_key),
+            tenant: tenant(key, Generation::V1),
+            app_name: &extra.app_name,
+            r#type: release.kind.as_str(),
+        }
+    }
 }
 
 /// `ConfigInfoWrapper` of `history/configs` in v1 and v2.

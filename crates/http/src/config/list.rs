@@ -1,26 +1,28 @@
 //! Searches: by name, tags, type and content, in one namespace or all of them.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::sync::Arc;
 
-use dyad_config::{ConfigItem, ContentError, Contents, Filter, Found, PageRequest, Pattern, Release, Work};
-use dyad_types::ConfigKey;
+use dyad_config::{ConfigItem, ContentError, Filter, Found, PageRequest, Pattern, Release, Work};
+use dyad_types::{ConfigKey, Lease};
 use serde_json::{Value, json};
 
 use super::json as shapes;
-use super::{enveloped, result};
 use crate::config::request::{filter as param_filter, namespace_param, page, required};
 use crate::fault::Generation;
+use crate::growing::Growing;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::App;
-use dyad_app::Fault;
 use dyad_app::config::Stop;
 use dyad_app::config::read::content_here;
+use dyad_app::{App, Caller, Fault};
 
 /// Bytes of contents on one page: the answer is made in memory.
 const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Of so many characters of a content one has a second byte in JSON, more or less.
+const ESCAPED: usize = 8;
 /// Bytes of stored contents that one search looks through, some seconds of a disk; what is beyond is not found, and the
 /// answer says so.
 const SCAN_BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -55,7 +57,7 @@ pub(crate) fn v1(app: &Arc<App>, params: &Params, accurate: bool) -> Step {
         required(params, Key::Group, Generation::V1)?;
         let asked = page(params, None, app.bounds.page)?;
         let shape = if accurate { Shape::Accurate } else { Shape::Blur };
-        Ok(search(app, filter(params, accurate)?, asked, shape, Generation::V1))
+        Ok(search(app, params.caller(), filter(params, accurate)?, asked, (shape, Generation::V1)))
     };
     Step::of(read())
 }
@@ -69,7 +71,7 @@ pub(crate) fn v2(app: &Arc<App>, params: &Params) -> Step {
         let accurate = params.get(Key::Search) == Some("accurate");
         let asked = page(params, None, app.bounds.page)?;
         let shape = if accurate { Shape::Accurate } else { Shape::Blur };
-        Ok(search(app, filter(params, accurate)?, asked, shape, Generation::V2))
+        Ok(search(app, params.caller(), filter(params, accurate)?, asked, (shape, Generation::V2)))
     };
     Step::of(read())
 }
@@ -79,7 +81,7 @@ pub(crate) fn v3(app: &Arc<App>, params: &Params) -> Step {
     let read = || -> Result<Step, Fault> {
         let accurate = params.get(Key::Search) == Some("accurate");
         let asked = page(params, Some((1, 100)), app.bounds.page)?;
-        Ok(search(app, filter(params, accurate)?, asked, Shape::Basic, Generation::V3))
+        Ok(search(app, params.caller(), filter(params, accurate)?, asked, (Shape::Basic, Generation::V3)))
     };
     Step::of(read())
 }
@@ -94,7 +96,7 @@ pub(crate) fn grep(app: &Arc<App>, params: &Params) -> Step {
         let mut filter = filter(params, false)?;
         filter.namespace = namespace_param(params).map(Box::from);
         filter.content = Some(Pattern::blur(&format!("*{text}*")));
-        Ok(search(app, filter, asked, Shape::Lines, Generation::V3))
+        Ok(search(app, params.caller(), filter, asked, (Shape::Lines, Generation::V3)))
     };
     Step::of(read())
 }
@@ -122,30 +124,41 @@ fn filter(params: &Params, accurate: bool) -> Result<Filter, Fault> {
     })
 }
 
-fn search(app: &Arc<App>, filter: Filter, asked: PageRequest, shape: Shape, generation: Generation) -> Step {
+fn search(
+    app: &Arc<App>,
+    caller: Caller,
+    filter: Filter,
+    asked: PageRequest,
+    form: (Shape, Generation),
+) -> Step {
     let app = Arc::clone(app);
     Step::wait(async move {
         let turn = app.turns.next().await?;
-        let page = turn.run(move |stop| run(&app, &filter, asked, shape, stop)).await?;
-        Ok(match (shape, generation) {
-            (Shape::Accurate | Shape::Blur, Generation::V2) => Reply::json(page.to_string()),
-            (Shape::Accurate | Shape::Blur, _) => Reply::new(Kind::JsonUtf8, page.to_string()),
-            (_, Generation::V3) => result(&page),
-            _ => enveloped(generation, &page),
-        })
+        let (bytes, lease) = turn.run(move |stop| run(&app, &caller, &filter, asked, form, stop)).await?;
+        let kind = if form.1 == Generation::V1 { Kind::JsonUtf8 } else { Kind::Json };
+        Ok(Reply::new(kind, bytes).leased(lease))
     })
 }
 
-fn run(app: &App, filter: &Filter, asked: PageRequest, shape: Shape, stop: &Stop) -> Result<Value, Fault> {
+/// The whole answer, and its room.
+type Made = (Vec<u8>, Option<Lease>);
+
+fn run(
+    app: &App,
+    caller: &Caller,
+    filter: &Filter,
+    asked: PageRequest,
+    form: (Shape, Generation),
+    stop: &Stop,
+) -> Result<Made, Fault> {
     let state = app.configs.state();
     let mut scanned = 0;
-    let contents = &*app.contents;
     let stored = |pattern: &Pattern, release: &Release, work: &mut Work<'_>| {
         scanned += release.len as usize;
         if scanned > SCAN_BYTES_MAX {
             return Ok(false);
         }
-        match content_here(contents, release) {
+        match content_here(app, release) {
             Ok(text) => Ok(pattern.matches(&text, work)?),
             // Pruned since the state was looked at: it has another content by now.
             Err(Fault::Content(ContentError::Gone(_))) => Ok(false),
@@ -155,47 +168,86 @@ fn run(app: &App, filter: &Filter, asked: PageRequest, shape: Shape, stop: &Stop
     let is_due = || stop.is_due();
     let mut work = Work::new(&is_due);
     let found = state.find(filter, asked, &mut work, stored)?;
-    let items = items(contents, &found, filter, shape, &mut work)?;
-    let mut page = shapes::page(&found, asked, items);
-    if scanned > SCAN_BYTES_MAX {
-        page["truncated"] = Value::Bool(true);
+    let mut out = Growing::begin(app, caller, bytes(&found, form.0)?)?;
+    let enveloped = matches!((form.0, form.1), (Shape::Basic | Shape::Lines, Generation::V3));
+    if enveloped {
+        put(&mut out, "{\"code\":0,\"message\":\"success\",\"data\":")?;
     }
-    Ok(page)
+    put(&mut out, "{")?;
+    if scanned > SCAN_BYTES_MAX {
+        put(&mut out, "\"truncated\":true,")?;
+    }
+    put(
+        &mut out,
+        &format!(
+            "\"totalCount\":{},\"pageNumber\":{},\"pagesAvailable\":{},\"pageItems\":[",
+            found.total,
+            asked.number,
+            found.total.div_ceil(asked.size.max(1)),
+        ),
+    )?;
+    let releases = found.page.iter().filter_map(|(key, item)| Some((*key, item.formal()?)));
+    for (n, (key, release)) in releases.enumerate() {
+        if n > 0 {
+            put(&mut out, ",")?;
+        }
+        work.spend(1 + release.len as usize)?;
+        write_item(app, &mut out, (key, release), filter, form.0, &mut work)?;
+    }
+    put(&mut out, if enveloped { "]}}" } else { "]}" })?;
+    out.finish()
 }
 
-fn items(
-    contents: &dyn Contents,
-    found: &Found<(&ConfigKey, &Arc<ConfigItem>)>,
+fn put(out: &mut Growing, text: &str) -> Result<(), Fault> {
+    // It never fails; what found no room is told by `check`.
+    let _written = out.write_all(text.as_bytes());
+    out.check()
+}
+
+/// About how many bytes the page will have: those of its contents, if it has any.
+///
+/// # Errors
+/// They are too many for one page.
+fn bytes(found: &Found<(&ConfigKey, &Arc<ConfigItem>)>, shape: Shape) -> Result<usize, Fault> {
+    if matches!(shape, Shape::Basic | Shape::Lines) {
+        return Ok(0);
+    }
+    let releases = found.page.iter().filter_map(|(_, item)| item.formal());
+    let bytes: usize = releases.map(|release| release.len as usize).sum();
+    if bytes > PAGE_BYTES_MAX {
+        let max = PAGE_BYTES_MAX / (1024 * 1024);
+        return Err(Fault::Invalid(format!(
+            "the contents of this page are over {max} MiB: use a smaller pageSize"
+        )));
+    }
+    Ok(bytes + bytes / ESCAPED)
+}
+
+/// Writes one item of a page. Its content is in memory only meanwhile.
+fn write_item(
+    app: &App,
+    out: &mut Growing,
+    (key, release): (&ConfigKey, &Release),
     filter: &Filter,
     shape: Shape,
     work: &mut Work<'_>,
-) -> Result<Vec<Value>, Fault> {
-    let mut bytes = 0;
-    let releases = found.page.iter().filter_map(|(key, item)| Some((*key, item.formal()?)));
-    let mut one = |(key, release): (&ConfigKey, &Release)| -> Result<Value, Fault> {
-        work.spend(1 + release.len as usize)?;
-        let data_key = match shape {
-            Shape::Basic => return Ok(Value::Object(shapes::basic(key, release))),
-            Shape::Lines => {
-                let text = content_here(contents, release)?;
-                let lines = lines(&text, filter, work)?;
-                let mut basic = shapes::basic(key, release);
-                basic.insert("lines".into(), lines.into());
-                return Ok(Value::Object(basic));
-            }
-            Shape::Accurate => false,
-            Shape::Blur => true,
-        };
-        bytes += release.len as usize;
-        if bytes > PAGE_BYTES_MAX {
-            let max = PAGE_BYTES_MAX / (1024 * 1024);
-            return Err(Fault::Invalid(format!(
-                "the contents of this page are over {max} MiB: use a smaller pageSize"
-            )));
+) -> Result<(), Fault> {
+    let data_key = match shape {
+        Shape::Basic => return put(out, &Value::Object(shapes::basic(key, release)).to_string()),
+        Shape::Lines => {
+            let text = content_here(app, release)?;
+            let lines = lines(&text, filter, work)?;
+            let mut basic = shapes::basic(key, release);
+            basic.insert("lines".into(), lines.into());
+            return put(out, &Value::Object(basic).to_string());
         }
-        Ok(shapes::listed(key, release, &content_here(contents, release)?, data_key))
+        Shape::Accurate => false,
+        Shape::Blur => true,
     };
-    releases.map(&mut one).collect()
+    let content = content_here(app, release)?;
+    // As in `put`.
+    let _written = serde_json::to_writer(&mut *out, &shapes::Listed::of(key, release, &content, data_key));
+    out.check()
 }
 
 /// The first lines that hold what is sought.

@@ -14,19 +14,32 @@ pub(crate) mod remove;
 pub(crate) mod request;
 pub(crate) mod transfer;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::fault::Generation;
 use crate::reply::{Kind, Reply};
 
+/// The envelope of all generations. The data may be large, and is not copied into it.
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    code: u32,
+    message: Option<&'a str>,
+    data: &'a T,
+}
+
+fn envelope<T: Serialize>(code: u32, message: Option<&str>, data: &T) -> Vec<u8> {
+    serde_json::to_vec(&Envelope { code, message, data }).expect("what is shown has texts for keys")
+}
+
 /// `Result` of v2 and v3.
-pub(crate) fn result(data: &Value) -> Reply {
-    Reply::json(json!({ "code": 0, "message": "success", "data": data }).to_string())
+pub(crate) fn result<T: Serialize>(data: &T) -> Reply {
+    Reply::json(envelope(0, Some("success"), data))
 }
 
 /// `RestResult` of v1.
-pub(crate) fn rest_result(code: u32, message: Option<&str>, data: &Value) -> Reply {
-    Reply::new(Kind::JsonUtf8, json!({ "code": code, "message": message, "data": data }).to_string())
+pub(crate) fn rest_result<T: Serialize>(code: u32, message: Option<&str>, data: &T) -> Reply {
+    Reply::new(Kind::JsonUtf8, envelope(code, message, data))
 }
 
 /// `true` or `false`, as each generation answers a write.

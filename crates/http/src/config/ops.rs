@@ -29,7 +29,7 @@ pub(crate) fn local_cache(_: &Arc<App>, _: &Params) -> Step {
 
 /// `POST /v3/admin/cs/ops/localCache`: the same in v3's envelope.
 pub(crate) fn local_cache_v3(_: &Arc<App>, _: &Params) -> Step {
-    Step::Done(Ok(result(&"Local cache updated from store!".into())))
+    Step::Done(Ok(result(&"Local cache updated from store!")))
 }
 
 /// `GET /v1/cs/ops/derby`: there is no SQL store; Nacos's answer of a server where it is switched off.

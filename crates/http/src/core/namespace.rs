@@ -74,7 +74,7 @@ pub(crate) fn v3_check(app: &Arc<App>, params: &Params) -> Step {
     let read = || -> Result<Step, Fault> {
         filter(params)?;
         let id = needed(params, Key::NamespaceId)?;
-        done(result(&u8::from(app.configs.state().namespace(id).is_some()).into()))
+        done(result(&u8::from(app.configs.state().namespace(id).is_some())))
     };
     Step::of(read())
 }

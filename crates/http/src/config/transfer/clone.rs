@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dyad_config::{Draft, Revision};
-use dyad_types::ConfigKey;
 use dyad_types::check::{self, Input};
 use dyad_types::config_check::{ConfigInput, check_config};
+use dyad_types::{ConfigKey, Lease};
 use serde::Deserialize;
 
 use super::report::{self, Job, Refusal};
@@ -16,10 +16,10 @@ use crate::config::request::{filter, namespace_param, source};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::step::Step;
-use dyad_app::App;
-use dyad_app::Fault;
 use dyad_app::config::Stop;
+use dyad_app::config::read::{room_to_write, row_here};
 use dyad_app::json::{List, Scalar};
+use dyad_app::{App, Caller, Fault};
 
 /// Bytes of contents of one clone: they are in memory at once.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -60,8 +60,9 @@ pub(crate) fn clone(app: &Arc<App>, params: &Params, generation: Generation) -> 
         let (app, namespace, source) = (Arc::clone(app), namespace.to_owned(), source(params));
         Ok(Step::wait(async move {
             let turn = app.turns.next().await?;
-            let (reader, wanted) = (Arc::clone(&app), namespace);
-            let items = turn.run(move |stop| load(&reader, &wishes, &wanted, stop)).await?;
+            let (reader, caller) = (Arc::clone(&app), source.caller.clone());
+            let load = move |stop: &Stop| load(&reader, &caller, &wishes, &namespace, stop);
+            let (items, _room) = turn.run(load).await?;
             if items.is_empty() {
                 return Ok(Refusal::NoData.reply(generation, "none of the ids is known"));
             }
@@ -107,8 +108,14 @@ fn wishes(body: &[u8]) -> Result<Vec<Wish>, Fault> {
     list.iter().map(wish).collect()
 }
 
-/// The configurations with their contents and new names; unknown ids are left out.
-fn load(app: &App, wishes: &[Wish], namespace: &str, stop: &Stop) -> Result<Vec<(ConfigKey, Draft)>, Fault> {
+/// The configurations with their contents and new names, and room for these; unknown ids are left out.
+fn load(
+    app: &App,
+    caller: &Caller,
+    wishes: &[Wish],
+    namespace: &str,
+    stop: &Stop,
+) -> Result<(Vec<(ConfigKey, Draft)>, Lease), Fault> {
     let state = app.configs.state();
     let ids: BTreeSet<Revision> = wishes.iter().map(|wish| wish.id).collect();
     let found = state.by_ids(&ids);
@@ -116,24 +123,25 @@ fn load(app: &App, wishes: &[Wish], namespace: &str, stop: &Stop) -> Result<Vec<
         .into_iter()
         .filter_map(|(key, item)| Some((item.formal()?.id, (key, item.formal()?))))
         .collect();
-    let mut bytes = 0;
+    let len = |wish: &Wish| by_id.get(&wish.id).map_or(0, |(_, release)| release.len as usize);
+    let bytes: usize = wishes.iter().map(len).sum();
+    if bytes > BYTES_MAX {
+        let max = BYTES_MAX / (1024 * 1024);
+        return Err(Fault::Invalid(format!("the contents are over {max} MiB: clone fewer at a time")));
+    }
+    let room = room_to_write(app, caller, bytes)?;
     let mut items = Vec::new();
     for wish in wishes {
         let Some((key, release)) = by_id.get(&wish.id) else { continue };
-        bytes += release.len as usize;
-        if bytes > BYTES_MAX {
-            let max = BYTES_MAX / (1024 * 1024);
-            return Err(Fault::Invalid(format!("the contents are over {max} MiB: clone fewer at a time")));
-        }
         let data_id = wish.data_id.as_deref().unwrap_or(key.data_id());
         let group = wish.group.as_deref().unwrap_or(key.group());
         check::check(&Input { data_id: Some(data_id), group: Some(group), ..Input::default() })?;
         let names = ConfigInput { data_id: Some(data_id), group: Some(group), ..ConfigInput::default() };
         check_config(&names, "tenant")?;
         stop.check()?;
-        let row = app.contents.read(release.revision)?;
+        let row = row_here(app, release.revision, release.len as usize)?;
         let draft = history::draft(&row).map_err(|_| Fault::UnknownReply)?;
         items.push((ConfigKey::new(namespace, group, data_id), draft));
     }
-    Ok(items)
+    Ok((items, room))
 }

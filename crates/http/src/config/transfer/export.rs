@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dyad_config::archive::{self, ENTRIES_MAX, ItemMeta};
-use dyad_config::{ConfigItem, Filter, PageRequest, Pattern, Release, Revision, Work};
-use dyad_types::ConfigKey;
+use dyad_config::archive::{self, ENTRIES_MAX, ItemMeta, Writer};
+use dyad_config::{ConfigItem, ConfigState, Filter, PageRequest, Pattern, Release, Revision, Work};
+use dyad_types::{ConfigKey, Lease};
 use http::header::{CONTENT_DISPOSITION, HeaderValue};
 
 use crate::config::remove::ids;
 use crate::config::request::{filter, namespace_param};
+use crate::growing::Growing;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::App;
-use dyad_app::Fault;
 use dyad_app::config::Stop;
 use dyad_app::config::read::content_here;
+use dyad_app::{App, Caller, Fault};
 use dyad_types::date::compact_date;
 
 /// Bytes of contents in one archive: it is made in memory, and an import takes no more.
@@ -41,11 +41,16 @@ pub(crate) fn export(app: &Arc<App>, params: &Params, new: bool) -> Step {
             ..Filter::default()
         };
         let name = format!("nacos_config_export_{}.zip", compact_date(app.clock.wall_ms()));
-        let app = Arc::clone(app);
+        let (app, caller) = (Arc::clone(app), params.caller());
         Ok(Step::wait(async move {
             let turn = app.turns.next().await?;
-            let bytes = turn.run(move |stop| archive_of(&app, ids.as_ref(), &filter, new, stop)).await?;
-            let mut reply = Reply::new(Kind::Zip, bytes);
+            let made = turn.run(move |stop| {
+                let state = app.configs.state();
+                let releases = chosen(&state, ids.as_ref(), &filter, stop)?;
+                archive_of(&app, &caller, &releases, new, stop)
+            });
+            let (bytes, lease) = made.await?;
+            let mut reply = Reply::new(Kind::Zip, bytes).leased(lease);
             let disposition = HeaderValue::try_from(format!("attachment;filename={name}"));
             if let Ok(disposition) = disposition {
                 reply.headers.insert(CONTENT_DISPOSITION, disposition);
@@ -56,14 +61,16 @@ pub(crate) fn export(app: &Arc<App>, params: &Params, new: bool) -> Step {
     Step::of(prepare())
 }
 
-fn archive_of(
-    app: &App,
+/// A release under its name.
+type Named<'a> = (&'a ConfigKey, &'a Release);
+
+/// What is exported.
+fn chosen<'a>(
+    state: &'a ConfigState,
     ids: Option<&BTreeSet<Revision>>,
     filter: &Filter,
-    new: bool,
     stop: &Stop,
-) -> Result<Vec<u8>, Fault> {
-    let state = app.configs.state();
+) -> Result<Vec<Named<'a>>, Fault> {
     let found: Vec<(&ConfigKey, &Arc<ConfigItem>)> = match ids {
         Some(ids) => state.by_ids(ids),
         None => {
@@ -79,27 +86,41 @@ fn archive_of(
             found.page
         }
     };
-    let releases: Vec<(&ConfigKey, &Release)> =
+    let releases: Vec<Named<'_>> =
         found.into_iter().filter_map(|(key, item)| Some((key, item.formal()?))).collect();
     let bytes: usize = releases.iter().map(|(_, release)| release.len as usize).sum();
     if bytes > BYTES_MAX {
         let max = BYTES_MAX / (1024 * 1024);
         return Err(Fault::Invalid(format!("the contents are over {max} MiB: export them by group or ids")));
     }
-    let mut entries = Vec::with_capacity(releases.len());
-    for (key, release) in &releases {
-        stop.check()?;
-        entries.push((format!("{}/{}", key.group(), key.data_id()), content_here(&*app.contents, release)?));
-    }
-    let meta = if new { new_format(&releases) } else { old_format(&releases) };
-    let files = entries.iter().map(|(name, text)| (&**name, &**text));
-    let meta = meta.as_ref().map(|(name, text)| (*name, &**text));
-    archive::write(files.chain(meta)).map_err(Fault::Invalid)
+    Ok(releases)
 }
 
-fn new_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, String)> {
+/// The archive, and its room. Each content is in memory only while it is written.
+fn archive_of(
+    app: &App,
+    caller: &Caller,
+    releases: &[Named<'_>],
+    new: bool,
+    stop: &Stop,
+) -> Result<(Vec<u8>, Option<Lease>), Fault> {
+    let mut made = Growing::begin(app, caller, 0)?;
+    let mut writer = Writer::new(&mut made);
+    for (key, release) in releases {
+        stop.check()?;
+        let text = content_here(app, release)?;
+        writer.add(&format!("{}/{}", key.group(), key.data_id()), &text).map_err(Fault::Invalid)?;
+    }
+    if let Some((name, text)) = if new { new_format(releases) } else { old_format(releases) } {
+        writer.add(name, &text).map_err(Fault::Invalid)?;
+    }
+    writer.finish().map_err(Fault::Invalid)?;
+    made.finish()
+}
+
+fn new_format(releases: &[Named<'_>]) -> Option<(&'static str, String)> {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let item = |(key, release): &(&ConfigKey, &Release)| {
+    let item = |(key, release): &Named<'_>| {
         let extra = release.extra();
         ItemMeta {
             group: key.group().to_owned(),
@@ -115,7 +136,7 @@ fn new_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, Stri
 }
 
 /// Only what has an application is in it.
-fn old_format(releases: &[(&ConfigKey, &Release)]) -> Option<(&'static str, String)> {
+fn old_format(releases: &[Named<'_>]) -> Option<(&'static str, String)> {
     let mut items: Vec<(&str, &str, &str)> = Vec::with_capacity(releases.len());
     for (key, release) in releases {
         items.push((key.group(), key.data_id(), &release.extra().app_name));
