@@ -11,7 +11,8 @@ use imbl::OrdMap;
 /// The highest level that this build knows.
 ///
 /// - 1: the rules of 0.5.0. The configurations' requests are remembered, and forgotten by their age alone.
-/// - 2: the requests of every part are remembered ([`crate::RequestId`]), the newest 4,096 whatever their age.
+/// - 2: the requests of every part are remembered ([`crate::RequestId`]), the newest 4,096 whatever their age. An override
+///   ends in the entry that ends its persistent instance.
 pub const LEVEL: u32 = 2;
 
 /// A change of the cluster itself.

@@ -79,7 +79,11 @@ impl CpState {
                 (CpReply::Cluster(reply), CpChanges { retired, ..CpChanges::default() })
             }
             CpCommand::Naming(command) => {
-                let (reply, naming) = self.naming.apply(command, stamp);
+                let (reply, naming) = if self.cluster.level > 1 {
+                    self.naming.apply(command, stamp)
+                } else {
+                    self.naming.apply_keeping_overrides(command, stamp)
+                };
                 (CpReply::Naming(reply), CpChanges { naming, ..CpChanges::default() })
             }
             CpCommand::Config(command) => {

@@ -172,6 +172,52 @@ fn a_naming_request_takes_effect_once() {
     assert_eq!(other.registered().as_deref(), Some("b"), "a snapshot has the requests");
 }
 
+/// What an operator set ends with the instance, whoever registers it next and whoever restarts meanwhile.
+#[test]
+fn an_override_ends_in_the_entry_that_ends_its_instance() {
+    let set = |log: &Log| {
+        let service = log.state.naming().service(&key("s"));
+        service.map_or(0, |service| service.overrides().len())
+    };
+    for level in [1, 2] {
+        let kept = usize::from(level == 1);
+        let mut log = Log::of_level(level);
+        log.apply(1, register("a"));
+        log.apply(2, NamingCommand::put_override(key("s"), &instance("x")));
+        log.apply(3, register("b"));
+        assert_eq!(set(&log), 1, "level {level}: it outlives a repeated registration");
+        log.apply(4, deregister());
+        log.apply(5, register("c"));
+        assert_eq!(set(&log), kept, "level {level}: deregistered, and registered by another");
+
+        log.apply(6, NamingCommand::put_override(key("s"), &instance("y")));
+        let moved = Instance { cluster: "other".into(), ..instance("d") };
+        log.apply(7, NamingCommand::Register { service: key("s"), instance: moved });
+        assert_eq!(set(&log), kept, "level {level}: in another cluster it is another instance");
+    }
+}
+
+#[test]
+fn a_deregistration_ends_what_was_set_for_an_instance_that_never_came() {
+    let mut log = Log::of_level(2);
+    log.apply(1, NamingCommand::put_override(key("s"), &instance("x")));
+    let neighbour = Instance { port: 81, ..instance("n") };
+    log.apply(2, NamingCommand::put_override(key("s"), &neighbour));
+    let (reply, changes) = log.entry(&Envelope { request: RequestId(3), command: deregister().into() });
+    assert_eq!(
+        reply,
+        CpReply::Naming(NamingReply::Done),
+        "so that it is remembered: it must not be repeated"
+    );
+    assert_eq!(changes.naming.services, [key("s")]);
+    let service = log.state.naming().service(&key("s")).unwrap();
+    let left: Vec<u16> = service.overrides().keys().map(|target| target.address.port).collect();
+    assert_eq!(left, [81]);
+    log.apply(4, NamingCommand::Deregister { service: key("s"), address: neighbour.address() });
+    assert!(log.state.naming().service(&key("s")).is_none(), "nothing is left of the service");
+    assert_eq!(log.apply(5, deregister()), CpReply::Naming(NamingReply::NotFound));
+}
+
 #[test]
 fn a_configuration_request_takes_effect_once_at_every_level() {
     for level in [1, 2] {

@@ -99,10 +99,14 @@ fn lifetime_of(app: &App, owners: &Owners) -> Lifetime {
 /// What an operator set for the instance ends with it.
 async fn deregister_persistent(app: &App, service: ServiceKey, address: Address) -> Result<(), Fault> {
     let overrides = app.registry.overrides_at(&service, &address);
-    match propose(app, NamingCommand::Deregister { service, address }).await? {
+    let deregister = NamingCommand::Deregister { service: service.clone(), address: address.clone() };
+    match propose(app, deregister).await? {
         NamingReply::Done | NamingReply::NotFound => {}
         _ => return Err(Fault::UnknownReply),
     }
+    // Below level 2 of the state the overrides are still there. What was set meanwhile is not the same.
+    let still = app.registry.overrides_at(&service, &address);
+    let overrides: Vec<_> = overrides.into_iter().filter(|before| still.contains(before)).collect();
     if !overrides.is_empty() {
         let expire = NamingCommand::Expire { overrides, services: Vec::new() };
         // The instance is gone, whatever becomes of this: the sweep tries again, and until then nobody is shown the overrides.

@@ -19,6 +19,30 @@ impl NamingState {
     /// rejected. The result depends on nothing but the state, the command and the stamp.
     pub fn apply(&mut self, command: &NamingCommand, stamp: Stamp) -> (NamingReply, NamingChanges) {
         match command {
+            NamingCommand::Register { service, instance } => {
+                self.end_moved(service, instance);
+                self.register(service, instance)
+            }
+            NamingCommand::Deregister { service, address } => {
+                let ended = self.end_overrides(service, address);
+                let (reply, changes) = self.deregister(service, address);
+                if ended && reply == NamingReply::NotFound {
+                    self.drop_if_empty(service);
+                    return (NamingReply::Done, NamingChanges::service(service));
+                }
+                (reply, changes)
+            }
+            _ => self.apply_keeping_overrides(command, stamp),
+        }
+    }
+
+    /// The same by the rules of a cluster of level 1: an override outlives its instance, and is removed by a command of its own.
+    pub fn apply_keeping_overrides(
+        &mut self,
+        command: &NamingCommand,
+        stamp: Stamp,
+    ) -> (NamingReply, NamingChanges) {
+        match command {
             NamingCommand::Register { service, instance } => self.register(service, instance),
             NamingCommand::Deregister { service, address } => self.deregister(service, address),
             NamingCommand::SetHealth { changes } => self.set_health(changes),
@@ -33,6 +57,29 @@ impl NamingState {
             NamingCommand::Expire { overrides, services } => self.expire(overrides, services),
             NamingCommand::SetSwitch { entry, value } => self.set_switch(entry, value),
         }
+    }
+
+    /// An instance that registers in another cluster of the service is another one.
+    fn end_moved(&mut self, key: &ServiceKey, instance: &Instance) {
+        let Some(service) = self.services.get(key) else { return };
+        let Some(present) = service.instances.get(&instance.address()) else { return };
+        let target = OverrideKey::of(present);
+        if present.cluster != instance.cluster && service.overrides.contains_key(&target) {
+            self.service_mut(key).overrides.remove(&target);
+        }
+    }
+
+    /// Removes what was set for the instance with this address, in whatever cluster. False if nothing was set. In the same entry
+    /// as the deregistration, so that no registration comes between and is shown with it.
+    fn end_overrides(&mut self, key: &ServiceKey, address: &Address) -> bool {
+        let Some(service) = self.services.get(key) else { return false };
+        let first = OverrideKey { address: address.clone(), cluster: "".into() };
+        let at = service.overrides.range(first..).map(|(target, _)| target);
+        let ended: Vec<OverrideKey> = at.take_while(|target| target.address == *address).cloned().collect();
+        for target in &ended {
+            self.service_mut(key).overrides.remove(target);
+        }
+        !ended.is_empty()
     }
 
     fn register(&mut self, key: &ServiceKey, instance: &Instance) -> Applied {

@@ -16,9 +16,11 @@ pub const EXPIRE_BATCH_MAX: usize = 500;
 #[derive(Clone, Debug, PartialEq)]
 pub enum NamingCommand {
     /// Registers the persistent instance with this ip and port, or replaces it, even if it was in another cluster of the
-    /// service. An instance that registers again keeps its probed health. Reply: Done or Limit.
+    /// service, which is another instance then. An instance that registers again keeps its probed health and its override.
+    /// Reply: Done or Limit.
     Register { service: ServiceKey, instance: Instance },
-    /// Removes a persistent instance. Reply: Done, or NotFound, which callers answer with ok, as Nacos does.
+    /// Removes a persistent instance, and the overrides of its address. Reply: Done, or NotFound, which callers answer with ok, as
+    /// Nacos does.
     Deregister { service: ServiceKey, address: Address },
     /// Sets the results of probes, at most [`HEALTH_BATCH_MAX`]. Unknown instances are skipped. Reply: Done.
     SetHealth { changes: Vec<HealthChange> },

@@ -222,12 +222,15 @@ fn an_override_ends_with_its_instance_and_not_before() {
         register(&mut bench, &at(1));
         assert_eq!(weight(&bench), 1.0, "deregistered and registered again");
         let sweep = bench.registry.sweep(Millis(0));
-        assert_eq!((sweep.ended.len(), sweep.overrides.len()), (1, 0), "any member has it removed");
+        // The entry that ends a persistent instance ends this too.
+        let ended = usize::from(!persistent);
+        assert_eq!((sweep.ended.len(), sweep.overrides.len()), (ended, 0), "any member has it removed");
         bench.cp(NamingCommand::put_override(key("s"), &over), 0);
         assert_eq!(weight(&bench), 5.0, "written anew");
         assert_eq!(bench.registry.sweep(Millis(0)).ended, []);
-        let command = sweep.command(false).unwrap();
-        bench.cp(command, 0);
+        if let Some(command) = sweep.command(false) {
+            bench.cp(command, 0);
+        }
         assert_eq!(weight(&bench), 5.0, "what was written since stays");
     }
 }
