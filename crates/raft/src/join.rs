@@ -8,10 +8,9 @@ use dyad_state::ClusterCommand;
 use openraft::{ChangeMembers, Precondition};
 
 use crate::handle::{Inner, RaftHandle};
+use crate::ping::PING_LIMIT;
 use crate::types::{Node, StoredMembership};
 
-/// A member that is there answers a ping on the same network well within this.
-const PING_LIMIT: Duration = Duration::from_millis(500);
 /// How long a new member may take to catch up with the log before it has to ask again.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
 /// Longer than the leader's own limits together, so that its answer arrives.
@@ -26,6 +25,11 @@ pub enum JoinError {
     Unreachable(String, String),
     #[error("{0}")]
     Refused(String),
+}
+
+/// The highest level of the state that the build of a member knows.
+fn known_level(answer: pb::PingReply) -> u32 {
+    answer.state_level.max(1)
 }
 
 fn refused(why: impl Into<String>) -> JoinError {
@@ -92,7 +96,7 @@ impl Inner {
         if known == Some(&node) && membership.voter_ids().any(|voter| voter == id) {
             return Ok(());
         }
-        let Some(knows) = self.ping(id, &node).await else {
+        let Some(knows) = self.ping(id, &node, PING_LIMIT).await.map(known_level) else {
             return Err(refused(format!("member {id:016x} does not answer at {}", node.cluster_address)));
         };
         let level = self.level();
@@ -136,20 +140,12 @@ impl Inner {
         let membership = self.membership();
         let mut replaced = Vec::new();
         for (&old, at) in membership.nodes().filter(|(old, at)| **old != id && at.address == node.address) {
-            if old == self.me.id || self.ping(old, at).await.is_some() {
+            if old == self.me.id || self.ping(old, at, PING_LIMIT).await.is_some() {
                 return Err(refused(format!("{} is member {old:016x}, which answers", node.address)));
             }
             replaced.push(old);
         }
         Ok(replaced)
-    }
-
-    /// The highest level of the state that the member's build knows, if this very member answers at its address.
-    async fn ping(&self, id: u64, node: &Node) -> Option<u32> {
-        let request = pb::PingRequest { head: Some(self.me.head(id)) };
-        let mut client = self.peers.client(&node.cluster_address);
-        let reply = tokio::time::timeout(PING_LIMIT, client.ping(request)).await.ok()?.ok()?.into_inner();
-        (reply.member == id).then_some(reply.state_level.max(1))
     }
 
     /// The level by whose rules this member applies commands at present.
@@ -168,8 +164,9 @@ impl Inner {
         }
         let membership = self.membership();
         let others = membership.nodes().filter(|(id, _)| **id != self.me.id);
-        let levels = futures::future::join_all(others.map(|(id, node)| self.ping(*id, node))).await;
-        if levels.into_iter().all(|level| level.is_some_and(|level| level >= known)) {
+        let answers = others.map(|(id, node)| self.ping(*id, node, PING_LIMIT));
+        let answers = futures::future::join_all(answers).await;
+        if answers.into_iter().all(|answer| answer.is_some_and(|answer| known_level(answer) >= known)) {
             match self.propose(ClusterCommand::Raise { level: known }.into()).await {
                 Ok(_) => {
                     tracing::info!("all members know level {known} of the state, which holds from now on")

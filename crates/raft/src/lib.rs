@@ -13,6 +13,7 @@ mod join;
 mod log;
 mod machine;
 mod network;
+mod ping;
 mod propose;
 mod read;
 mod record;

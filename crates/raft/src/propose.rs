@@ -157,20 +157,34 @@ impl Inner {
         let part = command.part();
         let safe = !needs_its_id(&command) || self.level() > 1;
         drop(command);
+        tokio::select! {
+            biased;
+            answer = self.tries(part, &bytes, safe, &wait) => answer,
+            () = self.leader_hears_nothing() => Err(timed_out(&wait)),
+        }
+    }
+
+    async fn tries(
+        &self,
+        part: Part,
+        bytes: &Bytes,
+        safe: bool,
+        wait: &Wait,
+    ) -> Result<CpReply, ProposeError> {
         let mut why = "no member has been elected yet".to_string();
         let mut in_doubt = false;
         loop {
             if let Some(fatal) = self.fatal.get() {
                 return Err(ProposeError::Storage(fatal.to_string()));
             }
-            let refused = match self.attempt(part, &bytes, &wait, &why).await {
-                Ok(written) => return self.until_applied(written, &wait).await,
+            let refused = match self.attempt(part, bytes, wait, &why).await {
+                Ok(written) => return self.until_applied(written, wait).await,
                 Err(refused) => refused,
             };
             let nobody_took = matches!(refused, Refused::NotLeader(_));
             why = go_on(refused, safe, &mut in_doubt)?;
-            if self.too_late(&wait, RETRY_PAUSE, nobody_took) {
-                return Err(if in_doubt { timed_out(&wait) } else { ProposeError::NoLeader(why) });
+            if self.too_late(wait, RETRY_PAUSE, nobody_took) {
+                return Err(if in_doubt { timed_out(wait) } else { ProposeError::NoLeader(why) });
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }

@@ -17,15 +17,25 @@ use crate::types::Node;
 impl Inner {
     async fn linearize(&self) -> Result<(), ProposeError> {
         let wait = Wait::new(READ_DEADLINE);
+        tokio::select! {
+            biased;
+            done = self.caught_up(&wait) => done,
+            () = self.leader_hears_nothing() => {
+                Err(ProposeError::NoLeader("the leader is heard, but does not answer this member".into()))
+            }
+        }
+    }
+
+    async fn caught_up(&self, wait: &Wait) -> Result<(), ProposeError> {
         let mut why = "no member has been elected yet".to_string();
         let next = loop {
             if let Some(fatal) = self.fatal.get() {
                 return Err(ProposeError::Storage(fatal.to_string()));
             }
             let answer = match self.known_leader() {
-                Some((id, _)) if id == self.me.id => self.read_index_here(&wait).await,
+                Some((id, _)) if id == self.me.id => self.read_index_here(wait).await,
                 Some(_) if self.out_of_contact() => Err(Refused::NotLeader(self.unheard())),
-                Some((id, node)) => self.ask_read_index(id, &node, &wait).await,
+                Some((id, node)) => self.ask_read_index(id, &node, wait).await,
                 None => Err(Refused::NotLeader(why.clone())),
             };
             // Asking changed nothing, so that every refusal may be tried again.
@@ -35,12 +45,12 @@ impl Inner {
                 Err(Refused::NotLeader(cause) | Refused::Lost(cause)) => why = cause,
                 Err(Refused::Timeout) => why = "no majority confirmed the leader".into(),
             }
-            if self.too_late(&wait, RETRY_PAUSE, true) {
+            if self.too_late(wait, RETRY_PAUSE, true) {
                 return Err(ProposeError::NoLeader(why));
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         };
-        match self.in_contact(&wait, self.me.applied.progress.until(next)).await {
+        match self.in_contact(wait, self.me.applied.progress.until(next)).await {
             Some(()) => Ok(()),
             None => Err(ProposeError::NoLeader("this member has not caught up with the leader".into())),
         }

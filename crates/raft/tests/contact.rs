@@ -3,12 +3,15 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Cluster, Member, eventually, register};
 use dyad_naming::cp::NamingReply;
 use dyad_raft::Role;
-use dyad_state::ports::{Linearize, Propose, ProposeError};
+use dyad_state::ports::{CpSink, Linearize, Propose, ProposeError};
+use dyad_state::{CpChanges, CpState, LEVEL};
 
 /// An election timeout and a second: when an answer must be there that was asked for at the moment of the cut.
 const FIRST: Duration = Duration::from_millis(1600);
@@ -92,6 +95,61 @@ fn followers_of_a_leader_without_a_majority_are_refused_soon() {
     let (read, took) = timed(|| read(member));
     assert!(matches!(read, Err(ProposeError::NoLeader(_))), "{read:?}");
     assert!(took < FIRST + SLACK, "{took:?}");
+}
+
+/// A firewall may have one direction only: the leader's connections arrive here, those to the leader do not.
+#[test]
+fn a_leader_that_is_heard_but_cannot_be_reached_is_given_up_soon() {
+    let cluster = Cluster::new(3, |_| {});
+    cluster.members[0].register(1);
+    let (leader, follower) = (cluster.leader().unwrap(), cluster.a_follower());
+    let member = &cluster.members[follower];
+    let address = |at: usize| &cluster.members[at].node.cluster_address;
+    cluster.links.cut_way(address(follower), address(leader));
+    for port in 2..4 {
+        let (written, took) = timed(|| member.propose(register(port)));
+        assert!(matches!(written, Err(ProposeError::Timeout(_))), "it may have arrived: {written:?}");
+        assert!(took < LATER + SLACK, "a write: {took:?}");
+        let (read, took) = timed(|| read(member));
+        assert!(matches!(read, Err(ProposeError::NoLeader(_))), "{read:?}");
+        assert!(took < LATER + SLACK, "a read: {took:?}");
+        assert!(member.handle().leader().is_some(), "the leader is heard");
+    }
+    cluster.links.heal();
+    eventually("the way to the leader", || member.propose(register(4)).ok());
+}
+
+/// Longer than any wait that ends because nobody answers.
+const SLOW: Duration = Duration::from_millis(2500);
+
+/// Takes long for each command while it is told to.
+#[derive(Default)]
+struct SlowSink(AtomicBool);
+
+impl CpSink for SlowSink {
+    fn applied(&self, _: &CpState, _: &CpChanges) {
+        if self.0.load(Ordering::Relaxed) {
+            tokio::task::block_in_place(|| std::thread::sleep(SLOW));
+        }
+    }
+
+    fn installed(&self, _: &CpState) {}
+}
+
+#[test]
+fn a_leader_that_is_slow_is_not_given_up() {
+    let sink = Arc::new(SlowSink::default());
+    let cluster = Cluster::with_sink(3, |_| {}, Arc::<SlowSink>::clone(&sink));
+    cluster.members[0].register(1);
+    let member = &cluster.members[cluster.a_follower()];
+    // The entry that raises it is to be over.
+    let level = |m: &Member| m.handle().state().cluster().level();
+    eventually("the level is raised", || cluster.running().all(|m| level(m) == LEVEL).then_some(()));
+    sink.0.store(true, Ordering::Relaxed);
+    let (written, took) = timed(|| member.propose(register(2)));
+    sink.0.store(false, Ordering::Relaxed);
+    assert_eq!(written, Ok(NamingReply::Done.into()));
+    assert!(took >= SLOW, "{took:?}");
 }
 
 /// What comes while a dead leader is replaced waits for the next one: clients that were refused by all members in turn would

@@ -13,8 +13,8 @@ pub use dyad_types::limits::COMMAND_MAX;
 
 /// The CP half. It proposes a command and answers after the command was applied on this member.
 pub trait Propose: Send + Sync + 'static {
-    /// Proposes the command. The answer comes within 5 s. It comes within 1 s if no leader was heard for an election time-out,
-    /// because SDKs give up after 3 s.
+    /// Proposes the command. The answer comes within 5 s. It comes within 1 s if no leader was heard for an election time-out, or if
+    /// the leader is heard and answers this member nothing, because SDKs give up after 3 s.
     fn propose(&self, command: CpCommand) -> BoxFuture<'_, Result<CpReply, ProposeError>>;
     /// The leader that this member knows. `None` during an election, or without a majority.
     fn leader(&self) -> Option<Leader>;
@@ -27,8 +27,8 @@ pub trait Linearize: Send + Sync + 'static {
     ///
     /// # Errors
     /// `NoLeader` if within 5 s no leader could confirm that it still leads, or this member did not catch up with that
-    /// leader. It comes within 1 s if no leader was heard for an election time-out. `Storage` if the store of this
-    /// member has failed. The read can be tried again.
+    /// leader. It comes within 1 s if no leader was heard for an election time-out, or if the leader is heard and answers this
+    /// member nothing. `Storage` if the store of this member has failed. The read can be tried again.
     fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
 }
 

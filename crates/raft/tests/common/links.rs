@@ -27,9 +27,13 @@ struct State {
 impl Links {
     /// Connections between the two, whoever made them, stand still from now on.
     pub fn cut(&self, a: &str, b: &str) {
-        let mut state = self.0.lock();
-        state.cut.insert((a.to_owned(), b.to_owned()));
-        state.cut.insert((b.to_owned(), a.to_owned()));
+        self.cut_way(a, b);
+        self.cut_way(b, a);
+    }
+
+    /// Connections that `from` made to `to` stand still from now on; those that `to` made to `from` do not.
+    pub fn cut_way(&self, from: &str, to: &str) {
+        self.0.lock().cut.insert((from.to_owned(), to.to_owned()));
     }
 
     /// What stood still goes on.

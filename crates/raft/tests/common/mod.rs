@@ -52,6 +52,7 @@ pub struct Member {
     pub dir: PathBuf,
     pub tune: fn(&mut RaftConfig),
     pub links: Arc<Links>,
+    pub sink: Arc<dyn CpSink>,
     running: Option<(Runtime, Arc<RaftHandle>)>,
 }
 
@@ -60,7 +61,8 @@ impl Member {
         let port = free_port();
         let node =
             Node { address: format!("member-{port}:8848"), cluster_address: format!("127.0.0.1:{port}") };
-        Member { id: MemberId(id), node, dir, tune, links: Arc::default(), running: None }
+        let (links, sink) = (Arc::default(), Arc::new(NoSink));
+        Member { id: MemberId(id), node, dir, tune, links, sink, running: None }
     }
 
     pub fn try_start(&mut self) -> Result<(), StartError> {
@@ -71,7 +73,7 @@ impl Member {
         (self.tune)(&mut config);
         let (from, links) = (self.node.cluster_address.clone(), Arc::clone(&self.links));
         let dial = Arc::new(Linked { from, links });
-        let handle = runtime.block_on(RaftHandle::start(config, dial, Arc::new(NoSink)))?;
+        let handle = runtime.block_on(RaftHandle::start(config, dial, Arc::clone(&self.sink)))?;
         let address: SocketAddr = self.node.cluster_address.parse().unwrap();
         let listener = eventually("bind", || TcpListener::bind(address).ok());
         listener.set_nonblocking(true).unwrap();
@@ -149,11 +151,18 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(size: u64, tune: fn(&mut RaftConfig)) -> Cluster {
+        Cluster::with_sink(size, tune, Arc::new(NoSink))
+    }
+
+    /// All members tell the same sink what they apply.
+    pub fn with_sink(size: u64, tune: fn(&mut RaftConfig), sink: Arc<dyn CpSink>) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
         let members = (1..=size).map(|id| Member::new(id * 0x1111, dir.path().join(id.to_string()), tune));
         let mut members: Vec<Member> = members.collect();
         let links = Arc::<Links>::default();
-        members.iter_mut().for_each(|member| member.links = Arc::clone(&links));
+        for member in &mut members {
+            (member.links, member.sink) = (Arc::clone(&links), Arc::clone(&sink));
+        }
         for member in &mut members {
             member.start();
         }

@@ -1,0 +1,48 @@
+//! What a member learns by asking another one whether it is there: that it can be reached.
+
+use std::time::Duration;
+
+use dyad_proto::raft as pb;
+use tokio::time::Instant;
+
+use crate::handle::Inner;
+use crate::types::Node;
+
+/// A member that is there answers a ping on the same network well within this.
+pub(crate) const PING_LIMIT: Duration = Duration::from_millis(500);
+/// A request that has waited for so long for its leader is accompanied by a ping, and again after as long.
+const UNANSWERED: Duration = Duration::from_millis(600);
+/// How long the leader has for the answer to such a ping. Together with the wait before it the request is answered within a second.
+const REACH_LIMIT: Duration = Duration::from_millis(300);
+
+impl Inner {
+    /// The answer of this very member, if it answers at its address within the limit.
+    pub(crate) async fn ping(&self, id: u64, node: &Node, limit: Duration) -> Option<pb::PingReply> {
+        let request = pb::PingRequest { head: Some(self.me.head(id)) };
+        let mut client = self.peers.client(&node.cluster_address);
+        let reply = tokio::time::timeout(limit, client.ping(request)).await.ok()?.ok()?.into_inner();
+        (reply.member == id).then_some(reply)
+    }
+
+    /// Runs beside a request of this member, and ends when the leader is heard but does not hear: its messages arrive, and a ping
+    /// stays without an answer. Such a leader is not replaced, so that the request would wait in vain. A leader that answers
+    /// pings is only slow. A leader that is not heard any more is the matter of `contact.rs`.
+    pub(crate) async fn leader_hears_nothing(&self) {
+        loop {
+            tokio::time::sleep(UNANSWERED).await;
+            let Some((leader, node)) = self.known_leader().filter(|(id, _)| *id != self.me.id) else {
+                continue;
+            };
+            let asked = Instant::now();
+            if self.ping(leader, &node, REACH_LIMIT).await.is_some() {
+                continue;
+            }
+            // A dead leader refuses pings at once; what tells that it lives comes with its heartbeats.
+            tokio::time::sleep_until(asked + REACH_LIMIT).await;
+            let (heard, at) = *self.last_heard.lock();
+            if heard == leader && at > asked {
+                return;
+            }
+        }
+    }
+}
