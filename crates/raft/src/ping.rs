@@ -1,11 +1,11 @@
-//! What a member learns by asking another one whether it is there: that it can be reached.
+//! What a member learns by asking another one whether it is there: that it can be reached, and what time it has.
 
 use std::time::Duration;
 
 use dyad_proto::raft as pb;
 use tokio::time::Instant;
 
-use crate::handle::Inner;
+use crate::handle::{Inner, RaftHandle};
 use crate::types::Node;
 
 /// A member that is there answers a ping on the same network well within this.
@@ -44,5 +44,29 @@ impl Inner {
                 return;
             }
         }
+    }
+}
+
+impl RaftHandle {
+    /// The time by the clocks of the voters, in milliseconds since the epoch: the median of those that answer, the earlier one if
+    /// two are in the middle. So one clock that is ahead decides nothing, unless it is the only one.
+    ///
+    /// `None` if no majority of the voters answers.
+    pub async fn time_of_majority(&self) -> Option<u64> {
+        let inner = &self.inner;
+        let membership = inner.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let clocks = voters.iter().map(async |id| {
+            if *id == inner.me.id {
+                return Some((inner.config.wall_clock)());
+            }
+            let answer = inner.ping(*id, membership.get_node(id)?, PING_LIMIT).await?;
+            Some(answer.wall_ms).filter(|ms| *ms > 0)
+        });
+        let clocks = futures::future::join_all(clocks).await;
+        let mut clocks: Vec<u64> = clocks.into_iter().flatten().collect();
+        clocks.sort_unstable();
+        let majority = clocks.len() > voters.len() / 2;
+        clocks.get(clocks.len().saturating_sub(1) / 2).copied().filter(|_| majority)
     }
 }

@@ -374,6 +374,28 @@ fn a_write_that_is_forwarded_twice_takes_effect_once() {
     cluster.converged();
 }
 
+const NOW_MS: u64 = 1_700_000_000_000;
+const MONTH_MS: u64 = 31 * 86_400_000;
+
+#[test]
+fn one_clock_that_is_ahead_does_not_decide_what_time_it_is() {
+    let mut cluster = Cluster::new(3, |config| config.wall_clock = || NOW_MS);
+    let time = |member: &Member| member.block_on(member.handle().time_of_majority());
+    assert_eq!(time(&cluster.members[0]), Some(NOW_MS));
+    cluster.members[0].crash();
+    cluster.members[0].tune = |config| config.wall_clock = || NOW_MS + MONTH_MS;
+    cluster.members[0].start();
+    cluster.settled();
+    assert_eq!(time(&cluster.members[0]), Some(NOW_MS), "its own clock is one of three");
+    cluster.members[1].crash();
+    assert_eq!(time(&cluster.members[0]), Some(NOW_MS), "nor if one of three is away");
+    cluster.members[2].crash();
+    assert_eq!(time(&cluster.members[0]), None, "one of three is no majority");
+
+    let alone = Cluster::new(1, |config| config.wall_clock = || NOW_MS + MONTH_MS);
+    assert_eq!(time(&alone.members[0]), Some(NOW_MS + MONTH_MS), "there is no other clock");
+}
+
 fn level(member: &Member) -> u32 {
     member.handle().state().cluster().level()
 }

@@ -204,6 +204,8 @@ impl raft_server::Raft for Service {
 
     async fn ping(&self, request: Request<pb::PingRequest>) -> Result<Response<pb::PingReply>, Status> {
         self.me().check(request.get_ref().head.as_ref())?;
-        Ok(Response::new(pb::PingReply { member: self.me().id, state_level: self.inner.config.state_level }))
+        let config = &self.inner.config;
+        let (member, wall_ms) = (self.me().id, (config.wall_clock)());
+        Ok(Response::new(pb::PingReply { member, state_level: config.state_level, wall_ms }))
     }
 }
