@@ -13,6 +13,8 @@ const (
 	quiet = 3 * time.Second
 	// A fault lasts for this, and for up to as long again.
 	lasts = 2 * time.Second
+	// The same of a way that is cut so briefly that members still wait for what they sent, and send it again.
+	brief = 400 * time.Millisecond
 )
 
 // What was done, and proof of it.
@@ -47,7 +49,7 @@ func (w *world) faults(random *rand.Rand) (d deeds, err error) {
 // One fault and its end.
 func (w *world) fault(at int, took time.Duration, random *rand.Rand, d *deeds) (string, error) {
 	other := (at + 1 + random.IntN(members-1)) % members
-	switch random.IntN(8) {
+	switch random.IntN(10) {
 	case 0, 1:
 		d.kills++
 		return fmt.Sprintf("member %d killed", at+1), w.killed(took, at)
@@ -68,6 +70,13 @@ func (w *world) fault(at int, took time.Duration, random *rand.Rand, d *deeds) (
 		}
 		w.heal(took, random)
 		return fmt.Sprintf("member %d cut off", at+1), nil
+	case 7, 8:
+		// Then its connections end: what the other asked this one for was carried out, and its answer never comes.
+		d.cuts++
+		w.fleet.net.set(at, other, true)
+		w.sleep(took / (lasts / brief))
+		w.fleet.net.heal(false)
+		return fmt.Sprintf("the way from member %d to %d cut, and its connections ended", at+1, other+1), nil
 	}
 	d.cuts++
 	w.fleet.net.set(at, other, true)

@@ -1,6 +1,7 @@
-// Linearizability of the configuration center: clients publish, publish over an expected version, remove and read, three
-// real members are killed, paused and cut off, and the history must be one of a register for each key. Local reads must
-// not go back on one connection, and every listener must end with the last versions.
+// Linearizability of what raft replicates, while three real members are killed, paused and cut off. Clients publish, publish
+// over an expected version, remove and read configurations, and the history must be one of a register for each key. Local reads
+// must not go back on one connection, and every listener must end with the last versions. Other clients register, deregister,
+// set and list persistent instances, and the history of each must follow the rules of `instances.go`.
 //
 // Exit code 1 if a promise was broken, 2 if the run says nothing.
 package main
@@ -11,7 +12,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -25,24 +25,35 @@ const (
 	listeners = 2 * members
 	// Longest search for a linearization.
 	checkMax = 5 * time.Minute
-	// Acknowledged writes of a second without which a run says nothing, in the mean.
-	writesMin = 20
+	// Acknowledged writes of a second without which a run says nothing, in the mean: of configurations, and of instances.
+	writesMin, instanceWritesMin = 20, 10
 	// Faults that are shown, of each kind.
 	shownMax = 5
 )
 
-func main() {
-	binary := flag.String("binary", "target/release/dyad", "the server to test")
-	seconds := flag.Int("seconds", 300, "how long the clients work")
-	clients := flag.Int("clients", 8, "clients")
-	keys := flag.Int("keys", 20, "keys")
-	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the clients' and the faults' choices")
-	keep := flag.Bool("keep", false, "leave data and logs after a failed run")
-	flag.Parse()
-	os.Exit(run(*binary, *seconds, *clients, *keys, *seed, *keep))
+// How large a run is.
+type plan struct {
+	seconds                  int
+	clients, keys            int
+	registrars, instanceKeys int
+	seed                     uint64
 }
 
-func run(binary string, seconds, clients, keys int, seed uint64, keep bool) int {
+func main() {
+	var p plan
+	binary := flag.String("binary", "target/release/dyad", "the server to test")
+	flag.IntVar(&p.seconds, "seconds", 300, "how long the clients work")
+	flag.IntVar(&p.clients, "clients", 8, "clients of configurations")
+	flag.IntVar(&p.keys, "keys", 20, "configurations")
+	flag.IntVar(&p.registrars, "registrars", 6, "clients of persistent instances")
+	flag.IntVar(&p.instanceKeys, "instances", 8, "persistent instances")
+	flag.Uint64Var(&p.seed, "seed", uint64(time.Now().UnixNano()), "of the clients' and the faults' choices")
+	keep := flag.Bool("keep", false, "leave data and logs after a failed run")
+	flag.Parse()
+	os.Exit(run(*binary, p, *keep))
+}
+
+func run(binary string, p plan, keep bool) int {
 	f, err := newFleet(binary)
 	if err != nil {
 		fmt.Println("INVALID", err)
@@ -55,8 +66,8 @@ func run(binary string, seconds, clients, keys int, seed uint64, keep bool) int 
 		f.close(false)
 		os.Exit(2)
 	}()
-	fmt.Println("seed", seed)
-	broken, invalid := play(f, seconds, clients, keys, seed)
+	fmt.Println("seed", p.seed)
+	broken, invalid := play(f, p)
 	for _, what := range broken {
 		fmt.Println("BROKEN", what)
 	}
@@ -76,7 +87,7 @@ func run(binary string, seconds, clients, keys int, seed uint64, keep bool) int 
 }
 
 // The whole run: what was broken, and why it says nothing.
-func play(f *fleet, seconds, clients, keys int, seed uint64) (broken, invalid []string) {
+func play(f *fleet, p plan) (broken, invalid []string) {
 	for at := range f.members {
 		if err := f.start(at); err != nil {
 			return nil, []string{err.Error()}
@@ -87,23 +98,26 @@ func play(f *fleet, seconds, clients, keys int, seed uint64) (broken, invalid []
 			return nil, []string{err.Error()}
 		}
 	}
-	w := newWorld(f, keys)
+	w := newWorld(f, p.keys)
 	var working, listened sync.WaitGroup
 	over := make(chan struct{})
 	all := make([]*listening, listeners)
 	for n := range all {
-		all[n] = newListening(fmt.Sprintf("listener %d", n), n, keys)
+		all[n] = newListening(fmt.Sprintf("listener %d", n), n, p.keys)
 		listened.Go(func() { all[n].run(w, over) })
 	}
-	for n := range clients {
-		working.Go(func() { w.client(n, rand.New(rand.NewPCG(seed, uint64(n)))) })
+	for n := range p.clients {
+		working.Go(func() { w.client(n, rand.New(rand.NewPCG(p.seed, uint64(n)))) })
 	}
-	told := newHistorian(keys)
+	for n := range p.registrars {
+		working.Go(func() { w.registrar(n, p.instanceKeys, rand.New(rand.NewPCG(p.seed, uint64(registrarsFrom+n)))) })
+	}
+	told := newHistorian(p.keys)
 	working.Go(func() { told.run(w) })
 	var did deeds
 	var failed error
-	working.Go(func() { did, failed = w.faults(rand.New(rand.NewPCG(seed, 1<<32))) })
-	w.sleep(time.Duration(seconds) * time.Second)
+	working.Go(func() { did, failed = w.faults(rand.New(rand.NewPCG(p.seed, 1<<32))) })
+	w.sleep(time.Duration(p.seconds) * time.Second)
 	w.stop.Store(true)
 	working.Wait()
 	f.net.heal(true)
@@ -111,6 +125,7 @@ func play(f *fleet, seconds, clients, keys int, seed uint64) (broken, invalid []
 		broken = append(broken, failed.Error())
 	} else {
 		broken = append(broken, settle(w, all, told)...)
+		broken = append(broken, w.settleInstances(p.instanceKeys)...)
 	}
 	close(over)
 	listened.Wait()
@@ -118,7 +133,7 @@ func play(f *fleet, seconds, clients, keys int, seed uint64) (broken, invalid []
 		broken = append(broken, judge(w, told)...)
 	}
 	report(w, did, all)
-	return broken, validity(w, did, seconds)
+	return broken, validity(w, did, p)
 }
 
 // After the faults: all members serve, agree, and have told their listeners.
@@ -156,9 +171,7 @@ func settle(w *world, all []*listening, told *historian) (broken []string) {
 // A linearizable get that goes into the history, repeated while a leader is elected.
 func (w *world) last(c *conn, at, key int) (string, bool) {
 	for began := time.Now(); time.Since(began) < readyMax; time.Sleep(failedPause) {
-		in, call := input{kind: get, key: key}, time.Since(w.began)
-		out := c.perform(in)
-		w.record(1000+at, in, out, call, time.Since(w.began))
+		out := w.ask(c, finalFrom+at, input{kind: get, key: key})
 		if out.outcome == done {
 			return out.value, true
 		}
@@ -169,8 +182,10 @@ func (w *world) last(c *conn, at, key int) (string, bool) {
 // The promises that need the whole history.
 func judge(w *world, told *historian) (broken []string) {
 	began := time.Now()
-	broken = check(w.history, checkMax)
-	fmt.Printf("%d operations checked in %.1f s\n", len(w.history), time.Since(began).Seconds())
+	broken = check(configModel(), split(w.configs.history, keyOf), checkMax)
+	broken = append(broken, check(instanceModel(), split(w.instances.history, instanceOf), checkMax)...)
+	fmt.Printf("%d operations on configurations and %d on instances checked in %.1f s\n", len(w.configs.history),
+		len(w.instances.history), time.Since(began).Seconds())
 	states := make([]versions, w.keys)
 	for key, rows := range told.rows {
 		states[key] = newVersions(inOrder(rows))
@@ -204,14 +219,7 @@ func inOrder(rows map[string]row) []string {
 
 func report(w *world, did deeds, all []*listening) {
 	fmt.Println(strings.Join(did.log, "\n"))
-	names := make([]string, 0, len(w.counts))
-	for name := range w.counts {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		fmt.Printf("%s: %d\n", name, w.counts[name])
-	}
+	fmt.Println(strings.Join(append(w.configs.lines(), w.instances.lines()...), "\n"))
 	told := 0
 	for _, l := range all {
 		told += l.told
@@ -221,18 +229,17 @@ func report(w *world, did deeds, all []*listening) {
 }
 
 // Too few writes, or faults that did nothing, prove nothing.
-func validity(w *world, did deeds, seconds int) (invalid []string) {
-	writes := 0
-	for _, count := range w.acknowledged {
-		writes += count
+func validity(w *world, did deeds, p plan) (invalid []string) {
+	if writes := w.configs.acknowledged; writes < writesMin*p.seconds {
+		invalid = append(invalid, fmt.Sprintf("only %d acknowledged writes of configurations", writes))
 	}
-	if writes < writesMin*seconds {
-		invalid = append(invalid, fmt.Sprintf("only %d acknowledged writes", writes))
+	if writes := w.instances.acknowledged; writes < instanceWritesMin*p.seconds {
+		invalid = append(invalid, fmt.Sprintf("only %d acknowledged writes of instances", writes))
 	}
 	if did.cuts > 0 && w.fleet.net.held.Load() == 0 {
 		invalid = append(invalid, "the cuts held nothing")
 	}
-	if seconds >= 60 && (did.kills == 0 || did.cuts == 0) {
+	if p.seconds >= 60 && (did.kills == 0 || did.cuts == 0) {
 		invalid = append(invalid, "no kill or no cut")
 	}
 	return invalid

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 // An operation from begin to end, of key 0.
 func op(k kind, value, over string, out output, begin, end int) porcupine.Operation {
 	in := input{kind: k, value: value, over: over}
-	return operation(begin, in, out, time.Duration(begin), time.Duration(end))
+	return operation(begin, in, out, out.outcome, time.Duration(begin), time.Duration(end))
 }
 
 func found(value string, begin, end int) porcupine.Operation {
@@ -32,8 +33,6 @@ func TestHistories(t *testing.T) {
 		"an unknown write is seen":              {[]porcupine.Operation{op(publish, "a", "", open, 0, 1), found(absent, 2, 3), found("a", 4, 5)}, true},
 		"an unknown write is never seen":        {[]porcupine.Operation{op(publish, "a", "", open, 0, 1), found(absent, 2, 3)}, true},
 		"an unknown write vanishes":             {[]porcupine.Operation{op(publish, "a", "", open, 0, 1), found("a", 2, 3), found(absent, 4, 5)}, false},
-		"a write that was refused":              {[]porcupine.Operation{op(publish, "a", "", output{outcome: refused}, 0, 1), found("a", 2, 3)}, false},
-		"a get without an answer":               {[]porcupine.Operation{op(get, "", "", open, 0, 1)}, true},
 		"a removed one":                         {[]porcupine.Operation{op(publish, "a", "", ok, 0, 1), op(remove, "", "", ok, 2, 3), found(absent, 4, 5)}, true},
 		"one that came back":                    {[]porcupine.Operation{op(publish, "a", "", ok, 0, 1), op(remove, "", "", ok, 2, 3), found("a", 4, 5)}, false},
 		"cas over what is there":                {[]porcupine.Operation{op(publish, "a", "", ok, 0, 1), op(casPublish, "b", "a", ok, 2, 3), found("b", 4, 5)}, true},
@@ -47,9 +46,24 @@ func TestHistories(t *testing.T) {
 		"an unknown cas that would be too late": {[]porcupine.Operation{op(publish, "a", "", ok, 0, 1), op(casPublish, "b", "a", open, 2, 3), op(publish, "c", "", ok, 4, 5), found("b", 6, 7)}, false},
 	}
 	for name, c := range cases {
-		if faults := check(c.ops, time.Minute); (len(faults) == 0) != c.good {
+		if faults := check(configModel(), split(c.ops, keyOf), time.Minute); (len(faults) == 0) != c.good {
 			t.Errorf("%s: %v", name, faults)
 		}
+	}
+}
+
+func TestWhatIsInTheHistory(t *testing.T) {
+	l := newLedger(time.Now())
+	l.record(0, "publish", input{}, output{}, refused, false, 0)
+	l.record(0, "get", input{}, output{}, unknown, true, 0)
+	if len(l.history) != 0 {
+		t.Error("what did nothing, and what says nothing:", l.history)
+	}
+	l.record(0, "publish", input{}, output{}, unknown, false, 0)
+	l.record(0, "publish", input{}, output{}, done, false, 0)
+	l.record(0, "get", input{}, output{}, done, true, 0)
+	if len(l.history) != 3 || l.acknowledged != 1 || l.history[0].Return != math.MaxInt64 {
+		t.Error(l.history, l.acknowledged)
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/anishathalye/porcupine"
 )
 
 const (
@@ -33,36 +31,32 @@ type world struct {
 	keys  int
 	began time.Time
 	stop  atomic.Bool
+	// What was asked of configurations, and of instances.
+	configs, instances *ledger
 
-	mutex   sync.Mutex
-	history []porcupine.Operation
-	local   map[seen][]string
-	counts  map[string]int
-	// When writes were acknowledged, by second.
-	acknowledged map[int]int
+	mutex sync.Mutex
+	local map[seen][]string
 }
 
 func newWorld(f *fleet, keys int) *world {
-	return &world{fleet: f, keys: keys, began: time.Now(), local: map[seen][]string{}, counts: map[string]int{}, acknowledged: map[int]int{}}
+	began := time.Now()
+	return &world{fleet: f, keys: keys, began: began, configs: newLedger(began), instances: newLedger(began), local: map[seen][]string{}}
 }
 
 func (w *world) address(at int) string { return w.fleet.members[at%members].address() }
 
-func (w *world) record(client int, in input, out output, call, end time.Duration) {
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	w.history = append(w.history, operation(client, in, out, call, end))
-	name := []string{"publish", "cas", "remove", "get"}[in.kind]
-	w.counts[name+" "+[]string{"ok", "mismatch", "unknown", "refused"}[out.outcome]]++
-	if in.kind != get && out.outcome == done {
-		w.acknowledged[int(end.Seconds())]++
-	}
+// Asks something of a configuration, for the history.
+func (w *world) ask(c *conn, client int, in input) output {
+	call := time.Since(w.began)
+	out := c.perform(in)
+	w.configs.record(client, in.kind.String(), in, out, out.outcome, in.kind == get, call)
+	return out
 }
 
 func (w *world) sawLocal(conn string, key int, value string) {
+	w.configs.count("local get")
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	w.counts["local get"]++
 	which := seen{conn, key}
 	// Equal neighbours say nothing new.
 	if reads := w.local[which]; len(reads) == 0 || reads[len(reads)-1] != value {
@@ -114,9 +108,7 @@ func (w *world) one(c *conn, number, n int, last []string, random *rand.Rand) bo
 	if in.kind == casPublish && in.over == absent {
 		in.kind = publish
 	}
-	call := time.Since(w.began)
-	out := c.perform(in)
-	w.record(number, in, out, call, time.Since(w.began))
+	out := w.ask(c, number, in)
 	switch {
 	case out.outcome == done && in.kind == get:
 		last[in.key] = out.value
