@@ -83,7 +83,8 @@ impl Filter {
 }
 
 impl ConfigState {
-    /// The configurations with a formal release that match, in the order of their creation, which is the order of Nacos.
+    /// The configurations with a formal release that match and for which `seen` holds, in the order of their creation, which is
+    /// the order of Nacos.
     ///
     /// If the filter has a content, `stored` decides about the contents that are not in memory: the caller reads the row of
     /// `release.revision` and compares. It is called after all other checks, and never if the filter has no content.
@@ -93,6 +94,7 @@ impl ConfigState {
     pub fn find<'a, E: From<Stopped>>(
         &'a self,
         filter: &Filter,
+        seen: &dyn Fn(&ConfigKey) -> bool,
         page: PageRequest,
         work: &mut Work<'_>,
         mut stored: impl FnMut(&Pattern, &Release, &mut Work<'_>) -> Result<bool, E>,
@@ -100,7 +102,7 @@ impl ConfigState {
         let mut matches: Vec<(Revision, &ConfigKey, &Arc<ConfigItem>)> = Vec::new();
         for (key, item) in self.candidates(filter) {
             work.spend(1)?;
-            let Some(release) = item.formal() else { continue };
+            let Some(release) = item.formal().filter(|_| seen(key)) else { continue };
             if !filter.accepts(key, release, work)? {
                 continue;
             }
@@ -125,19 +127,6 @@ impl ConfigState {
         rest.truncate(range.len());
         rest.sort_unstable_by_key(|m| m.0);
         Ok(Found { total, page: rest.into_iter().map(|(_, key, item)| (key, item)).collect() })
-    }
-
-    /// [`ConfigState::find`] for a filter without a content.
-    ///
-    /// # Errors
-    /// The work must stop.
-    pub fn list<'a>(
-        &'a self,
-        filter: &Filter,
-        page: PageRequest,
-        work: &mut Work<'_>,
-    ) -> Result<Found<(&'a ConfigKey, &'a Arc<ConfigItem>)>, Stopped> {
-        self.find(filter, page, work, |_, _, _| Ok(true))
     }
 
     /// The configurations with these ids, sorted by key. Unknown ids are left out.

@@ -8,6 +8,10 @@ use common::Log;
 use dyad_config::*;
 use dyad_types::ConfigKey;
 
+fn everything(_: &ConfigKey) -> bool {
+    true
+}
+
 /// Seven configurations; the first has the largest key, so that the order of creation is not the order of keys.
 fn seven() -> Log {
     let mut log = Log::default();
@@ -70,7 +74,10 @@ fn a_search_finds_what_all_filters_let_through_in_the_order_of_creation() {
             let row = log.row(release.revision);
             pattern.matches(row.content.unwrap().text(), work)
         };
-        let found = log.state.find(&filter, PageRequest { number: 1, size: 100 }, &mut work, stored).unwrap();
+        let found = log
+            .state
+            .find(&filter, &everything, PageRequest { number: 1, size: 100 }, &mut work, stored)
+            .unwrap();
         let name = |key: &ConfigKey| match key.is_public() {
             true => key.data_id().to_owned(),
             false => format!("{}:{}", key.namespace(), key.data_id()),
@@ -94,7 +101,12 @@ fn pages_together_are_the_whole_and_later_ones_are_empty() {
     }
     let page = |number, size| {
         let mut work = Work::new(&|| false);
-        let found = log.state.list(&Filter::default(), PageRequest { number, size }, &mut work).unwrap();
+        let found = log
+            .state
+            .find(&Filter::default(), &everything, PageRequest { number, size }, &mut work, |_, _, _| {
+                Ok::<bool, Stopped>(true)
+            })
+            .unwrap();
         assert_eq!(found.total, 23);
         found.page.into_iter().map(|(key, _)| key.data_id().to_owned()).collect::<Vec<_>>()
     };
@@ -105,6 +117,17 @@ fn pages_together_are_the_whole_and_later_ones_are_empty() {
         assert_eq!(joined, whole, "pages of {size}");
     }
     assert_eq!((page(0, 0), page(usize::MAX, usize::MAX)), (whole[..1].to_vec(), Vec::new()));
+}
+
+#[test]
+fn what_is_not_seen_is_not_counted() {
+    let log = seven();
+    let mut work = Work::new(&|| false);
+    let seen = |key: &ConfigKey| key.group() != "G1";
+    let stored = |_: &Pattern, _: &Release, _: &mut Work<'_>| Ok::<_, Stopped>(true);
+    let asked = PageRequest { number: 1, size: 10 };
+    let found = log.state.find(&Filter::default(), &seen, asked, &mut work, stored).unwrap();
+    assert_eq!((found.total, found.page.len()), (1, 1));
 }
 
 #[test]
@@ -127,6 +150,9 @@ fn a_search_that_is_told_to_stop_ends_among_the_configurations() {
     let filter = Filter { content: Some(Pattern::blur("*z*")), ..Filter::default() };
     let mut work = Work::new(&|| true);
     let stored = |_: &Pattern, _: &Release, _: &mut Work<'_>| Ok::<_, Stopped>(true);
-    assert_eq!(log.state.find(&filter, PageRequest { number: 1, size: 10 }, &mut work, stored), Err(Stopped));
+    assert_eq!(
+        log.state.find(&filter, &everything, PageRequest { number: 1, size: 10 }, &mut work, stored),
+        Err(Stopped)
+    );
     assert!(work.steps() < 100_000, "{} of 300,000 bytes", work.steps());
 }

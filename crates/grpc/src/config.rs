@@ -220,6 +220,7 @@ fn source(call: &Call, user: Option<&str>) -> Author {
 pub(crate) fn listen(call: &Call) -> Result<Answer, GrpcError> {
     let request = ConfigRequest::read(&call.body)?;
     let contexts = request.config_listen_contexts.as_deref().unwrap_or_default();
+    let caller = call.caller();
     let keys = contexts
         .iter()
         .enumerate()
@@ -230,7 +231,9 @@ pub(crate) fn listen(call: &Call) -> Result<Answer, GrpcError> {
                     return Err(GrpcError::BadField { path, why: "it is empty".into() });
                 }
             }
-            checked(&context.data_id, &context.group, tenant_of(context))
+            let key = checked(&context.data_id, &context.group, tenant_of(context))?;
+            read::listens(&caller, &key)?;
+            Ok(key)
         })
         .collect::<Result<Vec<ConfigKey>, GrpcError>>()?;
     let named = contexts.iter().zip(&keys);

@@ -159,6 +159,17 @@ fn nothing_that_ships_reaches_what_measures_it_but_the_command() {
     }
 }
 
+/// What they show of the configurations comes from a `View`, which asks whether the caller may see it.
+#[test]
+fn the_front_ends_do_not_read_the_state_of_the_configurations() {
+    let is_front_end = |name: &str| name.starts_with("http/src/") || name.starts_with("grpc/src/");
+    for (name, text) in sources().into_iter().filter(|(name, _)| is_front_end(name)) {
+        for words in ["app.configs", "Catalog", "ConfigState"] {
+            assert!(!text.contains(words), "{name} names {words}");
+        }
+    }
+}
+
 #[test]
 fn only_raft_names_openraft_and_sled() {
     for name in crates() {

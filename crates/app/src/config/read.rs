@@ -70,6 +70,14 @@ pub fn item(app: &App, caller: &Caller, key: &ConfigKey) -> Result<Option<Arc<Co
     Ok(app.configs.item(key))
 }
 
+/// May the caller listen to the configuration? The comparison with what it has tells it that there is another content.
+///
+/// # Errors
+/// A caller that may not read it.
+pub fn listens(caller: &Caller, key: &ConfigKey) -> Result<(), Fault> {
+    caller.may(Action::Read, &Resource::Config(key))
+}
+
 /// Which release of a configuration this reader gets; `None` is 404.
 pub fn answer(item: Arc<ConfigItem>, reader: &ReaderLabels<'_>) -> Option<Answered> {
     let gray = match item.answer(reader) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dyad_config::{
     BETA, Change, ConfigCommand, ConfigItem, ConfigReply, ConfigType, Content, Draft, GrayRule, Publish,
-    PublishGray, Release, Revision, Source, tag_gray_name,
+    PublishGray, Release, RemoveItem, Revision, Source, tag_gray_name,
 };
 use dyad_state::CpReply;
 use dyad_types::config_check::{ConfigFault, ConfigInput, check_config};
@@ -274,6 +274,25 @@ pub async fn remove(
     match propose(app, Change::Remove { key, gray }, author).await? {
         ConfigReply::Done { .. } => Ok(true),
         ConfigReply::NotFound => Ok(false),
+        _ => Err(Fault::UnknownReply),
+    }
+}
+
+/// The name of the gray release that a removal by tag is about. Nacos 2.5 wants the release's name there, others the tag: both
+/// are understood.
+pub fn release_of_tag(app: &App, key: &ConfigKey, tag: &str) -> Box<str> {
+    let named = app.configs.item(key).is_some_and(|item| item.gray(tag).is_some());
+    if named { tag.into() } else { tag_gray_name(tag).into() }
+}
+
+/// Removes the formal releases of these configurations, if they still have the ids. At most
+/// [`dyad_config::limits::BATCH_MAX`] at a time.
+///
+/// # Errors
+/// The core does not acknowledge the command.
+pub async fn remove_items(app: &App, items: Vec<RemoveItem>, author: Author) -> Result<(), Fault> {
+    match propose(app, Change::RemoveBatch { items }, author).await? {
+        ConfigReply::Report(_) => Ok(()),
         _ => Err(Fault::UnknownReply),
     }
 }

@@ -14,6 +14,7 @@ use crate::reply::Reply;
 use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
+use dyad_app::config::View;
 use dyad_app::config::write::propose;
 use dyad_types::date::timestamp;
 
@@ -76,14 +77,13 @@ fn get(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
         let Some(Named { scope, name, is_namespace }) = scope(params, generation)? else {
             return refused(generation, NO_SCOPE);
         };
-        let state = app.configs.state();
-        let capacity = state.capacity(&scope);
+        let (capacity, usage) = View::of(app, params.caller()).limits(&scope)?;
         let moment = |ms: u64| (ms > 0).then(|| timestamp(ms));
         let mut data = json!({
             "id": "0",
             "quota": capacity.quota(&scope),
-            "usage": state.usage(&scope).count,
-            "bytes": state.usage(&scope).bytes,
+            "usage": usage.count,
+            "bytes": usage.bytes,
             "maxSize": capacity.max_size(),
             "maxAggrCount": capacity.max_aggr_count(),
             "maxAggrSize": capacity.max_aggr_size(),

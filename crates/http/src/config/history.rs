@@ -4,11 +4,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dyad_config::{
-    Change, ConfigReply, ContentError, ContentRow, Contents, Draft, Filter, HistoryEntry, PageRequest,
-    PublishGray, Revision, ShownVersion, Work,
-};
-use dyad_types::{ConfigKey, Lease};
+use dyad_config::{Filter, HistoryEntry, PageRequest, Revision, ShownVersion, Work};
+use dyad_types::ConfigKey;
 use serde_json::{Value, json};
 
 use super::json as shapes;
@@ -20,15 +17,13 @@ use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::config::Stop;
-use dyad_app::config::read::{LARGEST, room, room_to_write, row};
-use dyad_app::config::write::{blocking, propose};
-use dyad_app::{App, Caller, Fault};
+use dyad_app::config::history::{self, Wanted};
+use dyad_app::config::write::blocking;
+use dyad_app::config::{Stop, View};
+use dyad_app::{App, Fault};
 
 /// Versions on one page, as in Nacos.
 const PAGE_MAX: usize = 500;
-/// Bytes of a version: what was written, and what was there before.
-const VERSION_MAX: usize = 2 * LARGEST;
 /// Configurations that `history/configs` lists: it has no paging.
 const CONFIGS_MAX: usize = 10_000;
 
@@ -94,17 +89,15 @@ fn list(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
     let read = || -> Result<Step, Fault> {
         let key = config_key(params, generation)?;
         let asked = page(params, Some((1, 100)), PAGE_MAX)?;
-        let app = Arc::clone(app);
+        let (app, view) = (Arc::clone(app), View::of(app, params.caller()));
         let reader = Arc::clone(&app);
         let page = move |stop: &Stop| -> Result<Value, Fault> {
-            let state = reader.configs.state();
-            let found = state.history(&key, asked);
+            let found = view.history(&key, asked)?;
             let one = |entry: &HistoryEntry<'_>| -> Result<Value, Fault> {
                 stop.check()?;
-                // Of the contents of all versions those of one are in memory at a time, whoever asks.
-                let _reading = reader.turns.reading_here(VERSION_MAX);
-                let version = shown(&*reader.contents, entry)?;
-                Ok(shapes::version(&key, entry, &version, generation, false))
+                history::listed(&reader, entry, |version| {
+                    shapes::version(&key, entry, version, generation, false)
+                })
             };
             let items = found.page.iter().map(one).collect::<Result<Vec<Value>, Fault>>()?;
             Ok(shapes::page(&found, asked, items))
@@ -120,14 +113,10 @@ fn list(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
 fn one(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
     let read = || -> Result<Step, Fault> {
         let key = config_key(params, generation)?;
-        let nid = Revision(required_number(params, Key::Nid, "Long")?);
-        Ok(lookup(
-            (app, params.caller()),
-            key,
-            generation,
-            move |_, _| Some(nid),
-            move |key, entry, version| shapes::version(key, entry, version, generation, true),
-        ))
+        let wanted = Wanted::Write(Revision(required_number(params, Key::Nid, "Long")?));
+        Ok(lookup(app, params, (key, wanted), generation, move |key, entry, version| {
+            shapes::version(key, entry, version, generation, true)
+        }))
     };
     Step::of(read())
 }
@@ -136,8 +125,8 @@ fn one(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
 pub(crate) fn v2_detail(app: &Arc<App>, params: &Params) -> Step {
     let read = || -> Result<Step, Fault> {
         let key = config_key(params, Generation::V2)?;
-        let nid = Revision(required_number(params, Key::Nid, "Long")?);
-        Ok(lookup((app, params.caller()), key, Generation::V2, move |_, _| Some(nid), shapes::both_sides))
+        let wanted = Wanted::Write(Revision(required_number(params, Key::Nid, "Long")?));
+        Ok(lookup(app, params, (key, wanted), Generation::V2, shapes::both_sides))
     };
     Step::of(read())
 }
@@ -146,64 +135,34 @@ pub(crate) fn v2_detail(app: &Arc<App>, params: &Params) -> Step {
 fn previous(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
     let read = || -> Result<Step, Fault> {
         let key = config_key(params, generation)?;
-        let id = Revision(required_number(params, Key::Id, "Long")?);
-        let newest = move |app: &App, key: &ConfigKey| {
-            let state = app.configs.state();
-            let item = state.item(key)?;
-            item.formal().filter(|release| release.id == id)?;
-            item.history().find(|entry| entry.gray.is_none()).map(|entry| entry.revision)
-        };
-        Ok(lookup((app, params.caller()), key, generation, newest, move |key, entry, version| {
+        let wanted = Wanted::NewestOf(Revision(required_number(params, Key::Id, "Long")?));
+        Ok(lookup(app, params, (key, wanted), generation, move |key, entry, version| {
             shapes::version(key, entry, version, generation, true)
         }))
     };
     Step::of(read())
 }
 
-/// Shows the version that `which` names.
 fn lookup(
-    (app, caller): (&Arc<App>, Caller),
-    key: ConfigKey,
+    app: &Arc<App>,
+    params: &Params,
+    (key, wanted): (ConfigKey, Wanted),
     generation: Generation,
-    which: impl FnOnce(&App, &ConfigKey) -> Option<Revision> + Send + 'static,
     show: impl FnOnce(&ConfigKey, &HistoryEntry<'_>, &ShownVersion) -> Value + Send + 'static,
 ) -> Step {
-    let app = Arc::clone(app);
-    let read = move || -> Result<Option<(Value, Option<Lease>)>, Fault> {
-        let Some(nid) = which(&app, &key) else { return Ok(None) };
-        let _reading = app.turns.reading_here(VERSION_MAX);
-        let state = app.configs.state();
-        let Some(entry) = state.item(&key).and_then(|item| item.version(nid)) else {
-            return match app.contents.read(nid) {
-                Ok(row) if row.key != key => Err(Fault::OtherConfig),
-                _ if generation == Generation::V3 => {
-                    Err(Fault::NotFound(format!("certain config history for nid = {nid} not exist")))
-                }
-                _ => Ok(None),
-            };
-        };
-        let version = shown(&*app.contents, &entry)?;
-        let lease = room(&app, &caller, bytes(Some(&version.write)) + bytes(version.before.as_ref()))?;
-        Ok(Some((show(&key, &entry, &version), lease)))
-    };
+    let (app, caller) = (Arc::clone(app), params.caller());
+    let read =
+        move || history::version(&app, &caller, (&key, wanted), |entry, version| show(&key, entry, version));
     Step::wait(async move {
-        Ok(match (blocking(read).await??, generation) {
-            (Some((value, lease)), _) => enveloped(generation, &value).leased(lease),
-            (None, Generation::V1) => Reply::new(Kind::JsonUtf8, Bytes::new()),
-            (None, _) => result(&Value::Null),
-        })
+        match (blocking(read).await??, generation, wanted) {
+            (Some((value, lease)), ..) => Ok(enveloped(generation, &value).leased(lease)),
+            (None, Generation::V3, Wanted::Write(nid)) => {
+                Err(Fault::NotFound(format!("certain config history for nid = {nid} not exist")))
+            }
+            (None, Generation::V1, _) => Ok(Reply::new(Kind::JsonUtf8, Bytes::new())),
+            (None, ..) => Ok(result(&Value::Null)),
+        }
     })
-}
-
-/// A version with the row before it. Blocks.
-fn shown(contents: &dyn Contents, entry: &HistoryEntry<'_>) -> Result<ShownVersion, Fault> {
-    let before = entry.before.map(|revision| contents.read(revision)).transpose()?;
-    Ok(ShownVersion { write: contents.read(entry.revision)?, before })
-}
-
-/// The bytes of the content of a row.
-fn bytes(row: Option<&ContentRow>) -> usize {
-    row.and_then(|row| row.content.as_ref()).map_or(0, |content| content.text().len())
 }
 
 /// All configurations of a namespace, without contents.
@@ -216,13 +175,13 @@ fn configs(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
             required(params, Key::NamespaceId, Generation::V2)?;
         }
         let namespace = Box::from(namespace_param(params).unwrap_or_default());
-        let (app, state) = (Arc::clone(app), app.configs.state());
+        let (app, view) = (Arc::clone(app), View::of(app, params.caller()));
         Ok(Step::wait(async move {
             let list = move |stop: &Stop| -> Result<Value, Fault> {
                 let filter = Filter { namespace: Some(namespace), ..Filter::default() };
                 let is_due = || stop.is_due();
                 let asked = PageRequest { number: 1, size: CONFIGS_MAX };
-                let found = state.list(&filter, asked, &mut Work::new(&is_due))?;
+                let found = view.list(&filter, asked, &mut Work::new(&is_due))?;
                 if found.total > CONFIGS_MAX {
                     let total = found.total;
                     let what =
@@ -253,27 +212,7 @@ pub(crate) fn diff(app: &Arc<App>, params: &Params) -> Step {
         let (from, to) = (nid(Key::From)?, nid(Key::To)?);
         let (app, reader) = (Arc::clone(app), Arc::clone(app));
         let caller = params.caller();
-        let compare = move |_: &Stop| -> Result<(Value, Option<Lease>), Fault> {
-            let state = reader.configs.state();
-            let unknown =
-                |what: &str| Fault::NotFound(format!("version {what} is not in the history of {key}"));
-            let none = || Fault::NotFound(format!("{key} has no history"));
-            let item = state.item(&key).ok_or_else(none)?;
-            let to = match to {
-                Some(to) => item.version(to).ok_or_else(|| unknown(&to.to_string()))?,
-                None => item.history().next().ok_or_else(none)?,
-            };
-            let from = match from {
-                Some(from) => Some(item.version(from).ok_or_else(|| unknown(&from.to_string()))?.revision),
-                None => to.before,
-            };
-            let reading = reader.turns.reading_here(VERSION_MAX);
-            let before = from.map(|revision| reader.contents.read(revision)).transpose()?;
-            let after = reader.contents.read(to.revision)?;
-            let lease = room(&reader, &caller, bytes(before.as_ref()) + bytes(Some(&after)))?;
-            drop(reading);
-            Ok((diff::unified(before.as_ref(), &after)?, lease))
-        };
+        let compare = move |_: &Stop| history::two(&reader, &caller, (&key, from, to), diff::unified);
         Ok(Step::wait(async move {
             let turn = app.turns.next().await?;
             let (difference, lease) = turn.run(compare).await?;
@@ -292,58 +231,13 @@ pub(crate) fn rollback(app: &Arc<App>, params: &Params) -> Step {
         let to = Revision(number(Key::Nid, nid)?);
         let (app, source) = (Arc::clone(app), source(params));
         Ok(Step::wait(async move {
-            let unknown = || Fault::NotFound(format!("version {to} is not in the history of {key}"));
-            if app.configs.state().item(&key).is_none_or(|item| item.version(to).is_none()) {
-                return Err(unknown());
-            }
-            let row = match row(&app, to, LARGEST).await {
-                Err(Fault::Content(ContentError::Gone(_))) => return Err(unknown()),
-                row => row?,
-            };
-            let _room = room_to_write(&app, &source.caller, bytes(Some(&row)))?;
-            let draft = draft(&row)?;
-            let (change, gray) = match row.gray {
-                Some((name, Some(rule))) => {
-                    let (key, shown) = (key.clone(), name.to_string());
-                    (Change::PublishGray(PublishGray { key, name, rule, draft, cas: None }), Some(shown))
-                }
-                _ => (Change::Rollback { key: key.clone(), to, draft }, None),
-            };
-            match propose(&app, change, source).await? {
-                ConfigReply::Done { revision, md5 } => Ok(result(&json!({
-                    "nid": revision.to_string(),
-                    "md5": md5.map(|md5| md5.to_string()),
-                    "grayName": gray,
-                }))),
-                ConfigReply::NotFound => Err(unknown()),
-                _ => Err(Fault::UnknownReply),
-            }
+            let done = history::rollback(&app, key, to, source).await?;
+            Ok(result(&json!({
+                "nid": done.revision.to_string(),
+                "md5": done.md5.map(|md5| md5.to_string()),
+                "grayName": done.gray,
+            })))
         }))
     };
     Step::of(prepare())
-}
-
-/// What a write published, to be published again.
-///
-/// # Errors
-/// The write removed the release.
-pub(super) fn draft(row: &ContentRow) -> Result<Draft, Fault> {
-    let content = row.content.clone().ok_or_else(|| {
-        Fault::Invalid(format!(
-            "version {} removed the configuration: it has no content to go back to",
-            row.revision
-        ))
-    })?;
-    let extra = row.extra.as_deref().cloned().unwrap_or_default();
-    Ok(Draft {
-        content,
-        kind: row.kind,
-        app_name: Some(extra.app_name),
-        tags: Some(extra.tags),
-        desc: extra.desc,
-        used_for: extra.used_for,
-        effect: extra.effect,
-        schema: extra.schema,
-        encrypted_data_key: extra.encrypted_data_key,
-    })
 }

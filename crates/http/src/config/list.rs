@@ -15,8 +15,8 @@ use crate::growing::Growing;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::config::Stop;
 use dyad_app::config::read::content_here;
+use dyad_app::config::{Stop, View};
 use dyad_app::{App, Caller, Fault};
 
 /// Bytes of contents on one page: the answer is made in memory.
@@ -151,7 +151,7 @@ fn run(
     form: (Shape, Generation),
     stop: &Stop,
 ) -> Result<Made, Fault> {
-    let state = app.configs.state();
+    let view = View::of(app, caller.clone());
     let mut scanned = 0;
     let stored = |pattern: &Pattern, release: &Release, work: &mut Work<'_>| {
         scanned += release.len as usize;
@@ -167,7 +167,7 @@ fn run(
     };
     let is_due = || stop.is_due();
     let mut work = Work::new(&is_due);
-    let found = state.find(filter, asked, &mut work, stored)?;
+    let found = view.find(filter, asked, &mut work, stored)?;
     let mut out = Growing::begin(app, caller, bytes(&found, form.0)?)?;
     let enveloped = matches!((form.0, form.1), (Shape::Basic | Shape::Lines, Generation::V3));
     if enveloped {

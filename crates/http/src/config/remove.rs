@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dyad_config::limits::BATCH_MAX;
-use dyad_config::{BETA, Change, ConfigItem, ConfigReply, RemoveItem, Revision, tag_gray_name};
+use dyad_config::{BETA, ConfigItem, RemoveItem, Revision};
 use dyad_types::ConfigKey;
 use serde_json::Value;
 
@@ -15,7 +15,8 @@ use crate::params::{Key, Params};
 use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::write::{propose, remove};
+use dyad_app::config::View;
+use dyad_app::config::write::{release_of_tag, remove, remove_items};
 
 /// Ids of one request: what fits ten commands.
 pub(crate) const IDS_MAX: usize = 10 * BATCH_MAX;
@@ -56,7 +57,7 @@ fn one(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
     let prepare = || -> Result<Step, Fault> {
         let key = config_key(params, generation)?;
         let gray = params.get(Key::GrayName).map(Box::from);
-        let gray = gray.or_else(|| params.get(Key::Tag).map(|tag| tag_release(app, &key, tag)));
+        let gray = gray.or_else(|| params.get(Key::Tag).map(|tag| release_of_tag(app, &key, tag)));
         let (app, source) = (Arc::clone(app), source(params));
         Ok(Step::wait(async move {
             remove(&app, key, gray, source).await?;
@@ -64,12 +65,6 @@ fn one(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
         }))
     };
     Step::of(prepare())
-}
-
-/// The release of a tag. Nacos 2.5 wants the release's name here, others the tag: both are understood.
-pub(crate) fn tag_release(app: &App, key: &ConfigKey, tag: &str) -> Box<str> {
-    let named = app.configs.item(key).is_some_and(|item| item.gray(tag).is_some());
-    if named { tag.into() } else { tag_gray_name(tag).into() }
 }
 
 fn beta(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
@@ -99,18 +94,15 @@ fn by_ids(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
         let (app, source) = (Arc::clone(app), source(params));
         Ok(Step::wait(async move {
             let turn = app.turns.next().await?;
-            let state = app.configs.state();
+            let view = View::of(&app, source.caller.clone());
             let item = |(key, item): (&ConfigKey, &Arc<ConfigItem>)| RemoveItem {
                 key: key.clone(),
                 id: item.formal().map(|release| release.id),
             };
             let items: Vec<RemoveItem> =
-                turn.run(move |_| Ok(state.by_ids(&ids).into_iter().map(item).collect())).await?;
+                turn.run(move |_| Ok(view.by_ids(&ids).into_iter().map(item).collect())).await?;
             for batch in items.chunks(BATCH_MAX) {
-                let change = Change::RemoveBatch { items: batch.to_vec() };
-                let ConfigReply::Report(_) = propose(&app, change, source.clone()).await? else {
-                    return Err(Fault::UnknownReply);
-                };
+                remove_items(&app, batch.to_vec(), source.clone()).await?;
             }
             Ok(match generation {
                 Generation::V1 => rest_result(200, None, &Value::Bool(true)),

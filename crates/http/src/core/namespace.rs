@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dyad_config::{Change, ConfigReply, NamespaceView};
+use dyad_config::NamespaceView;
 use dyad_types::config::config_namespace;
 use serde_json::{Value, json};
 
@@ -16,10 +16,7 @@ use crate::reply::Reply;
 use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::write::propose;
-
-/// Characters of an id (`NamespaceOperationService`); the parameter filter is stricter.
-const ID_MAX: usize = 128;
+use dyad_app::config::{View, namespace};
 
 /// `GET /v1/console/namespaces`: list, one (`show=all`), existence (`checkNamespaceIdExist=true`).
 pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
@@ -27,27 +24,27 @@ pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
         filter(params)?;
         if params.get(Key::CheckNamespaceIdExist) == Some("true") {
             let id = params.get(Key::CustomNamespaceId);
-            let exists = id.is_some_and(|id| app.configs.state().namespace(id).is_some());
+            let exists = id.map_or(Ok(false), |id| exists(app, params, id))?;
             return done(bare(exists));
         }
         if params.get(Key::Show) == Some("all") {
             let id = needed(params, Key::NamespaceId)?;
-            return done(Reply::json(one(app, id, Generation::V1)?.to_string()));
+            return done(Reply::json(one(app, params, id, Generation::V1)?.to_string()));
         }
-        let body = json!({ "code": 200, "message": Value::Null, "data": all(app, Generation::V1) });
+        let body = json!({ "code": 200, "message": Value::Null, "data": all(app, params, Generation::V1) });
         done(Reply::json(body.to_string()))
     };
     Step::of(read())
 }
 
 /// `GET /v2/console/namespace/list`.
-pub(crate) fn v2_list(app: &Arc<App>, _: &Params) -> Step {
-    Step::Done(Ok(result(&all(app, Generation::V2))))
+pub(crate) fn v2_list(app: &Arc<App>, params: &Params) -> Step {
+    Step::Done(Ok(result(&all(app, params, Generation::V2))))
 }
 
 /// `GET /v3/…/core/namespace/list`.
-pub(crate) fn v3_list(app: &Arc<App>, _: &Params) -> Step {
-    Step::Done(Ok(result(&all(app, Generation::V3))))
+pub(crate) fn v3_list(app: &Arc<App>, params: &Params) -> Step {
+    Step::Done(Ok(result(&all(app, params, Generation::V3))))
 }
 
 /// `GET /v2/console/namespace`.
@@ -64,7 +61,7 @@ fn detail(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
     let read = || -> Result<Step, Fault> {
         filter(params)?;
         let id = needed(params, Key::NamespaceId)?;
-        done(result(&one(app, id, generation)?))
+        done(result(&one(app, params, id, generation)?))
     };
     Step::of(read())
 }
@@ -74,7 +71,7 @@ pub(crate) fn v3_check(app: &Arc<App>, params: &Params) -> Step {
     let read = || -> Result<Step, Fault> {
         filter(params)?;
         let id = needed(params, Key::NamespaceId)?;
-        done(result(&u8::from(app.configs.state().namespace(id).is_some())))
+        done(result(&u8::from(exists(app, params, id)?)))
     };
     Step::of(read())
 }
@@ -84,7 +81,7 @@ pub(crate) fn v3_exist(app: &Arc<App>, params: &Params) -> Step {
     let read = || -> Result<Step, Fault> {
         filter(params)?;
         let id = needed(params, Key::CustomNamespaceId)?;
-        let exists = !id.trim().is_empty() && app.configs.state().namespace(id).is_some();
+        let exists = !id.trim().is_empty() && exists(app, params, id)?;
         done(truth(Generation::V3, exists))
     };
     Step::of(read())
@@ -95,16 +92,17 @@ pub(crate) fn v1_create(app: &Arc<App>, params: &Params) -> Step {
     let prepare = || -> Result<Step, Fault> {
         filter(params)?;
         let name = needed(params, Key::NamespaceName)?;
-        match create(app, params, params.get(Key::CustomNamespaceId), name) {
-            Ok(work) => Ok(Step::wait(async move {
-                match work.await {
-                    Ok(()) => Ok(bare(true)),
-                    Err(Fault::IllegalNamespace(_)) => Ok(bare(false)),
-                    Err(fault) => Err(fault),
-                }
-            })),
-            Err(_) => done(bare(false)),
-        }
+        let Ok(new) = namespace::check(params.get(Key::CustomNamespaceId), name, desc(params)) else {
+            return done(bare(false));
+        };
+        let (app, source) = (Arc::clone(app), source(params));
+        Ok(Step::wait(async move {
+            match namespace::create(&app, new, source).await {
+                Ok(()) => Ok(bare(true)),
+                Err(Fault::IllegalNamespace(_)) => Ok(bare(false)),
+                Err(fault) => Err(fault),
+            }
+        }))
     };
     Step::of(prepare())
 }
@@ -131,45 +129,14 @@ fn create_by_form(app: &Arc<App>, params: &Params, id: Key, generation: Generati
             return Err(Fault::MissingNamespace("namespaceId"));
         }
         let name = params.get(Key::NamespaceName).ok_or(Fault::MissingNamespace("namespaceName"))?;
-        let work = create(app, params, params.get(id), name)?;
-        Ok(Step::wait(async move { work.await.map(|()| truth(generation, true)) }))
+        let new = namespace::check(params.get(id), name, desc(params))?;
+        let (app, source) = (Arc::clone(app), source(params));
+        Ok(Step::wait(async move {
+            namespace::create(&app, new, source).await?;
+            Ok(truth(generation, true))
+        }))
     };
     Step::of(prepare())
-}
-
-/// Checks, then the work of creating. A blank id is drawn.
-fn create(
-    app: &Arc<App>,
-    params: &Params,
-    id: Option<&str>,
-    name: &str,
-) -> Result<impl Future<Output = Result<(), Fault>> + Send + use<>, Fault> {
-    let id: Box<str> = id.map_or_else(|| uuid(rand::random()), str::to_owned).into();
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-    if !id.bytes().all(legal) {
-        return Err(Fault::IllegalNamespace(format!("namespaceId [{id}] mismatch the pattern")));
-    }
-    if id.len() > ID_MAX {
-        return Err(Fault::IllegalNamespace(format!("too long namespaceId, over {ID_MAX}")));
-    }
-    check_name(name)?;
-    let existed = Fault::IllegalNamespace(format!("the namespaceId is existed, namespaceId: {id}"));
-    let change = Change::CreateNamespace { id, name: name.into(), desc: desc(params) };
-    let (app, source) = (Arc::clone(app), source(params));
-    Ok(async move {
-        match propose(&app, change, source).await? {
-            ConfigReply::Done { .. } => Ok(()),
-            ConfigReply::Exists => Err(existed),
-            _ => Err(Fault::UnknownReply),
-        }
-    })
-}
-
-fn check_name(name: &str) -> Result<(), Fault> {
-    if name.trim().is_empty() || name.contains(['@', '#', '$', '%', '^', '&', '*']) {
-        return Err(Fault::IllegalNamespace(format!("namespaceName [{name}] contains illegal char")));
-    }
-    Ok(())
 }
 
 /// `PUT /v1/console/namespaces`: false for an illegal name.
@@ -177,7 +144,7 @@ pub(crate) fn v1_update(app: &Arc<App>, params: &Params) -> Step {
     let prepare = || -> Result<Step, Fault> {
         filter(params)?;
         let (id, name) = (needed(params, Key::Namespace)?, needed(params, Key::NamespaceShowName)?);
-        if check_name(name).is_err() {
+        if namespace::check_name(name).is_err() {
             return done(bare(false));
         }
         Ok(update(app, params, id, name, Generation::V1))
@@ -200,21 +167,18 @@ fn update_by_form(app: &Arc<App>, params: &Params, generation: Generation) -> St
         filter(params)?;
         let id = params.get(Key::NamespaceId).ok_or(Fault::MissingNamespace("namespaceId"))?;
         let name = params.get(Key::NamespaceName).ok_or(Fault::MissingNamespace("namespaceName"))?;
-        check_name(name)?;
+        namespace::check_name(name)?;
         Ok(update(app, params, id, name, generation))
     };
     Step::of(prepare())
 }
 
-/// True also for a namespace that nobody created, as in Nacos: nothing depends on it.
 fn update(app: &Arc<App>, params: &Params, id: &str, name: &str, generation: Generation) -> Step {
-    let change = Change::UpdateNamespace { id: id.into(), name: name.into(), desc: desc(params) };
+    let (id, name, desc) = (id.to_owned(), name.to_owned(), desc(params).to_owned());
     let (app, source) = (Arc::clone(app), source(params));
     Step::wait(async move {
-        match propose(&app, change, source).await? {
-            ConfigReply::Done { .. } | ConfigReply::NotFound => Ok(written(generation)),
-            _ => Err(Fault::UnknownReply),
-        }
+        namespace::update(&app, &id, (&name, &desc), source).await?;
+        Ok(written(generation))
     })
 }
 
@@ -235,18 +199,22 @@ pub(super) fn needed(params: &Params, key: Key) -> Result<&str, Fault> {
     params.raw(key).ok_or(Fault::MissingParam { name: key.name(), kind: "String" })
 }
 
-fn desc(params: &Params) -> Box<str> {
-    params.get(Key::NamespaceDesc).unwrap_or_default().into()
+fn desc(params: &Params) -> &str {
+    params.get(Key::NamespaceDesc).unwrap_or_default()
 }
 
-fn all(app: &App, generation: Generation) -> Value {
-    app.configs.state().namespaces().iter().map(|view| shape(view, generation)).collect()
+fn all(app: &App, params: &Params, generation: Generation) -> Value {
+    View::of(app, params.caller()).namespaces().iter().map(|view| shape(view, generation)).collect()
 }
 
-fn one(app: &App, id: &str, generation: Generation) -> Result<Value, Fault> {
-    let state = app.configs.state();
-    let view = state.namespace(id).ok_or_else(|| Fault::NoNamespace(config_namespace(id).to_owned()))?;
+fn one(app: &App, params: &Params, id: &str, generation: Generation) -> Result<Value, Fault> {
+    let seen = View::of(app, params.caller());
+    let view = seen.namespace(id)?.ok_or_else(|| Fault::NoNamespace(config_namespace(id).to_owned()))?;
     Ok(shape(&view, generation))
+}
+
+fn exists(app: &App, params: &Params, id: &str) -> Result<bool, Fault> {
+    Ok(View::of(app, params.caller()).namespace(id)?.is_some())
 }
 
 fn shape(view: &NamespaceView<'_>, generation: Generation) -> Value {
@@ -265,22 +233,4 @@ fn shape(view: &NamespaceView<'_>, generation: Generation) -> Value {
         "configCount": view.configs,
         "type": kind,
     })
-}
-
-/// 128 random bits as a UUID of version 4.
-fn uuid(bits: u128) -> String {
-    let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{bits:032x}");
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::uuid;
-
-    #[test]
-    fn drawn_ids_are_uuids_of_version_4() {
-        assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
-        assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
-    }
 }

@@ -14,6 +14,7 @@ use crate::reply::{Kind, Reply};
 use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
+use dyad_app::config::read;
 use dyad_push::config::poll::{Asking, Waiting, Wanted};
 use dyad_push::config::{ListenLimits, Reported};
 
@@ -40,6 +41,8 @@ fn begin(app: &Arc<App>, params: &Params) -> Result<Step, Fault> {
     let text = format::decoded(text);
     let records = format::parse(&text).map_err(|format::Malformed| malformed())?;
     let wanted = records.iter().map(wanted).collect::<Result<Vec<Wanted<'_>>, Fault>>()?;
+    let caller = params.caller();
+    wanted.iter().try_for_each(|wanted| read::listens(&caller, &wanted.key))?;
     let boxed = |name| params.rest.header(name).map(Box::from);
     let asking = Asking {
         ip: client_ip(params).into(),

@@ -10,14 +10,14 @@ use dyad_types::{ConfigKey, Lease};
 use serde::Deserialize;
 
 use super::report::{self, Job, Refusal};
-use crate::config::history;
 use crate::config::remove::IDS_MAX;
 use crate::config::request::{filter, namespace_param, source};
 use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::step::Step;
-use dyad_app::config::Stop;
+use dyad_app::config::history::draft;
 use dyad_app::config::read::{room_to_write, row_here};
+use dyad_app::config::{Stop, View};
 use dyad_app::json::{List, Scalar};
 use dyad_app::{App, Caller, Fault};
 
@@ -54,7 +54,7 @@ pub(crate) fn clone(app: &Arc<App>, params: &Params, generation: Generation) -> 
         if wishes.is_empty() {
             return refuse(Refusal::NothingSelected, "the list is empty");
         }
-        if app.configs.state().namespace(namespace).is_none() {
+        if View::of(app, params.caller()).namespace(namespace)?.is_none() {
             return refuse(Refusal::NoNamespace, &format!("namespace {namespace} does not exist"));
         }
         let (app, namespace, source) = (Arc::clone(app), namespace.to_owned(), source(params));
@@ -116,9 +116,9 @@ fn load(
     namespace: &str,
     stop: &Stop,
 ) -> Result<(Vec<(ConfigKey, Draft)>, Lease), Fault> {
-    let state = app.configs.state();
+    let view = View::of(app, caller.clone());
     let ids: BTreeSet<Revision> = wishes.iter().map(|wish| wish.id).collect();
-    let found = state.by_ids(&ids);
+    let found = view.by_ids(&ids);
     let by_id: BTreeMap<Revision, _> = found
         .into_iter()
         .filter_map(|(key, item)| Some((item.formal()?.id, (key, item.formal()?))))
@@ -140,7 +140,7 @@ fn load(
         check_config(&names, "tenant")?;
         stop.check()?;
         let row = row_here(app, release.revision, release.len as usize)?;
-        let draft = history::draft(&row).map_err(|_| Fault::UnknownReply)?;
+        let draft = draft(&row).map_err(|_| Fault::UnknownReply)?;
         items.push((ConfigKey::new(namespace, group, data_id), draft));
     }
     Ok((items, room))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dyad_config::archive::{self, ENTRIES_MAX, ItemMeta, Writer};
-use dyad_config::{ConfigItem, ConfigState, Filter, PageRequest, Pattern, Release, Revision, Work};
+use dyad_config::{ConfigItem, Filter, PageRequest, Pattern, Release, Revision, Work};
 use dyad_types::{ConfigKey, Lease};
 use http::header::{CONTENT_DISPOSITION, HeaderValue};
 
@@ -14,8 +14,8 @@ use crate::growing::Growing;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::config::Stop;
 use dyad_app::config::read::content_here;
+use dyad_app::config::{Stop, View};
 use dyad_app::{App, Caller, Fault};
 use dyad_types::date::compact_date;
 
@@ -45,8 +45,8 @@ pub(crate) fn export(app: &Arc<App>, params: &Params, new: bool) -> Step {
         Ok(Step::wait(async move {
             let turn = app.turns.next().await?;
             let made = turn.run(move |stop| {
-                let state = app.configs.state();
-                let releases = chosen(&state, ids.as_ref(), &filter, stop)?;
+                let view = View::of(&app, caller.clone());
+                let releases = chosen(&view, ids.as_ref(), &filter, stop)?;
                 archive_of(&app, &caller, &releases, new, stop)
             });
             let (bytes, lease) = made.await?;
@@ -66,17 +66,17 @@ type Named<'a> = (&'a ConfigKey, &'a Release);
 
 /// What is exported.
 fn chosen<'a>(
-    state: &'a ConfigState,
+    view: &'a View,
     ids: Option<&BTreeSet<Revision>>,
     filter: &Filter,
     stop: &Stop,
 ) -> Result<Vec<Named<'a>>, Fault> {
     let found: Vec<(&ConfigKey, &Arc<ConfigItem>)> = match ids {
-        Some(ids) => state.by_ids(ids),
+        Some(ids) => view.by_ids(ids),
         None => {
             let asked = PageRequest { number: 1, size: ENTRIES_MAX };
             let is_due = || stop.is_due();
-            let found = state.list(filter, asked, &mut Work::new(&is_due))?;
+            let found = view.list(filter, asked, &mut Work::new(&is_due))?;
             if found.total > ENTRIES_MAX {
                 let total = found.total;
                 let what =

@@ -12,6 +12,7 @@ use crate::reply::Reply;
 use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
+use dyad_app::config::View;
 
 /// True for an import by v1: the selector is in the query or in the body.
 pub(crate) fn is_import(params: &Params) -> bool {
@@ -33,7 +34,7 @@ pub(crate) fn import(app: &Arc<App>, params: &Params, generation: Generation) ->
         let Some(file) = params.rest.file.clone() else {
             return Ok(Step::Done(Ok(Refusal::NoData.reply(generation, "there is no part \"file\""))));
         };
-        if app.configs.state().namespace(namespace).is_none() {
+        if View::of(app, params.caller()).namespace(namespace)?.is_none() {
             let reason = format!("namespace {namespace} does not exist");
             return Ok(Step::Done(Ok(Refusal::NoNamespace.reply(generation, &reason))));
         }
