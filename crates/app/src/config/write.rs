@@ -9,6 +9,7 @@ use dyad_config::{
 };
 use dyad_state::CpReply;
 use dyad_types::config_check::{ConfigFault, ConfigInput, check_config};
+use dyad_types::limits::MESSAGE_MAX;
 use dyad_types::{ConfigKey, Md5};
 
 use super::metrics::Kind;
@@ -18,10 +19,8 @@ use crate::state::App;
 
 /// Bytes of a content up to which its md5 is taken where the request is answered: about 0.1 ms.
 const MD5_INLINE_MAX: usize = 64 * 1024;
-/// Bytes of the largest message that SDKs take over gRPC. A content that would not fit into one with its JSON could never be
-/// read by them.
-const ANSWER_MAX: usize = 10 * 1024 * 1024;
-/// What an answer has beside the content: md5, type, data key, times.
+/// What an answer has beside the content: md5, type, data key, times. A content whose answer is over [`MESSAGE_MAX`] could never be
+/// read over gRPC.
 const ANSWER_EXTRA: usize = 4 * 1024;
 /// Bytes that one byte of a content takes at most in JSON (`\\u001f`).
 const ESCAPE_MAX: usize = 6;
@@ -156,10 +155,10 @@ pub fn prepare(fields: &Fields<'_>, tenant_name: &'static str) -> Result<Prepare
         tenant_name,
     )
     .map_err(blank)?;
-    if fields.content.len() > ANSWER_MAX / ESCAPE_MAX {
+    if fields.content.len() > MESSAGE_MAX / ESCAPE_MAX {
         let bytes = answer_bytes(fields.content);
-        if bytes > ANSWER_MAX {
-            return Err(Fault::AnswerTooLarge { bytes, max: ANSWER_MAX });
+        if bytes > MESSAGE_MAX {
+            return Err(Fault::AnswerTooLarge { bytes, max: MESSAGE_MAX });
         }
     }
     let given = |text: Option<&str>| Box::from(text.unwrap_or_default());
