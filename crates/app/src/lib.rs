@@ -6,6 +6,7 @@
 
 mod caller;
 mod clients;
+pub mod cluster;
 pub mod config;
 mod fault;
 pub mod json;

@@ -11,6 +11,8 @@ use crate::params::Params;
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
 use dyad_app::App;
+use dyad_app::cluster::{self, Cluster};
+use dyad_app::naming::read;
 
 /// Services shown: what a person can look through, and what may be serialized each second for each open page.
 const SERVICES_MAX: usize = 200;
@@ -34,12 +36,14 @@ pub(crate) fn page(_: &Arc<App>, _: &Params) -> Step {
 }
 
 /// `GET /nacos/dyad/overview`: what the page shows.
-pub(crate) fn overview(app: &Arc<App>, _: &Params) -> Step {
-    let leader = app.propose.leader();
+pub(crate) fn overview(app: &Arc<App>, params: &Params) -> Step {
+    let caller = params.caller();
+    let Cluster { members, leader } = match cluster::cluster(app, &caller) {
+        Ok(known) => known,
+        Err(fault) => return Step::Done(Err(fault)),
+    };
     let counts = app.registry.counts();
-    let members: Vec<Value> = app
-        .members
-        .members()
+    let members: Vec<Value> = members
         .iter()
         .map(|m| {
             json!({
@@ -52,11 +56,11 @@ pub(crate) fn overview(app: &Arc<App>, _: &Params) -> Step {
         })
         .collect();
     let mut left = ALL_INSTANCES_MAX;
-    let views = app.registry.views(0, SERVICES_MAX);
+    let views = read::views(app, &caller, SERVICES_MAX);
     let services: Vec<Value> = views.iter().map(|view| service(view, &mut left)).collect();
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "ready": app.members.ready(),
+        "ready": cluster::ready(app, false).is_ok(),
         "leader": leader.map(|leader| json!({ "address": leader.address, "term": leader.term })),
         "counts": {
             "services": counts.services,

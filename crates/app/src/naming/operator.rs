@@ -1,5 +1,7 @@
 //! Switches, and the figures of `/operator/metrics`.
 
+use std::sync::Arc;
+
 use dyad_naming::Switches;
 use dyad_naming::cp::NamingCommand;
 use dyad_types::{MemberId, responsible};
@@ -9,6 +11,15 @@ use super::delegate::propose;
 use crate::caller::{Action, Caller, Resource};
 use crate::fault::Fault;
 use crate::state::App;
+
+/// The present switches.
+///
+/// # Errors
+/// A caller that may not know them.
+pub fn switches(app: &App, caller: &Caller) -> Result<Arc<Switches>, Fault> {
+    caller.may(Action::Read, &Resource::Switches)?;
+    Ok(app.switches.load_full())
+}
 
 /// Sets a switch on all members, named as Nacos's `SwitchManager` knows it or as the list of switches shows it.
 ///

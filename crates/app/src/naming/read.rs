@@ -41,6 +41,13 @@ pub fn list(app: &App, caller: &Caller, service: &ServiceKey) -> Result<List, Fa
     Ok(List { view: present(app, service)?, last_ref_ms })
 }
 
+/// At most so many of the services that the caller may read, in no order.
+pub fn views(app: &App, caller: &Caller, max: usize) -> Vec<Arc<ServiceView>> {
+    let mut views = app.registry.views(0, max);
+    views.retain(|view| caller.may(Action::Read, &Resource::Service(view.key())).is_ok());
+    views
+}
+
 /// The view of a service, read after the caller took its stamp.
 ///
 /// # Errors

@@ -9,12 +9,13 @@ use crate::params::Params;
 use crate::reply::Reply;
 use crate::step::Step;
 use dyad_app::App;
+use dyad_app::cluster::ready;
 
 /// `GET /v1/cs/health`: without a leader reads go on, writes wait.
 pub(crate) fn health(app: &Arc<App>, _: &Params) -> Step {
-    let text = if !app.members.ready() {
+    let text = if ready(app, false).is_err() {
         "DOWN:this member is starting. "
-    } else if app.propose.leader().is_none() {
+    } else if ready(app, true).is_err() {
         "WARN:no raft leader is known, writes have to wait. "
     } else {
         "UP"

@@ -11,6 +11,7 @@ use crate::reply::Reply;
 use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
+use dyad_app::cluster::{self, Cluster};
 
 /// Nacos's raft groups. Here one group holds all of them.
 const GROUPS: [&str; 4] = [
@@ -24,9 +25,11 @@ const HEARTBEAT_DUE_MS: u64 = 5_000;
 const LEADER_DUE_MS: u64 = 15_000;
 
 /// `GET /v1/ns/raft/leader`, in the form of Nacos 1.4: JSON inside a JSON string.
-pub(crate) fn leader(app: &Arc<App>, _: &Params) -> Step {
-    let Some(leader) = leader_of(app, &app.members.members()) else {
-        return Step::Done(Err(Fault::NoLeader));
+pub(crate) fn leader(app: &Arc<App>, params: &Params) -> Step {
+    let known = cluster::cluster(app, &params.caller()).and_then(|known| known.leader.ok_or(Fault::NoLeader));
+    let leader = match known {
+        Ok(leader) => leader,
+        Err(fault) => return Step::Done(Err(fault)),
     };
     let peer = json!({
         "heartbeatDueMs": HEARTBEAT_DUE_MS,
@@ -41,8 +44,10 @@ pub(crate) fn leader(app: &Arc<App>, _: &Params) -> Step {
 
 /// `GET /v1/core/cluster/nodes`; `keyword` is a prefix of the address.
 pub(crate) fn nodes(app: &Arc<App>, params: &Params) -> Step {
-    let members = app.members.members();
-    let leader = leader_of(app, &members);
+    let Cluster { members, leader } = match cluster::cluster(app, &params.caller()) {
+        Ok(known) => known,
+        Err(fault) => return Step::Done(Err(fault)),
+    };
     let raft = raft_group(leader.as_ref(), &members);
     let keyword = params.get(Key::Keyword).unwrap_or_default();
     let asked = members.iter().filter(|member| member.address.starts_with(keyword));
@@ -75,15 +80,6 @@ fn node(member: &MemberView, raft: &Value, wall_ms: u64) -> Value {
         },
         "grpcReportEnabled": false,
     })
-}
-
-/// The leader under the address that the member table has for it: the raft membership may hold an older one.
-fn leader_of(app: &App, members: &[MemberView]) -> Option<Leader> {
-    let mut leader = app.propose.leader()?;
-    if let Some(member) = members.iter().find(|member| member.id == Some(leader.member)) {
-        leader.address.clone_from(&member.address);
-    }
-    Some(leader)
 }
 
 fn raft_group(leader: Option<&Leader>, members: &[MemberView]) -> Value {

@@ -12,6 +12,7 @@ use crate::reply::Reply;
 use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
+use dyad_app::cluster;
 
 /// `GET /v1/console/health/liveness`.
 pub(crate) fn liveness(_: &Arc<App>, _: &Params) -> Step {
@@ -40,11 +41,5 @@ pub(crate) fn readiness_v2(app: &Arc<App>, params: &Params) -> Step {
 }
 
 fn ready(app: &App, params: &Params) -> Result<(), Fault> {
-    if !app.members.ready() {
-        return Err(Fault::NotReady("naming"));
-    }
-    if params.get(Key::Cp).is_some_and(parse_boolean) && app.propose.leader().is_none() {
-        return Err(Fault::NotReady("naming_persistent_service"));
-    }
-    Ok(())
+    cluster::ready(app, params.get(Key::Cp).is_some_and(parse_boolean))
 }

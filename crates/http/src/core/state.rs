@@ -10,23 +10,24 @@ use crate::naming::operator;
 use crate::params::Params;
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::App;
+use dyad_app::cluster;
+use dyad_app::{App, Fault};
 use dyad_config::limits::{CLUSTER_QUOTA, GROUP_QUOTA};
 use dyad_types::config_check::CONTENT_MAX;
 
 /// `GET /v1/console/server/state`: a flat map of texts, as consoles read it.
-pub(crate) fn server(app: &Arc<App>, _: &Params) -> Step {
-    Step::Done(Ok(Reply::json(Value::Object(state(app)).to_string())))
+pub(crate) fn server(app: &Arc<App>, params: &Params) -> Step {
+    Step::Done(state(app, params).map(|state| Reply::json(Value::Object(state).to_string())))
 }
 
 /// `GET /v3/admin/core/state`.
-pub(crate) fn server_v3(app: &Arc<App>, _: &Params) -> Step {
-    Step::Done(Ok(result(&Value::Object(state(app)))))
+pub(crate) fn server_v3(app: &Arc<App>, params: &Params) -> Step {
+    Step::Done(state(app, params).map(|state| result(&Value::Object(state))))
 }
 
 /// Nacos's names. There are no users yet, which `auth_enabled` and `login_page_enabled` say.
-fn state(app: &App) -> Map<String, Value> {
-    let members = app.members.members();
+fn state(app: &App, params: &Params) -> Result<Map<String, Value>, Fault> {
+    let members = cluster::cluster(app, &params.caller())?.members;
     let port = members.iter().find(|member| member.me).and_then(|me| me.address.rsplit(':').next());
     let texts = [
         ("startup_mode", if members.len() > 1 { "cluster" } else { "standalone" }.to_owned()),
@@ -48,7 +49,7 @@ fn state(app: &App) -> Map<String, Value> {
     let mut state: Map<String, Value> =
         texts.into_iter().map(|(name, text)| (name.to_owned(), Value::String(text))).collect();
     state.insert("function_mode".to_owned(), Value::Null);
-    state
+    Ok(state)
 }
 
 /// `GET /v3/admin/core/state/liveness`.
@@ -63,7 +64,7 @@ pub(crate) fn readiness(app: &Arc<App>, params: &Params) -> Step {
 
 /// `GET /nacos/actuator/health`: 503 and `DOWN` while this member is not ready, as Spring's probes expect it.
 pub(crate) fn actuator_health(app: &Arc<App>, _: &Params) -> Step {
-    let ready = app.members.ready();
+    let ready = cluster::ready(app, false).is_ok();
     let body = json!({ "status": if ready { "UP" } else { "DOWN" } }).to_string();
     let status = if ready { http::StatusCode::OK } else { http::StatusCode::SERVICE_UNAVAILABLE };
     Step::Done(Ok(Reply { status, ..Reply::new(Kind::Json, body) }))

@@ -10,7 +10,8 @@ use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
 use dyad_app::config::Stop;
-use dyad_app::{App, Fault};
+use dyad_app::naming::read;
+use dyad_app::{App, Caller, Fault};
 use dyad_types::NamespaceId;
 
 /// Targets of one answer: about 30 MB.
@@ -19,17 +20,17 @@ const TARGETS_MAX: usize = 100_000;
 /// All healthy, enabled instances of all groups and namespaces, or of the namespace that the request names.
 pub(crate) fn targets(app: &Arc<App>, params: &Params) -> Step {
     let namespace = params.get(Key::NamespaceId).map(|id| NamespaceId::new(id).to_string());
-    let app = app.clone();
+    let (app, caller) = (app.clone(), params.caller());
     Step::wait(async move {
         let turn = app.turns.next().await?;
-        let targets = turn.run(move |stop| all(&app, namespace.as_deref(), stop)).await?;
+        let targets = turn.run(move |stop| all(&app, &caller, namespace.as_deref(), stop)).await?;
         Ok(Reply::new(Kind::JsonUtf8, Value::Array(targets).to_string()))
     })
 }
 
-fn all(app: &App, namespace: Option<&str>, stop: &Stop) -> Result<Vec<Value>, Fault> {
+fn all(app: &App, caller: &Caller, namespace: Option<&str>, stop: &Stop) -> Result<Vec<Value>, Fault> {
     let mut targets = Vec::new();
-    let views = app.registry.views(0, usize::MAX);
+    let views = read::views(app, caller, usize::MAX);
     for view in views.iter().filter(|view| namespace.is_none_or(|id| view.key().namespace() == id)) {
         stop.check()?;
         let shown = view.instances().iter().filter(|i| i.instance.enabled && i.instance.healthy);

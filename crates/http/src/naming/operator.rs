@@ -12,8 +12,9 @@ use dyad_app::naming::operator;
 use dyad_app::{App, Fault};
 
 /// `GET /operator/switches`.
-pub(crate) fn switches(app: &Arc<App>, _: &Params) -> Step {
-    Step::Done(Ok(Reply::json(app.switches.load().to_json())))
+pub(crate) fn switches(app: &Arc<App>, params: &Params) -> Step {
+    let switches = operator::switches(app, &params.caller());
+    Step::Done(switches.map(|switches| Reply::json(switches.to_json())))
 }
 
 /// `PUT /operator/switches`. Always replicated: `debug=true`, which means "this member only" in Nacos, changes nothing.

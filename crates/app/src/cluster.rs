@@ -1,0 +1,44 @@
+//! The use cases about the cluster: its members, its leader, and whether this member can be sent requests.
+
+use dyad_naming::ports::MemberView;
+use dyad_state::ports::Leader;
+
+use crate::caller::{Action, Caller, Resource};
+use crate::fault::Fault;
+use crate::state::App;
+
+/// The members, and the leader that this one knows.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub members: Vec<MemberView>,
+    /// Under the address that the member table has for it: the raft membership may hold an older one.
+    pub leader: Option<Leader>,
+}
+
+/// # Errors
+/// A caller that may not know.
+pub fn cluster(app: &App, caller: &Caller) -> Result<Cluster, Fault> {
+    caller.may(Action::Read, &Resource::Members)?;
+    let members = app.members.members();
+    let mut leader = app.propose.leader();
+    if let Some(leader) = &mut leader
+        && let Some(member) = members.iter().find(|member| member.id == Some(leader.member))
+    {
+        leader.address.clone_from(&member.address);
+    }
+    Ok(Cluster { members, leader })
+}
+
+/// Everybody may ask whether this member serves naming, and with `cp` also persistent writes.
+///
+/// # Errors
+/// What it is not ready for.
+pub fn ready(app: &App, cp: bool) -> Result<(), Fault> {
+    if !app.members.ready() {
+        return Err(Fault::NotReady("naming"));
+    }
+    if cp && app.propose.leader().is_none() {
+        return Err(Fault::NotReady("naming_persistent_service"));
+    }
+    Ok(())
+}
