@@ -17,13 +17,15 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub const SMALL: usize = 4 * 1024;
 /// Requests for at most so much may use the last eighth of a room, which is kept for them.
 const MODEST: usize = 256 * 1024;
+/// In a room of things that are counted the last eighth is for addresses that have at most this part of it, and one in any case.
+const FEW: usize = 256;
 /// The part of a room that is kept for modest requests.
 const RESERVE: usize = 8;
 /// Once more than the half of a room is taken, an address may have a quarter of it at most.
 const SHARES: usize = 4;
 /// Addresses are counted in so many slots by their hash. Two addresses in one slot share what one may have, which matters
 /// only to somebody who wants more than the half of it in a full room.
-const SLOTS: usize = 1024;
+const SLOTS: usize = 4096;
 
 /// Why there is no lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,8 @@ pub enum Full {
 #[derive(Debug)]
 pub struct Room {
     max: usize,
+    /// Where things are counted: what an address may have of the last eighth.
+    few: Option<usize>,
     seed: u64,
     used: AtomicUsize,
     refused: AtomicU64,
@@ -47,10 +51,19 @@ pub struct Room {
 }
 
 impl Room {
-    /// `seed` decides which addresses are counted together; nobody outside should know it.
+    /// A room of bytes. `seed` decides which addresses are counted together; nobody outside should know it.
     pub fn new(max: usize, seed: u64) -> Arc<Room> {
+        Room::with(max, None, seed)
+    }
+
+    /// A room of things that are counted.
+    pub fn places(max: usize, seed: u64) -> Arc<Room> {
+        Room::with(max, Some((max / FEW).max(1)), seed)
+    }
+
+    fn with(max: usize, few: Option<usize>, seed: u64) -> Arc<Room> {
         let slots = (0..SLOTS).map(|_| AtomicUsize::new(0)).collect();
-        Arc::new(Room { max, seed, used: AtomicUsize::new(0), refused: AtomicU64::new(0), slots })
+        Arc::new(Room { max, few, seed, used: AtomicUsize::new(0), refused: AtomicU64::new(0), slots })
     }
 
     /// Takes `amount` on behalf of `address`.
@@ -88,9 +101,13 @@ impl Room {
 
     /// `own`: what the lease that takes this has already. One thing may be larger than a share, also when it grows.
     fn add(&self, slot: usize, amount: usize, own: usize) -> Result<(), Full> {
-        let limit = if amount <= MODEST { self.max } else { self.max - self.max / RESERVE };
         let used = self.used.fetch_add(amount, Ordering::Relaxed);
         let held = self.slots[slot].fetch_add(amount, Ordering::Relaxed);
+        let is_modest = match self.few {
+            Some(few) => held + amount <= few,
+            None => amount <= MODEST,
+        };
+        let limit = if is_modest { self.max } else { self.max - self.max / RESERVE };
         let full = if used.saturating_add(amount) > limit {
             Full::All
         } else if used + amount > self.max / 2 && held > own && held + amount > self.max / SHARES {
@@ -270,6 +287,19 @@ mod tests {
         assert!(room.take(address(2), MODEST).is_ok());
         assert_eq!(room.take(address(2), MODEST + 1).unwrap_err(), Full::All);
         drop(most);
+
+        // Things that are counted are taken one by one: who has few is modest.
+        let room = Room::places(FEW * 8, 1);
+        let crowd: Vec<Lease> = (0..4)
+            .flat_map(|n| std::iter::repeat_with(move || n).take(FEW * 2))
+            .filter_map(|n| room.take(address(n), 1).ok())
+            .collect();
+        assert_eq!(crowd.len(), FEW * 7, "four addresses leave an eighth");
+        let few: Vec<Lease> = (0..8).map(|_| room.take(address(9), 1).unwrap()).collect();
+        assert!(room.take(address(9), 1).is_err(), "that is no longer few");
+        drop((crowd, few));
+        assert_eq!(room.used(), 0);
+        assert!(Room::places(1, 1).take(address(1), 1).is_ok());
     }
 
     #[test]
