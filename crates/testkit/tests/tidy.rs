@@ -58,7 +58,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         &["routes/mod.rs", "routes/v1.rs", "routes/v2.rs", "routes/v3.rs"],
         "one table, a file for each generation",
     ),
-    ("http", &["dispatch.rs", "server.rs"], "what serves connections, and what answers their requests"),
     ("push", &["config/mod.rs", "config/topic.rs"], "the listeners and one topic of them"),
     (
         "push",

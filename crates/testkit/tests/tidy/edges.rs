@@ -16,9 +16,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("raft", &["types", "proto", "config", "naming", "state"]),
     ("cluster", &["types", "proto", "naming", "distro"]),
     ("push", &["types", "naming", "config"]),
+    ("net", &[]),
     ("app", &["types", "naming", "config", "state", "push"]),
-    ("http", &["types", "naming", "config", "state", "push", "app"]),
-    ("grpc", &["types", "proto", "naming", "config", "state", "push", "app"]),
+    ("http", &["types", "naming", "config", "state", "net", "push", "app"]),
+    ("grpc", &["types", "proto", "naming", "config", "state", "net", "push", "app"]),
     ("bench", &["proto"]),
     ("cli", &["types", "config", "bench"]),
     (
