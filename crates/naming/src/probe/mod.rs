@@ -6,6 +6,7 @@
 //! finding made without a leader is not lost.
 
 mod address;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::cp::{CpService, HEALTH_BATCH_MAX, HealthChange, NamingChanges, Naming
 use crate::switches::Switches;
 
 pub use address::dialable;
+use turns::{Lane, Turns};
 
 /// A dial times out after this many milliseconds (`TcpHealthCheckProcessor.CONNECT_TIMEOUT_MS`).
 pub const DIAL_TIMEOUT_MS: u64 = 500;
@@ -66,9 +68,18 @@ pub struct ProbePlan {
     switches: Arc<Switches>,
     services: BTreeMap<ServiceKey, Arc<CpService>>,
     targets: BTreeMap<Address, Target>,
-    due: BTreeSet<(Millis, Address)>,
+    times: Times,
     /// The earliest time of the next dial.
     next_dial: Millis,
+}
+
+/// Every scheduled address, once.
+#[derive(Debug, Default)]
+struct Times {
+    /// Those whose time is to come.
+    later: BTreeSet<(Millis, Address)>,
+    /// Those whose time has come.
+    waiting: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -79,14 +90,35 @@ struct Target {
     schedule: Option<Schedule>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Schedule {
     at: Millis,
+    /// Where it waits, once its time has come.
+    lane: Option<Lane>,
     socket: Option<SocketAddr>,
     interval_ms: u64,
     /// The number of good outcomes in a row; the next field counts the bad ones.
     good: i32,
     bad: i32,
+    /// It answered, and was not found dead since.
+    is_alive: bool,
+}
+
+impl Times {
+    fn set(&mut self, address: &Address, schedule: &mut Schedule, at: Millis) {
+        self.remove(address, schedule);
+        schedule.at = at;
+        self.later.insert((at, address.clone()));
+    }
+
+    fn remove(&mut self, address: &Address, schedule: &mut Schedule) {
+        match schedule.lane.take() {
+            Some(lane) => self.waiting.remove(&lane, schedule.at, address),
+            None => {
+                self.later.remove(&(schedule.at, address.clone()));
+            }
+        }
+    }
 }
 
 impl ProbePlan {
@@ -99,7 +131,7 @@ impl ProbePlan {
             switches: Arc::default(),
             services: BTreeMap::new(),
             targets: BTreeMap::new(),
-            due: BTreeSet::new(),
+            times: Times::default(),
             next_dial: Millis(0),
         }
     }
@@ -144,26 +176,45 @@ impl ProbePlan {
 
     /// The next time at which [`ProbePlan::due`] may have something to dial.
     pub fn next_timeout(&self) -> Option<Millis> {
-        let (at, _) = self.due.first().filter(|_| self.switches.health_check_enabled)?;
-        Some((*at).max(self.next_dial))
+        if !self.switches.health_check_enabled {
+            return None;
+        }
+        if self.times.waiting.len() > 0 {
+            return Some(self.next_dial);
+        }
+        self.times.later.first().map(|(at, _)| (*at).max(self.next_dial))
     }
 
-    /// The addresses to dial now, at most 200 in any second. What is left over comes with the next call. Each outcome goes to
-    /// [`ProbePlan::finish`].
-    pub fn due(&mut self, now: Millis) -> Vec<Probe> {
+    /// The addresses to dial now, at most `most` and at most 200 in any second. What is left over comes with the next call. Each
+    /// outcome goes to [`ProbePlan::finish`].
+    pub fn due(&mut self, now: Millis, most: usize) -> Vec<Probe> {
         let mut probes = Vec::new();
         if !self.switches.health_check_enabled {
             return probes;
         }
+        let Times { later, waiting } = &mut self.times;
+        while later.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((at, address)) = later.pop_first()
+        {
+            let Some(target) = self.targets.get_mut(&address) else { continue };
+            let (Some(service), Some(schedule)) = (target.services.first(), &mut target.schedule) else {
+                continue;
+            };
+            let lane = Lane { is_alive: schedule.is_alive, service: service.clone() };
+            waiting.push(&lane, at, address);
+            schedule.lane = Some(lane);
+        }
         self.next_dial = self.next_dial.max(now.back(DIAL_CATCH_UP_MS));
-        while self.next_dial <= now && self.due.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, address)) = self.due.pop_first() else { break };
+        while probes.len() < most
+            && self.next_dial <= now
+            && let Some((_, address)) = waiting.pop()
+        {
             let Some(schedule) = self.targets.get_mut(&address).and_then(|t| t.schedule.as_mut()) else {
                 continue;
             };
-            schedule.at = now + DIAL_LOST_MS;
+            (schedule.lane, schedule.at) = (None, now + DIAL_LOST_MS);
             let socket = schedule.socket;
-            self.due.insert((schedule.at, address.clone()));
+            later.insert((schedule.at, address.clone()));
             self.next_dial = self.next_dial + DIAL_SPACING_MS;
             probes.push(Probe { address, socket });
         }
@@ -190,13 +241,13 @@ impl ProbePlan {
             (schedule.good, schedule.bad) = (0, schedule.bad.saturating_add(1));
         }
         let settled = outcome == Outcome::Refused || schedule.good.max(schedule.bad) >= times;
+        schedule.is_alive = healthy || schedule.is_alive && !settled;
         let factor = f64::from(params.factor);
         let mixed = factor * schedule.interval_ms as f64 + (1.0 - factor) * rt_ms as f64;
         let min_ms = u64::try_from(params.min).unwrap_or(0);
         schedule.interval_ms = (mixed as u64).min(max_ms).max(min_ms);
-        self.due.remove(&(schedule.at, address.clone()));
-        schedule.at = now + schedule.interval_ms;
-        self.due.insert((schedule.at, address.clone()));
+        let at = now + schedule.interval_ms;
+        self.times.set(address, schedule, at);
         if !settled || !self.switches.health_check_enabled {
             return Vec::new();
         }
@@ -211,7 +262,7 @@ impl ProbePlan {
 
     /// The number of addresses that this member probes.
     pub fn probed(&self) -> usize {
-        self.due.len()
+        self.times.later.len() + self.times.waiting.len()
     }
 
     fn set_service(&mut self, key: &ServiceKey, service: Option<Arc<CpService>>, now: Millis) {
@@ -237,8 +288,8 @@ impl ProbePlan {
         let Some(target) = self.targets.get_mut(address) else { return };
         target.services.retain(|service| service != key);
         if target.services.is_empty() {
-            if let Some(schedule) = target.schedule {
-                self.due.remove(&(schedule.at, address.clone()));
+            if let Some(schedule) = &mut target.schedule {
+                self.times.remove(address, schedule);
             }
             self.targets.remove(address);
         }
@@ -254,11 +305,12 @@ impl ProbePlan {
             (true, None) => {
                 let interval_ms = first_delay(&id, self.switches.tcp_health_params.max);
                 let at = now + interval_ms;
-                target.schedule = Some(Schedule { at, socket, interval_ms, good: 0, bad: 0 });
-                self.due.insert((at, address.clone()));
+                let (lane, is_alive) = (None, false);
+                target.schedule = Some(Schedule { at, lane, socket, interval_ms, good: 0, bad: 0, is_alive });
+                self.times.later.insert((at, address.clone()));
             }
             (false, Some(schedule)) => {
-                self.due.remove(&(schedule.at, address.clone()));
+                self.times.remove(address, schedule);
                 target.schedule = None;
             }
             (true, Some(schedule)) => schedule.socket = socket,

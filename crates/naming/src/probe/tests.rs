@@ -6,6 +6,8 @@ use super::*;
 use crate::cp::Stamp;
 
 const ME: MemberId = MemberId(1);
+/// As many dials as the pace allows.
+const ALL: usize = usize::MAX;
 
 struct Bench {
     state: NamingState,
@@ -32,7 +34,7 @@ impl Bench {
     /// Moves to the next time at which something is due and takes it.
     fn next(&mut self) -> (Millis, Vec<Probe>) {
         let at = self.plan.next_timeout().unwrap();
-        (at, self.plan.due(at))
+        (at, self.plan.due(at, ALL))
     }
 
     /// The health changes, one per probe, of these outcomes in turn.
@@ -144,7 +146,7 @@ fn every_address_is_probed_by_exactly_one_live_member() {
             assert_eq!(plan.probed(), 200, "alone it probes all");
             plan.set_members(live, &[], Millis(0));
             for now in (0..8_000).step_by(50) {
-                for probe in plan.due(Millis(now)) {
+                for probe in plan.due(Millis(now), ALL) {
                     *seen.entry(probe.address).or_insert(0) += 1;
                 }
             }
@@ -162,13 +164,85 @@ fn no_second_has_more_than_200_dials_and_none_is_lost() {
     let mut dials: Vec<u64> = Vec::new();
     // A caller that slept for 10 s and then comes every 20 ms.
     for now in (10_000..14_000).step_by(20) {
-        dials.extend(bench.plan.due(Millis(now)).iter().map(|_| now));
+        dials.extend(bench.plan.due(Millis(now), ALL).iter().map(|_| now));
     }
     assert_eq!(dials.len(), 600);
     for (n, &at) in dials.iter().enumerate() {
         let window = dials[n..].iter().take_while(|&&other| other < at + 1_000).count();
         assert!(window <= 200, "{window} dials from {at}");
     }
+}
+
+/// An address that answers until 20 s, and twenty thousand that nobody answers for, which come at 10 s: how long the death of the
+/// one goes unnoticed.
+fn noticed_after(dead: impl Fn(u32) -> ServiceKey, watched: &ServiceKey, outcome: Outcome) -> u64 {
+    let mut bench = Bench::new();
+    let address = Address::new("192.168.0.1", 80);
+    let instance = Instance::new("192.168.0.1", 80);
+    bench.apply(NamingCommand::Register { service: watched.clone(), instance }, Millis(0));
+    for now in (0..60_000).step_by(10).map(Millis) {
+        for n in (0..20_000).filter(|_| now == Millis(10_000)) {
+            let instance = Instance::new(&format!("10.{}.{}.1", n / 250, n % 250), 80);
+            bench.apply(NamingCommand::Register { service: dead(n), instance }, now);
+        }
+        for probe in bench.plan.due(now, 16) {
+            let outcome = match probe.address == address {
+                true if now < Millis(20_000) => Outcome::Connected(1),
+                _ => outcome,
+            };
+            for command in commands(bench.plan.finish(&probe.address, outcome, now)) {
+                bench.apply(command, now);
+            }
+        }
+        if !bench.state.service(watched).unwrap().instances()[&address].healthy {
+            return now.since(Millis(20_000));
+        }
+    }
+    60_000
+}
+
+#[test]
+fn nobody_waits_for_the_unreachable_addresses_of_somebody_else() {
+    let many = |n: u32| key(&format!("dead-{}", n % 100));
+    let other = ServiceKey::new("other", "", "watched");
+    let took = noticed_after(many, &other, Outcome::Refused);
+    assert!(took <= 1_100, "in another namespace: {took} ms");
+    let took = noticed_after(many, &key("watched"), Outcome::Refused);
+    assert!(took <= 1_100, "in another service: {took} ms");
+    let took = noticed_after(|n| key(&format!("dead-{n}")), &key("watched"), Outcome::Refused);
+    assert!(took <= 1_100, "each in a service of its own: {took} ms");
+    let took = noticed_after(|n| key(&format!("dead-{n}")), &key("watched"), Outcome::TimedOut);
+    assert!(took <= 6_000, "which takes three findings: {took} ms");
+}
+
+#[test]
+fn turns_go_round_and_what_is_removed_has_none() {
+    let mut turns = Turns::default();
+    let lane = |namespace: &str, service: &str, is_alive| Lane {
+        is_alive,
+        service: ServiceKey::new(namespace, "", service),
+    };
+    let push =
+        |turns: &mut Turns, lane: &Lane, name: &str| turns.push(lane, Millis(0), Address::new(name, 1));
+    for name in ["a1", "a2", "a3"] {
+        push(&mut turns, &lane("n", "a", false), name);
+    }
+    push(&mut turns, &lane("n", "b", false), "b1");
+    push(&mut turns, &lane("m", "c", false), "c1");
+    push(&mut turns, &lane("m", "c", true), "alive");
+    push(&mut turns, &lane("m", "c", true), "gone");
+    turns.remove(&lane("m", "c", true), Millis(0), &Address::new("gone", 1));
+    assert_eq!(turns.len(), 6);
+    let mut order = Vec::new();
+    while let Some((_, address)) = turns.pop() {
+        order.push(address.ip.to_string());
+    }
+    assert_eq!(turns.len(), 0);
+    let at = |name: &str| order.iter().position(|one| one == name).unwrap();
+    assert!(at("alive") <= 1, "{order:?}");
+    assert!(at("c1") <= 2, "{order:?}");
+    assert!(at("b1") < at("a2") || at("b1") < at("a3"), "{order:?}");
+    assert_eq!(order.last().unwrap(), "a3", "{order:?}");
 }
 
 #[test]
@@ -178,9 +252,9 @@ fn what_is_gone_or_switched_off_is_not_dialed() {
     let address = Address::new("10.0.0.1", 80);
     let switch = |value: &str| NamingCommand::SetSwitch { entry: "check".into(), value: value.into() };
     bench.apply(switch("false"), Millis(0));
-    assert_eq!((bench.plan.next_timeout(), bench.plan.due(Millis(9_000))), (None, vec![]));
+    assert_eq!((bench.plan.next_timeout(), bench.plan.due(Millis(9_000), ALL)), (None, vec![]));
     bench.apply(switch("true"), Millis(9_000));
-    assert_eq!(bench.plan.due(Millis(9_000)).len(), 1);
+    assert_eq!(bench.plan.due(Millis(9_000), ALL).len(), 1);
     bench.apply(NamingCommand::Deregister { service: key("s"), address: address.clone() }, Millis(9_000));
     assert_eq!(bench.plan.finish(&address, Outcome::Refused, Millis(9_001)), vec![]);
     assert_eq!((bench.plan.next_timeout(), bench.plan.probed()), (None, 0));
