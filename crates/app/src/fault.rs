@@ -5,11 +5,10 @@ use crate::config::WORK_MAX;
 use dyad_config::{ConfigLimit, ContentError, GrayFault, Stopped};
 use dyad_naming::cp::Limit;
 use dyad_naming::ports::EphemeralError;
-use dyad_push::config::ListenFull;
 use dyad_state::ports::ProposeError;
 use dyad_types::check::Illegal;
 use dyad_types::config_check::ConfigFault;
-use dyad_types::{Address, ClientId, Full, Lifetime, ServiceKey};
+use dyad_types::{Address, ClientId, Full, Lifetime, NoPlace, ServiceKey};
 
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -101,9 +100,9 @@ pub enum Fault {
     /// There is no room for the contents that the request would read.
     #[error("{0}")]
     NoRoom(#[from] Full),
-    /// There are more listeners than this member accepts (503).
+    /// Clients, or those of one address, hold as many of something as this member accepts (503).
     #[error("{0}")]
-    Listeners(#[from] ListenFull),
+    NoPlace(#[from] NoPlace),
     /// The member is not ready, which `readiness` answers with 500.
     #[error("{0} not in readiness")]
     NotReady(&'static str),
@@ -241,7 +240,7 @@ impl Fault {
             | Fault::TooLong
             | Fault::Stopping
             | Fault::NoRoom(Full::All)
-            | Fault::Listeners(_) => Class::Unavailable,
+            | Fault::NoPlace(_) => Class::Unavailable,
             Fault::NotReady(_) | Fault::UnknownReply | Fault::Content(ContentError::Damaged(_)) => {
                 Class::Internal
             }

@@ -10,6 +10,7 @@ use dyad_naming::Registry;
 use dyad_naming::Switches;
 use dyad_naming::ports::{Ephemeral, Members};
 use dyad_state::ports::{Linearize, Propose};
+use dyad_types::Places;
 use dyad_types::budget::Budget;
 use dyad_types::check::METADATA_MAX;
 use dyad_types::limits::{INSTANCES_MAX, INSTANCES_PER_SERVICE_MAX, PAGE_MAX, SERVICES_MAX};
@@ -50,6 +51,8 @@ pub struct App {
     pub bounds: Bounds,
     /// What may be in flight.
     pub budget: Arc<Budget>,
+    /// What clients hold by number.
+    pub places: Arc<Places>,
     pub config_metrics: Arc<ConfigMetrics>,
     /// The turns of heavy requests.
     pub turns: Turns,

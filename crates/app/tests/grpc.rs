@@ -10,9 +10,10 @@ use dyad_app::Bounds;
 use dyad_grpc::GrpcLimits;
 use dyad_http::Limits;
 use dyad_naming::ports::{Connections as _, Ending, EphemeralError};
-use dyad_types::ClientId;
+use dyad_types::{ClientId, Place};
 use serde_json::Value;
 use support::Server;
+use support::places::{PLACES, used};
 use support::sdk::{Sdk, until};
 
 /// Sweeps often, so that a test that moves the clock does not wait for it.
@@ -197,7 +198,7 @@ async fn silent_clients_are_asked_and_closed_when_they_do_not_answer() {
     assert_eq!(sdk.push().await.unwrap().kind, "ClientDetectionRequest");
     server.clock.advance(5_000);
     assert_eq!(sdk.push().await, None);
-    until("gone", || server.connections.transports() == 0).await;
+    until("gone", || used(&server, Place::Grpc) == 0).await;
     assert_eq!(*server.ephemeral.ended.lock(), [(id, Ending::Abnormal)]);
     // SDKs take 301 for the sign to begin anew.
     let again = Sdk::connect(&server, false).await;
@@ -243,7 +244,8 @@ async fn a_member_that_starts_takes_nobody_in_and_keeps_who_is_there() {
 
 #[tokio::test]
 async fn transports_over_the_limit_are_closed() {
-    let server = start_with(GrpcLimits { connections: 2, message: 1_000, ..limits() });
+    PLACES.set(vec![(Place::Grpc, 4)]);
+    let server = start_with(GrpcLimits { message: 1_000, ..limits() });
     let first = Sdk::registered(&server).await;
     let second = Sdk::registered(&server).await;
     let stream = tokio::net::TcpStream::connect(server.grpc).await.unwrap();
@@ -254,7 +256,7 @@ async fn transports_over_the_limit_are_closed() {
     let error = first.try_call("HealthCheckRequest", &large).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::ResourceExhausted);
     drop(first);
-    until("a place is free", || server.connections.transports() == 1).await;
+    until("a place is free", || used(&server, Place::Grpc) == 1).await;
     let third = Sdk::registered(&server).await;
     drop((second, third));
 }

@@ -5,9 +5,12 @@
 mod support;
 
 use std::io::{Read, Write};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use dyad_http::{Drained, Limits};
+use dyad_types::Place;
+use support::places::PLACES;
 use support::{Server, read_answer};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -17,7 +20,6 @@ fn small() -> Limits {
         head_read: Duration::from_millis(100),
         body_read: Duration::from_millis(200),
         idle: Duration::from_secs(2),
-        connections: 3,
         drain: Duration::from_millis(500),
         ..Limits::default()
     }
@@ -119,15 +121,16 @@ fn a_head_that_stays_away_is_408_and_idling_between_requests_does_not() {
 
 #[test]
 fn connections_beyond_the_limit_are_closed_at_once_and_counted() {
+    PLACES.set(vec![(Place::Http, 6), (Place::Spare, 0)]);
     let server = Server::start(small());
     let held: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let open = &server.http_metrics.connections;
-    eventually("three connections are open", || open.load(std::sync::atomic::Ordering::Relaxed) == 3);
+    eventually("three connections are open", || open.load(Relaxed) == 3);
     let mut one_more = server.connect();
-    assert_eq!(read_answer(&mut one_more).status, 0);
-    assert_eq!(server.http_metrics.refused.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(read_answer(&mut one_more).status, 0, "it would be more than the half");
+    assert_eq!(server.http_metrics.refused.load(Relaxed), 1);
     drop(held);
-    eventually("places are free again", || open.load(std::sync::atomic::Ordering::Relaxed) == 0);
+    eventually("places are free again", || open.load(Relaxed) == 0);
     assert_eq!(server.get("/nacos/v1/console/health/liveness").status, 200);
 }
 
@@ -146,7 +149,7 @@ fn a_stopping_server_ends_requests_under_way_and_cuts_what_outlasts_the_deadline
     let head = "PUT /nacos/v1/ns/instance/beat HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n";
     stuck.write_all(head.as_bytes()).unwrap();
     let open = &server.http_metrics.connections;
-    eventually("the connection is open", || open.load(std::sync::atomic::Ordering::Relaxed) == 1);
+    eventually("the connection is open", || open.load(Relaxed) == 1);
     // A second answer shows that the first connection's head has been read.
     assert_eq!(server.get("/nacos/v1/console/health/liveness").status, 200);
     assert_eq!(server.stop(), Drained { cut: 1 });

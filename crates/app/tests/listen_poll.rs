@@ -7,15 +7,13 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dyad_app::Bounds;
 use dyad_config::GrayRule;
-use dyad_grpc::GrpcLimits;
 use dyad_http::Limits;
-use dyad_push::config::ListenLimits;
-use dyad_types::ConfigKey;
+use dyad_types::{ConfigKey, Place};
 use support::configs::{
     HANG, NO_HANGUP, SOON, begin, hang, hang_on, md5, poll, publish, publish_gray, record, remove, start,
 };
+use support::places::PLACES;
 use support::{Server, read_answer};
 
 #[test]
@@ -133,19 +131,23 @@ fn a_poll_whose_client_goes_away_listens_no_more_and_a_stop_answers_the_others()
 
 #[test]
 fn more_than_may_wait_are_told_why() {
-    let limits = ListenLimits { polls: 1, listenings: 3, ..ListenLimits::default() };
-    let server = Server::start_listening(Limits::default(), Bounds::default(), GrpcLimits::default(), limits);
+    PLACES.set(vec![(Place::Polls, 2), (Place::Listenings, 8)]);
+    let server = Server::start(Limits::default());
     let keys = |n: usize| (0..n).map(|n| record(&format!("d{n}"), "G", "", "")).collect::<String>();
     let first = begin(&server, &keys(1), &[HANG]);
     hang(&server, 1);
     let refused = poll(&server, &keys(1), &[HANG]);
     assert_eq!(refused.status, 503);
-    assert!(refused.body.contains("1 long polls wait on this member"), "{}", refused.body);
+    assert!(refused.body.contains("share of the 2 long polls that wait"), "{}", refused.body);
     drop(first);
     hang(&server, 0);
-    let refused = poll(&server, &keys(4), &[HANG]);
+    let refused = poll(&server, &keys(8), &[HANG]);
     assert_eq!(refused.status, 503);
-    assert!(refused.body.contains("listen to 3 configurations"), "{}", refused.body);
+    assert!(
+        refused.body.contains("share of the 8 configurations that clients listen to"),
+        "{}",
+        refused.body
+    );
     // What a refused poll had is given back.
     hang(&server, 0);
 }

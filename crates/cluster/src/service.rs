@@ -61,11 +61,12 @@ impl ClusterService {
         self,
         listener: TcpListener,
         tls: &ClusterTls,
+        limits: PortLimits,
         raft: Routes,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), PortError> {
         let routes = raft.add_service(ClusterServer::new(self).max_decoding_message_size(FRAME_MAX));
-        port::serve(listener, tls, PortLimits::default(), routes, shutdown).await
+        port::serve(listener, tls, limits, routes, shutdown).await
     }
 }
 

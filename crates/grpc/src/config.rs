@@ -297,7 +297,8 @@ fn listen_to(call: &Call, tenant: &str, key: &ConfigKey) -> Result<Arc<Listening
     if held.len() >= max && !held.contains_key(key) {
         return Err(GrpcError::TooMany { what: "configurations that a connection listens to", max });
     }
-    let listening = listeners.listen(key, tenant, 0, call.connection.clone())?;
+    let address = call.connection.peer().ip();
+    let listening = listeners.listen(key, tenant, 0, call.connection.clone(), address)?;
     if let Some(replaced) = held.insert(listening.key().clone(), listening.clone()) {
         listeners.unlisten(&replaced);
     }

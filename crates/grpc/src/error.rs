@@ -2,9 +2,9 @@
 
 use dyad_app::{Class, Fault};
 use dyad_naming::ports::EphemeralError;
-use dyad_push::config::ListenFull;
 use dyad_push::fuzzy::FuzzyError;
 use dyad_types::check::Illegal;
+use dyad_types::{NoPlace, Place};
 
 /// Why a request is not done.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub(crate) enum GrpcError {
     #[error("{what} is over the limit of {max}")]
     TooMany { what: &'static str, max: usize },
     #[error("{0}")]
-    Listeners(#[from] ListenFull),
+    NoPlace(#[from] NoPlace),
     /// Answered under the request's own type.
     #[error("{0}")]
     Fuzzy(#[from] FuzzyError),
@@ -97,10 +97,13 @@ impl GrpcError {
             GrpcError::NoHandler => of(FAIL, NO_HANDLER),
             GrpcError::Forbidden(_) | GrpcError::Malformed => of(FAIL, BAD_GATEWAY),
             GrpcError::Illegal(_) | GrpcError::Fuzzy(FuzzyError::Malformed) => own(INVALID),
-            GrpcError::Fuzzy(FuzzyError::Patterns) => own(FUZZY_PATTERNS),
+            GrpcError::Fuzzy(FuzzyError::NoPlace(_)) => own(FUZZY_PATTERNS),
             GrpcError::BadField { .. } | GrpcError::Unsupported(_) | GrpcError::NoInstance => own(INVALID),
             GrpcError::TooMany { .. } => own(OVER_THRESHOLD),
-            GrpcError::Listeners(_) => of(OVER_THRESHOLD, OVER_THRESHOLD),
+            GrpcError::NoPlace(refused) if refused.place == Place::Listenings => {
+                of(OVER_THRESHOLD, OVER_THRESHOLD)
+            }
+            GrpcError::NoPlace(_) => own(OVER_THRESHOLD),
             GrpcError::Removal(_) => own(0),
             // Another member, or this one a moment later, may have room.
             GrpcError::Fault(Fault::NoRoom(_)) => of(OVER_THRESHOLD, OVER_THRESHOLD),

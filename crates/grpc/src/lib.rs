@@ -50,8 +50,6 @@ pub use table::{Connections, Drain};
 pub struct GrpcLimits {
     /// Most bytes of one message from a client. Default 10 MiB, as in Nacos.
     pub message: usize,
-    /// Most transports at a time; further ones are closed at once. Default 100,000.
-    pub connections: usize,
     /// Most subscriptions of one connection. Default 20,000.
     pub subscriptions: usize,
     /// The longest time for the rest of a request after its first bytes. Default 30 s.
@@ -81,7 +79,6 @@ impl Default for GrpcLimits {
     fn default() -> GrpcLimits {
         GrpcLimits {
             message: 10 * 1024 * 1024,
-            connections: 100_000,
             subscriptions: 20_000,
             body_read: Duration::from_secs(30),
             unregistered: Duration::from_secs(75),

@@ -2,16 +2,17 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use dyad_naming::ports::Ending;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use dyad_net::{Acceptor, Watch, Wire};
+use dyad_types::{Lease, Place};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Connection;
@@ -21,8 +22,6 @@ use crate::table::Connections;
 use crate::transport::Transport;
 use dyad_app::App;
 
-/// Wait after `accept` failed, e.g. for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A client whose connection is closed by this server may read what was sent for this long.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// When the server stops, transports get this long to end.
@@ -38,38 +37,33 @@ pub async fn serve(
     let front = Arc::new(Front { app, connections: connections.clone() });
     let transports = TaskTracker::new();
     let mut shutdown = pin!(shutdown);
+    let mut acceptor = Acceptor::new(listener, "gRPC");
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = listener.accept() => accepted,
+            accepted = acceptor.next() => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                if let Some(connection) = connections.open(peer) {
-                    transports.spawn(transport(stream, connection, front.clone()));
-                }
+        match front.app.places.take(Place::Grpc, peer.ip()) {
+            Ok(place) => {
+                let connection = connections.open(peer);
+                transports.spawn(transport(stream, connection, front.clone(), place));
             }
-            Err(error) => {
-                tracing::warn!(%error, "accepting a connection failed; is the limit of open files reached?");
-                sleep(ACCEPT_PAUSE).await;
-            }
+            // The connection is closed at once.
+            Err(refused) => connections.refused(&refused),
         }
     }
-    drop(listener);
+    drop(acceptor);
     connections.stop();
     transports.close();
     let ended = timeout(STOP, transports.wait()).await;
     if ended.is_ok() { 0 } else { transports.len() }
 }
 
-async fn transport(stream: TcpStream, connection: Arc<Connection>, front: Arc<Front>) {
+async fn transport(stream: TcpStream, connection: Arc<Connection>, front: Arc<Front>, place: Lease) {
     let peer = connection.peer();
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, %peer, "TCP_NODELAY was refused");
-    }
     let end = Arc::new(ReadEnd::default());
-    let wire = Wire { stream, end: end.clone() };
+    let wire = Wire::new(stream, end.clone());
     match serve_until_cut(wire, &connection, &front).await {
         Served::Ended(Ok(())) => front.connections.end(&connection, Ending::Orderly),
         Served::Ended(Err(error)) => {
@@ -89,17 +83,17 @@ async fn transport(stream: TcpStream, connection: Arc<Connection>, front: Arc<Fr
             }
         }
     }
-    front.connections.closed();
+    drop(place);
 }
 
 /// How the serving of a transport came to its end.
 enum Served {
     Ended(Result<(), h2::Error>),
     /// By this server; there is no transport if the client had not begun.
-    Cut(Why, Option<Box<Transport<Wire>>>),
+    Cut(Why, Option<Box<Transport<Wire<ReadEnd>>>>),
 }
 
-async fn serve_until_cut(wire: Wire, connection: &Arc<Connection>, front: &Arc<Front>) -> Served {
+async fn serve_until_cut(wire: Wire<ReadEnd>, connection: &Arc<Connection>, front: &Arc<Front>) -> Served {
     let mut accept = Box::pin(Transport::accept(wire, front.clone(), connection.clone()));
     let accepted = poll_fn(|cx| match accept.as_mut().poll(cx) {
         Poll::Ready(accepted) => Poll::Ready(Ok(accepted)),
@@ -124,7 +118,7 @@ async fn serve_until_cut(wire: Wire, connection: &Arc<Connection>, front: &Arc<F
     }
 }
 
-/// How reading a socket ended.
+/// How a socket ended: a client that closed it or whose process died has said goodbye, one whose connection was reset may live.
 #[derive(Debug, Default)]
 struct ReadEnd(AtomicU8);
 
@@ -142,64 +136,18 @@ impl ReadEnd {
     }
 }
 
-/// A socket that remembers how it ended: a client that closed it or whose process died has said goodbye, one whose
-/// connection was reset may live.
-#[derive(Debug)]
-struct Wire {
-    stream: TcpStream,
-    end: Arc<ReadEnd>,
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let (before, room) = (buf.filled().len(), buf.remaining() > 0);
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        match &polled {
-            Poll::Ready(Ok(())) if room && buf.filled().len() == before => self.end.set(FIN),
-            Poll::Ready(Err(_)) => self.end.set(BROKEN),
+impl Watch for ReadEnd {
+    fn read(&self, read: &Poll<io::Result<usize>>) {
+        match read {
+            Poll::Ready(Ok(0)) => self.set(FIN),
+            Poll::Ready(Err(_)) => self.set(BROKEN),
             _ => {}
         }
-        polled
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.wrote(polled)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.wrote(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl Wire {
-    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Err(_)) = polled {
-            self.end.set(BROKEN);
+    fn wrote(&self, wrote: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Err(_)) = wrote {
+            self.set(BROKEN);
         }
-        polled
     }
 }

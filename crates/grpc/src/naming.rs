@@ -7,7 +7,7 @@ use dyad_types::check::{self, Input};
 use dyad_types::instance::clamp_weight;
 use dyad_types::key::{DEFAULT_CLUSTER, DEFAULT_GROUP, cluster_name};
 use dyad_types::limits::LIST_BYTES_MAX;
-use dyad_types::{Address, Instance, InstanceIdKind, Lifetime, Metadata, ServiceKey};
+use dyad_types::{Address, Instance, InstanceIdKind, Lifetime, Metadata, Place, ServiceKey};
 
 use crate::connection::Connection;
 use crate::dto::{InstanceDto, NamingRequest};
@@ -191,7 +191,8 @@ fn subscribed(call: &Call, service: &ServiceKey, clusters: &str) -> Result<Arc<S
     } else if held.len() >= max {
         return Err(GrpcError::TooMany { what: "subscriptions of a connection", max });
     }
-    let subscription = push.subscribe(service, clusters, call.connection.clone());
+    let place = call.front.app.places.take(Place::Subscriptions, call.connection.peer().ip())?;
+    let subscription = push.subscribe(service, clusters, call.connection.clone(), place);
     if let Some(replaced) = held.insert(key, subscription.clone()) {
         push.unsubscribe(&replaced);
     }

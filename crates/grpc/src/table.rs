@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dyad_naming::ports::{self, BoxFuture, Ending, Ephemeral};
-use dyad_types::{ClientId, Millis};
+use dyad_types::{ClientId, Full, Millis, NoPlace};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -33,11 +33,12 @@ const DRAIN_PER_SECOND_MIN: usize = 100;
 /// A drain sends so many requests at a time.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 
+/// A transport without a client is closed after so long a silence while others find no place.
+const UNREGISTERED_CROWDED: Duration = Duration::from_secs(5);
+
 /// See the module's description.
 pub struct Connections {
     table: papaya::HashMap<ClientId, Arc<Connection>>,
-    /// The number of transports, whether their clients are registered or not.
-    transports: AtomicUsize,
     /// The transports without a registered client, which the sweep checks.
     unregistered: papaya::HashMap<ClientId, Arc<Connection>>,
     ephemeral: Arc<dyn Ephemeral>,
@@ -50,6 +51,8 @@ pub struct Connections {
     probing: Notify,
     /// Whether clients are sent to other members and no new ones are taken in.
     draining: AtomicBool,
+    /// Somebody found no place since the last sweep.
+    wanted: AtomicBool,
 }
 
 /// The result of a drain.
@@ -72,7 +75,6 @@ impl Connections {
     ) -> Arc<Connections> {
         Arc::new(Connections {
             table: papaya::HashMap::new(),
-            transports: AtomicUsize::new(0),
             unregistered: papaya::HashMap::new(),
             ephemeral,
             push,
@@ -83,6 +85,7 @@ impl Connections {
             probes: Mutex::default(),
             probing: Notify::new(),
             draining: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
         })
     }
 
@@ -93,11 +96,6 @@ impl Connections {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// The number of open transports, whether their clients are registered or not.
-    pub fn transports(&self) -> usize {
-        self.transports.load(Ordering::Relaxed)
     }
 
     /// The registered clients, in no order.
@@ -117,16 +115,19 @@ impl Connections {
         &self.limits
     }
 
-    /// Takes in a new transport; `None` over the limit.
-    pub(crate) fn open(&self, peer: SocketAddr) -> Option<Arc<Connection>> {
-        if self.transports.fetch_add(1, Ordering::Relaxed) >= self.limits.connections {
-            self.transports.fetch_sub(1, Ordering::Relaxed);
-            self.metrics.refused.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
+    /// Takes in a new transport.
+    pub(crate) fn open(&self, peer: SocketAddr) -> Arc<Connection> {
         let connection = Connection::new(peer, self.clock.wall_ms(), self.clock.now());
         self.unregistered.pin().insert(connection.id().clone(), connection.clone());
-        Some(connection)
+        connection
+    }
+
+    /// A transport found no place.
+    pub(crate) fn refused(&self, why: &NoPlace) {
+        self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+        if why.full == Full::All {
+            self.wanted.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Cuts all transports: the server stops.
@@ -134,11 +135,6 @@ impl Connections {
         for (_, connection) in self.table.pin().iter().chain(self.unregistered.pin().iter()) {
             connection.cut.cut(Why::Stopped);
         }
-    }
-
-    /// A transport is gone.
-    pub(crate) fn closed(&self) {
-        self.transports.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Registers the client behind a transport; false when it may not, or has ended.
@@ -267,10 +263,14 @@ impl Connections {
                 self.detect(&connection, Wanted::Detection);
             }
         }
+        // Nobody keeps a place for long without a client while others find none.
+        let is_crowded = self.wanted.swap(false, Ordering::Relaxed);
+        let patience =
+            if is_crowded { limits.unregistered.min(UNREGISTERED_CROWDED) } else { limits.unregistered };
         let idle: Vec<Arc<Connection>> = self.unregistered.pin().values().cloned().collect();
         for connection in idle {
             let unread = connection.unread_since();
-            if now.since(connection.active()) >= limits.unregistered.as_millis() as u64
+            if now.since(connection.active()) >= patience.as_millis() as u64
                 || unread.is_some_and(|since| now.since(since) >= limits.unread.as_millis() as u64)
             {
                 self.end(&connection, Ending::Orderly);

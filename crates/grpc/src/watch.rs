@@ -34,7 +34,9 @@ pub(crate) fn watch<K: Watched>(call: &Call) -> Result<Answer, GrpcError> {
             let received = received.iter().filter_map(|key| K::from_text(&key.0)).collect();
             let initial = request.initializing.unwrap_or(false);
             let present = |takes: &dyn Fn(&K) -> bool| K::present(app, takes);
-            let (watch, over) = fuzzy.watch(present, pattern, received, initial, call.connection.clone())?;
+            let holder = (&*app.places, call.connection.peer().ip());
+            let (watch, over) =
+                fuzzy.watch(present, pattern, received, initial, call.connection.clone(), holder)?;
             if let Some(former) = held.insert(pattern.into(), watch.clone()) {
                 fuzzy.unwatch(&former);
             }

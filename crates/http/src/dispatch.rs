@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::connections::Watched;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -14,16 +15,15 @@ use encoding_rs::Encoding;
 use http::Response;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, ORIGIN, USER_AGENT};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::fault::{self, Refusal};
+use crate::limits::Limits;
 use crate::metrics::HttpMetrics;
 use crate::multipart::Multipart;
 use crate::params::{Key, Params, Rest};
 use crate::reply::{Outgoing, Pieces, Reply};
 use crate::routes::{self, BodyLimit, ROUTES};
-use crate::server::Limits;
 use crate::step::Step;
 use dyad_app::{App, Fault};
 use dyad_push::udp::{Asker, Udp};
@@ -48,7 +48,7 @@ struct Sent {
 #[derive(Clone, Copy, Debug)]
 struct Peer(IpAddr);
 
-fn with_peer(request: http::Request<Incoming>, peer: IpAddr) -> Request {
+fn with_peer(request: http::Request<Watched>, peer: IpAddr) -> Request {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
     request
@@ -82,10 +82,15 @@ impl Front {
         Front { shared, router }
     }
 
+    /// Answers a request that is not dispatched.
+    pub(crate) fn refuse(&self, refusal: &Refusal, path: &str) -> Response<Outgoing> {
+        self.shared.refuse(refusal, path).map(Outgoing::Pieces)
+    }
+
     /// Answers one request of the client at `peer`. Hot rows are found by comparing strings, all others by axum's router.
     pub(crate) fn call(
         &self,
-        request: http::Request<Incoming>,
+        request: http::Request<Watched>,
         peer: IpAddr,
     ) -> impl Future<Output = Response<Outgoing>> + use<> {
         let shared = self.shared.clone();

@@ -11,6 +11,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::reply::{Kind, Reply};
+use dyad_types::NoPlace;
 use dyad_types::budget::Full;
 use dyad_types::date::timestamp;
 
@@ -51,12 +52,15 @@ pub enum Refusal {
     /// There is no room for the request's body or for its answer.
     #[error("{0}")]
     Full(#[from] Full),
+    /// All connections are taken, and this one is for questions about the member's health.
+    #[error("{0}")]
+    NoPlace(#[from] NoPlace),
 }
 
 impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Refusal::Full(Full::All) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Full(Full::All) | Refusal::NoPlace(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Full(Full::Share) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::ForeignOrigin => StatusCode::FORBIDDEN,

@@ -18,10 +18,12 @@
 mod ask;
 mod asked;
 mod config;
+mod connections;
 mod core;
 mod dispatch;
 pub mod fault;
 mod growing;
+mod limits;
 pub mod metrics;
 mod multipart;
 mod naming;
@@ -33,5 +35,6 @@ pub mod server;
 mod step;
 
 pub use asked::answer;
+pub use limits::Limits;
 pub use metrics::HttpMetrics;
-pub use server::{Drained, Limits, serve};
+pub use server::{Drained, serve};

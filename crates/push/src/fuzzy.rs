@@ -6,16 +6,15 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use dyad_types::config::config_namespace;
 use dyad_types::key::{DEFAULT_GROUP, split_grouped};
-use dyad_types::{ConfigKey, ServiceKey};
+use dyad_types::{ConfigKey, Lease, NoPlace, Place, Places, ServiceKey};
 use parking_lot::Mutex;
 
-/// Most different patterns that are watched on one member. This is the default of Nacos.
-pub const PATTERNS_MAX: usize = 20;
 /// Most keys that one pattern follows; clients are not told of further ones. This is the default of Nacos.
 pub const MATCHES_MAX: usize = 500;
 /// Keys in one message of the first synchronisation.
@@ -28,14 +27,16 @@ const ANY: &str = "*";
 /// Why a watch could not be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FuzzyError {
-    #[error("fuzzy watch pattern over limit, at most {PATTERNS_MAX} patterns are watched on one server")]
-    Patterns,
+    #[error("fuzzy watch pattern over limit: {0}")]
+    NoPlace(#[from] NoPlace),
     #[error("the pattern must be namespace>>group>>name, each part with at most one run of * at either end")]
     Malformed,
 }
 
 /// A key that can be watched: that of a service or of a configuration.
 pub trait Named: Clone + Ord + Send + Sync + fmt::Debug + 'static {
+    /// The places of patterns of such keys.
+    const PATTERNS: Place;
     fn namespace(&self) -> &str;
     fn group(&self) -> &str;
     fn name(&self) -> &str;
@@ -48,6 +49,8 @@ pub trait Named: Clone + Ord + Send + Sync + fmt::Debug + 'static {
 }
 
 impl Named for ServiceKey {
+    const PATTERNS: Place = Place::ServicePatterns;
+
     fn namespace(&self) -> &str {
         ServiceKey::namespace(self)
     }
@@ -77,6 +80,8 @@ impl Named for ServiceKey {
 }
 
 impl Named for ConfigKey {
+    const PATTERNS: Place = Place::ConfigPatterns;
+
     fn namespace(&self) -> &str {
         ConfigKey::namespace(self)
     }
@@ -117,7 +122,8 @@ pub trait Watcher<K: Named>: Send + Sync + fmt::Debug + 'static {
 /// All patterns that are watched on this member.
 #[derive(Debug)]
 pub struct Fuzzy<K: Named> {
-    patterns: Mutex<HashMap<Arc<str>, Arc<Pattern<K>>>>,
+    /// Each with the place of the address that watched it first.
+    patterns: Mutex<HashMap<Arc<str>, (Arc<Pattern<K>>, Lease)>>,
     /// The number of patterns, for code that changes what is listed.
     len: AtomicUsize,
 }
@@ -135,7 +141,7 @@ struct Pattern<K: Named> {
     group: String,
     name: String,
     matched: Mutex<Matched<K>>,
-    watches: Mutex<HashMap<u64, Arc<Watch<K>>>>,
+    watches: Mutex<HashMap<u64, (Arc<Watch<K>>, Lease)>>,
 }
 
 #[derive(Debug)]
@@ -214,11 +220,11 @@ impl<K> Step<K> {
 impl<K: Named> Fuzzy<K> {
     /// Begins a watch. `listed` finds the keys that exist: those for which its argument holds, at most [`MATCHES_MAX`],
     /// and whether there are more. `received` has the keys that the client knows already. `initial` says that the
-    /// client knows nothing and wants to hear when it has everything. The second result says whether the pattern
-    /// matches more keys than are followed.
+    /// client knows nothing and wants to hear when it has everything. `address` is that of its socket. The second result says
+    /// whether the pattern matches more keys than are followed.
     ///
     /// # Errors
-    /// The pattern is malformed, or too many patterns are watched.
+    /// The pattern is malformed, or too many patterns are watched, or too many by this address.
     pub fn watch(
         &self,
         listed: impl Fn(&dyn Fn(&K) -> bool) -> (BTreeSet<K>, bool),
@@ -226,18 +232,20 @@ impl<K: Named> Fuzzy<K> {
         received: BTreeSet<K>,
         initial: bool,
         watcher: Arc<dyn Watcher<K>>,
+        (places, address): (&Places, IpAddr),
     ) -> Result<(Arc<Watch<K>>, bool), FuzzyError> {
         /// Of the process: only the difference matters.
         static IDS: AtomicU64 = AtomicU64::new(0);
+        let place = places.take(Place::Watches, address)?;
         let mut patterns = self.patterns.lock();
         let pattern = match patterns.get(pattern) {
-            Some(pattern) => pattern.clone(),
-            None if patterns.len() >= PATTERNS_MAX => return Err(FuzzyError::Patterns),
+            Some((pattern, _)) => pattern.clone(),
             None => {
                 let pattern = Arc::new(Pattern::parse(pattern).ok_or(FuzzyError::Malformed)?);
+                let place = places.take(K::PATTERNS, address)?;
                 // Known first, then filled: what appears in between waits for the lock.
                 let mut matched = pattern.matched.lock();
-                patterns.insert(pattern.text.clone(), pattern.clone());
+                patterns.insert(pattern.text.clone(), (pattern.clone(), place));
                 self.len.store(patterns.len(), Ordering::SeqCst);
                 let (keys, over) = listed(&|key| pattern.takes(key));
                 *matched = Matched { keys, over };
@@ -253,7 +261,7 @@ impl<K: Named> Fuzzy<K> {
             ended: AtomicBool::new(false),
             queued: AtomicBool::new(false),
         });
-        pattern.watches.lock().insert(watch.id, watch.clone());
+        pattern.watches.lock().insert(watch.id, (watch.clone(), place));
         let over = pattern.matched.lock().over;
         Ok((watch, over))
     }
@@ -264,11 +272,16 @@ impl<K: Named> Fuzzy<K> {
         let mut patterns = self.patterns.lock();
         let mut watches = watch.pattern.watches.lock();
         watches.remove(&watch.id);
-        let present = patterns.get(&watch.pattern.text).is_some_and(|held| Arc::ptr_eq(held, &watch.pattern));
+        let present =
+            patterns.get(&watch.pattern.text).is_some_and(|(held, _)| Arc::ptr_eq(held, &watch.pattern));
         if watches.is_empty() && present {
             patterns.remove(&watch.pattern.text);
             self.len.store(patterns.len(), Ordering::SeqCst);
         }
+    }
+
+    fn all(&self) -> Vec<Arc<Pattern<K>>> {
+        self.patterns.lock().values().map(|(pattern, _)| pattern.clone()).collect()
     }
 
     /// A key appeared in what is listed, or left it.
@@ -276,9 +289,8 @@ impl<K: Named> Fuzzy<K> {
         if self.len.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let matching = |pattern: &&Arc<Pattern<K>>| pattern.takes(key);
-        let patterns: Vec<Arc<Pattern<K>>> =
-            self.patterns.lock().values().filter(matching).cloned().collect();
+        let matching = |pattern: &Arc<Pattern<K>>| pattern.takes(key);
+        let patterns: Vec<Arc<Pattern<K>>> = self.all().into_iter().filter(matching).collect();
         for pattern in patterns {
             pattern.set(key, listed);
         }
@@ -286,8 +298,7 @@ impl<K: Named> Fuzzy<K> {
 
     /// Everything may have changed: every pattern looks again, by `listed` as in [`Fuzzy::watch`].
     pub(crate) fn reloaded(&self, listed: impl Fn(&dyn Fn(&K) -> bool) -> (BTreeSet<K>, bool)) {
-        let patterns: Vec<Arc<Pattern<K>>> = self.patterns.lock().values().cloned().collect();
-        for pattern in patterns {
+        for pattern in self.all() {
             {
                 let mut matched = pattern.matched.lock();
                 let (keys, over) = listed(&|key| pattern.takes(key));
@@ -338,7 +349,8 @@ impl<K: Named> Pattern<K> {
     }
 
     fn notify(&self) {
-        let watches: Vec<Arc<Watch<K>>> = self.watches.lock().values().cloned().collect();
+        let watches: Vec<Arc<Watch<K>>> =
+            self.watches.lock().values().map(|(watch, _)| watch.clone()).collect();
         for watch in watches {
             watch.notify();
         }

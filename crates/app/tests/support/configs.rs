@@ -80,7 +80,7 @@ pub fn poll(server: &Server, records: &str, headers: &[(&str, &str)]) -> Answer 
 }
 
 /// Waits until this many polls hang, on this many configurations in all.
-pub fn hang_on(server: &Server, polls: u64, configs: u64) {
+pub fn hang_on(server: &Server, polls: usize, configs: usize) {
     let began = Instant::now();
     let now = || (server.app.listeners.polls(), server.app.listeners.count());
     while now() != (polls, configs) {
@@ -90,7 +90,7 @@ pub fn hang_on(server: &Server, polls: u64, configs: u64) {
 }
 
 /// Waits until this many polls of one configuration each hang.
-pub fn hang(server: &Server, polls: u64) {
+pub fn hang(server: &Server, polls: usize) {
     hang_on(server, polls, polls);
 }
 

@@ -11,6 +11,7 @@
 
 pub mod config_requests;
 pub mod configs;
+pub mod places;
 pub mod recorded;
 pub mod sdk;
 
@@ -284,7 +285,9 @@ impl Server {
         configs.connect(move || current.lock().clone());
         let mut prometheus = prometheus_client::registry::Registry::default();
         let listen_metrics = ListenMetrics::register(&mut prometheus);
-        let listeners = Listeners::new(configs.clone(), clock.clone(), listen_limits, listen_metrics);
+        let places = places::places();
+        let listeners =
+            Listeners::new(configs.clone(), clock.clone(), listen_limits, places.clone(), listen_metrics);
         let propose = Arc::new(LocalPropose {
             registry: registry.clone(),
             clock: clock.clone(),
@@ -326,6 +329,7 @@ impl Server {
             ids: IdSource::new(1),
             bounds,
             budget: BUDGET.with(|budget| Budget::new(budget.get(), 1)),
+            places,
             config_metrics,
             turns: dyad_app::config::Turns::default(),
             prometheus: Arc::new(prometheus),

@@ -9,7 +9,6 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::naming::Latency;
@@ -17,12 +16,6 @@ use crate::naming::Latency;
 /// The counters of [`super::Listeners`] and of the transports that send its messages.
 #[derive(Debug, Default)]
 pub struct ListenMetrics {
-    /// The number of pairs of a listener and a configuration.
-    pub listenings: AtomicU64,
-    /// The number of long polls that wait.
-    pub polls: AtomicU64,
-    /// The number of listeners that were refused because a limit was reached.
-    pub refused: AtomicU64,
     /// The number of changes that were told: by a message that was given to a transport, or by the answer to a long poll.
     pub notified: AtomicU64,
     /// The number of messages that the client acknowledged.
@@ -33,8 +26,8 @@ pub struct ListenMetrics {
 }
 
 impl ListenMetrics {
-    /// Creates the counters and registers them: `config_listenings`, `config_long_polls`, `config_listen_refused`,
-    /// `config_notified`, `config_notify_acked`, `config_notify_failed` and `config_notify_seconds`.
+    /// Creates the counters and registers them: `config_notified`, `config_notify_acked`, `config_notify_failed` and
+    /// `config_notify_seconds`.
     pub fn register(registry: &mut Registry) -> Arc<ListenMetrics> {
         let metrics = Arc::new(ListenMetrics::default());
         registry.register_collector(Box::new(ListenCollector(metrics.clone())));
@@ -57,14 +50,6 @@ impl Collector for ListenCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let metrics = &self.0;
         for (name, help, value) in [
-            ("config_listenings", "Pairs of listener and configuration", &metrics.listenings),
-            ("config_long_polls", "Long polls that wait", &metrics.polls),
-        ] {
-            let gauge = ConstGauge::new(value.load(Ordering::Relaxed) as i64);
-            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
-        }
-        for (name, help, value) in [
-            ("config_listen_refused", "Listeners refused for a limit", &metrics.refused),
             ("config_notified", "Changes told to listeners", &metrics.notified),
             ("config_notify_acked", "Notifications that the client acknowledged", &metrics.acked),
             ("config_notify_failed", "Notifications not acknowledged in time", &metrics.failed),

@@ -17,12 +17,13 @@ mod topic;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dyad_config::{Catalog, ChangedConfig, ConfigItem, ConfigWatcher};
-use dyad_types::{ConfigKey, Md5};
+use dyad_types::{ConfigKey, Md5, NoPlace, Place, Places};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -42,12 +43,6 @@ const TURN: usize = 64;
 /// The limits of listening on one member.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenLimits {
-    /// Most long polls that wait; further ones are refused with 503. Default 16,384. Each of them holds a connection of
-    /// the HTTP port, which has a limit of its own.
-    pub polls: usize,
-    /// Most pairs of a listener and a configuration; further ones are refused with 503. Default 1,000,000. Each of them
-    /// takes about 250 bytes.
-    pub listenings: usize,
     /// The shortest time for which a long poll waits (`MIN_LONG_POOLING_TIMEOUT`). Default 10 s.
     pub hold_min: Duration,
     /// The longest time for which a long poll waits, even if its client asks for more. Default 120 s; SDKs ask for 30 s.
@@ -56,24 +51,8 @@ pub struct ListenLimits {
 
 impl Default for ListenLimits {
     fn default() -> ListenLimits {
-        ListenLimits {
-            polls: 16_384,
-            listenings: 1_000_000,
-            hold_min: Duration::from_secs(10),
-            hold_max: Duration::from_secs(120),
-        }
+        ListenLimits { hold_min: Duration::from_secs(10), hold_max: Duration::from_secs(120) }
     }
-}
-
-/// Which limit was reached. The client reads its text as the reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ListenFull {
-    #[error("{0} long polls wait on this member, which is its limit; ask another member, or try again later")]
-    Polls(usize),
-    #[error(
-        "clients listen to {0} configurations on this member, which is its limit; ask another member, or try again later"
-    )]
-    Listenings(usize),
 }
 
 /// How a listener is told.
@@ -110,6 +89,7 @@ pub struct Listeners {
     catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
     limits: ListenLimits,
+    places: Arc<Places>,
     hasher: RandomState,
     topics: [RwLock<HashMap<ConfigKey, Arc<Topic>>>; SHARDS],
     /// The topics that changed. Each topic is in it at most once, so it cannot grow beyond the number of topics.
@@ -128,12 +108,14 @@ impl Listeners {
         catalog: Arc<Catalog>,
         clock: Arc<dyn Clock>,
         limits: ListenLimits,
+        places: Arc<Places>,
         metrics: Arc<ListenMetrics>,
     ) -> Arc<Listeners> {
         Arc::new(Listeners {
             catalog,
             clock,
             limits,
+            places,
             hasher: RandomState::new(),
             topics: Default::default(),
             ready: Mutex::default(),
@@ -166,26 +148,22 @@ impl Listeners {
     }
 
     /// Makes `listener` listen to a configuration, which need not exist. `tenant` is the namespace in the spelling of
-    /// the client, which its messages use too. `mark` is for the listener itself. After this the caller calls
-    /// [`Listening::compare`], and in the end [`Listeners::unlisten`].
+    /// the client, which its messages use too. `mark` is for the listener itself. `address` is that of its socket. After this
+    /// the caller calls [`Listening::compare`], and in the end [`Listeners::unlisten`].
     ///
     /// # Errors
-    /// There are too many listeners.
+    /// There are too many listeners, or too many of this address.
     pub fn listen(
         &self,
         key: &ConfigKey,
         tenant: &str,
         mark: u32,
         listener: Arc<dyn Listener>,
-    ) -> Result<Arc<Listening>, ListenFull> {
-        let listenings = &self.metrics.listenings;
-        if listenings.fetch_add(1, Ordering::Relaxed) >= self.limits.listenings as u64 {
-            listenings.fetch_sub(1, Ordering::Relaxed);
-            self.metrics.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(ListenFull::Listenings(self.limits.listenings));
-        }
+        address: IpAddr,
+    ) -> Result<Arc<Listening>, NoPlace> {
+        let place = self.places.take(Place::Listenings, address)?;
         let since_ms = self.clock.wall_ms();
-        let add = |topic: &Arc<Topic>| topic.add(tenant, mark, since_ms, listener.clone());
+        let add = |topic: &Arc<Topic>| topic.add(tenant, mark, since_ms, listener, place);
         let shard = self.shard(key);
         if let Some(topic) = shard.read().get(key) {
             return Ok(add(topic));
@@ -198,7 +176,6 @@ impl Listeners {
     pub fn unlisten(&self, listening: &Arc<Listening>) {
         let topic = listening.topic();
         let Some(empty) = topic.remove(listening) else { return };
-        self.metrics.listenings.fetch_sub(1, Ordering::Relaxed);
         if empty {
             // Under this lock nobody is added: an empty topic stays empty until it is out.
             let mut topics = self.shard(topic.key()).write();
@@ -235,13 +212,13 @@ impl Listeners {
     }
 
     /// The number of pairs of a listener and a configuration.
-    pub fn count(&self) -> u64 {
-        self.metrics.listenings.load(Ordering::Relaxed)
+    pub fn count(&self) -> usize {
+        self.places.room(Place::Listenings).used()
     }
 
     /// The number of long polls that wait.
-    pub fn polls(&self) -> u64 {
-        self.metrics.polls.load(Ordering::Acquire)
+    pub fn polls(&self) -> usize {
+        self.places.room(Place::Polls).used()
     }
 
     pub fn fuzzy(&self) -> &Fuzzy<ConfigKey> {
@@ -344,12 +321,15 @@ mod tests {
         }
     }
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn key(data_id: &str) -> ConfigKey {
         ConfigKey::new("", "G", data_id)
     }
 
     fn listeners() -> Arc<Listeners> {
-        Listeners::new(Arc::default(), Arc::new(Still), ListenLimits::default(), Arc::default())
+        let places = Places::new(|_| 1_000, 1);
+        Listeners::new(Arc::default(), Arc::new(Still), ListenLimits::default(), places, Arc::default())
     }
 
     /// A state with this content of `a`.
@@ -373,7 +353,7 @@ mod tests {
         let listeners = listeners();
         let client = Arc::<Client>::default();
         for (mark, data_id) in ["a", "b"].iter().enumerate() {
-            let listening = listeners.listen(&key(data_id), "", mark as u32, client.clone()).unwrap();
+            let listening = listeners.listen(&key(data_id), "", mark as u32, client.clone(), HERE).unwrap();
             assert!(!listening.compare(&listeners.catalog, Reported::Has(None)));
         }
         for (content, want) in [("1", vec![0]), ("1", vec![]), ("2", vec![0])] {
@@ -388,7 +368,7 @@ mod tests {
     fn listeners_come_and_go_in_any_order() {
         let listeners = listeners();
         let client = Arc::<Client>::default();
-        let listen = |mark| listeners.listen(&key("a"), "public", mark, client.clone()).unwrap();
+        let listen = |mark| listeners.listen(&key("a"), "public", mark, client.clone(), HERE).unwrap();
         let mut held: Vec<Arc<Listening>> = (0..100).map(listen).collect();
         for n in 0..100usize {
             let gone = held.swap_remove(n * 7 % held.len());
@@ -399,7 +379,7 @@ mod tests {
             let mut there: Vec<u32> = listeners.listeners(&key("a")).iter().map(|l| l.mark()).collect();
             marks.sort_unstable();
             there.sort_unstable();
-            assert_eq!((marks.len() as u64, there), (listeners.count(), marks));
+            assert_eq!((marks.len(), there), (listeners.count(), marks));
         }
         assert!(listeners.topics.iter().all(|shard| shard.read().is_empty()), "no topic is left behind");
     }

@@ -1,6 +1,7 @@
 //! A long poll that waits. It is small, because there may be ten thousand of them.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,11 +9,11 @@ use std::task::Poll as Ready;
 use std::time::Duration;
 
 use dyad_config::{ConfigItem, ReaderLabels};
-use dyad_types::{ConfigKey, Md5};
+use dyad_types::{ConfigKey, Lease, Md5, NoPlace, Place};
 use futures::task::AtomicWaker;
 use tokio::time::sleep;
 
-use super::{ListenFull, Listener, ListenerInfo, Listeners, Listening, Means, Reported};
+use super::{Listener, ListenerInfo, Listeners, Listening, Means, Reported};
 
 /// Nothing happened yet.
 const NOTHING: u32 = u32::MAX;
@@ -20,8 +21,10 @@ const NOTHING: u32 = u32::MAX;
 const RELEASED: u32 = u32::MAX - 1;
 
 /// The client of a long poll.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asking {
+    /// The address of its socket.
+    pub peer: IpAddr,
     /// Its address, as Nacos determines it.
     pub ip: Box<str>,
     /// The header `Vipserver-Tag`.
@@ -94,6 +97,7 @@ pub struct Waiting {
     listeners: Arc<Listeners>,
     poll: Arc<Poll>,
     held: Vec<Arc<Listening>>,
+    _place: Lease,
 }
 
 impl Waiting {
@@ -101,25 +105,24 @@ impl Waiting {
     /// compared for the first time, the wait ends at once.
     ///
     /// # Errors
-    /// Too many long polls wait.
+    /// Too many long polls wait, or too many of this address.
     pub fn begin(
         listeners: &Arc<Listeners>,
         asking: Asking,
         wanted: &[Wanted<'_>],
-    ) -> Result<Waiting, ListenFull> {
-        let max = listeners.limits.polls;
-        let before = listeners.metrics.polls.fetch_add(1, Ordering::Relaxed);
+    ) -> Result<Waiting, NoPlace> {
+        let (place, peer) = (listeners.places.take(Place::Polls, asking.peer)?, asking.peer);
         let poll = Arc::new(Poll { asking, first: AtomicU32::new(NOTHING), waker: AtomicWaker::new() });
         // From here on dropping it takes everything back.
-        let mut waiting =
-            Waiting { listeners: listeners.clone(), poll, held: Vec::with_capacity(wanted.len()) };
-        if before >= max as u64 {
-            listeners.metrics.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(ListenFull::Polls(max));
-        }
+        let mut waiting = Waiting {
+            listeners: listeners.clone(),
+            poll,
+            held: Vec::with_capacity(wanted.len()),
+            _place: place,
+        };
         for (mark, wanted) in wanted.iter().enumerate() {
             let listening =
-                listeners.listen(&wanted.key, wanted.tenant, mark as u32, waiting.poll.clone())?;
+                listeners.listen(&wanted.key, wanted.tenant, mark as u32, waiting.poll.clone(), peer)?;
             if listening.compare(listeners.catalog(), wanted.reported) {
                 waiting.poll.end(listening.mark());
             }
@@ -152,6 +155,5 @@ impl Drop for Waiting {
         for listening in &self.held {
             self.listeners.unlisten(listening);
         }
-        self.listeners.metrics.polls.fetch_sub(1, Ordering::Release);
     }
 }

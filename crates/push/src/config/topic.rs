@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dyad_config::Catalog;
-use dyad_types::{ConfigKey, Md5};
+use dyad_types::{ConfigKey, Lease, Md5};
 use parking_lot::Mutex;
 
 use super::{Listener, ListenerInfo};
@@ -35,6 +35,8 @@ pub struct Listening {
     tenant: Option<Box<str>>,
     since_ms: u64,
     told: Mutex<Told>,
+    /// Until it ends.
+    place: Mutex<Option<Lease>>,
     /// Whether there was a change since the client last said what it has. It is written under the lock of `told`.
     due: AtomicBool,
     /// For the listener: whether it has this on its list of what to send.
@@ -71,6 +73,7 @@ impl Topic {
         mark: u32,
         since_ms: u64,
         listener: Arc<dyn Listener>,
+        place: Lease,
     ) -> Arc<Listening> {
         let mut listenings = self.listenings.lock();
         let listening = Arc::new(Listening {
@@ -81,6 +84,7 @@ impl Topic {
             tenant: (tenant != self.key.namespace()).then(|| tenant.into()),
             since_ms,
             told: Mutex::default(),
+            place: Mutex::new(Some(place)),
             due: AtomicBool::new(false),
             queued: AtomicBool::new(false),
             last_sent: AtomicU64::new(0),
@@ -97,6 +101,7 @@ impl Topic {
             return None;
         }
         listenings.swap_remove(at as usize);
+        *listening.place.lock() = None;
         if let Some(moved) = listenings.get(at as usize) {
             moved.at.store(at, Ordering::Release);
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use dyad_naming::Registry;
 use dyad_naming::registry::Watcher;
-use dyad_types::ServiceKey;
+use dyad_types::{Lease, ServiceKey};
 use parking_lot::RwLock;
 
 use crate::fuzzy::Fuzzy;
@@ -89,12 +89,13 @@ impl Push {
     }
 
     /// Subscribes to a service, which need not be known. The caller keeps the subscription and ends it with
-    /// [`Push::unsubscribe`]. `clusters` is a comma-separated list; an empty list means all clusters.
+    /// [`Push::unsubscribe`], which gives `place` back. `clusters` is a comma-separated list; an empty list means all clusters.
     pub fn subscribe(
         &self,
         service: &ServiceKey,
         clusters: &str,
         subscriber: Arc<dyn Subscriber>,
+        place: Lease,
     ) -> Arc<Subscription> {
         let mut topics = self.shard(service).write();
         let topic = match topics.get(service) {
@@ -105,7 +106,7 @@ impl Push {
                 topic
             }
         };
-        topic.add(clusters, subscriber)
+        topic.add(clusters, subscriber, place)
     }
 
     /// Ends a subscription; nothing is sent for it any more. It may be ended twice.

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use dyad_naming::ServiceView;
-use dyad_types::ServiceKey;
+use dyad_types::{Lease, ServiceKey};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -70,6 +70,8 @@ pub struct Subscription {
     topic: Arc<Topic>,
     group: Arc<Group>,
     subscriber: Arc<dyn Subscriber>,
+    /// Until it ends.
+    place: Mutex<Option<Lease>>,
     /// The `lastRefTime` of the answer to the subscription. A push must have a larger one.
     floor: AtomicU64,
     ended: AtomicBool,
@@ -115,6 +117,7 @@ impl Topic {
         self: &Arc<Topic>,
         clusters: &str,
         subscriber: Arc<dyn Subscriber>,
+        place: Lease,
     ) -> Arc<Subscription> {
         /// Of the process: only the difference matters.
         static IDS: AtomicU64 = AtomicU64::new(0);
@@ -136,6 +139,7 @@ impl Topic {
             topic: self.clone(),
             group: group.clone(),
             subscriber,
+            place: Mutex::new(Some(place)),
             floor: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             promised: AtomicBool::new(false),
@@ -149,6 +153,7 @@ impl Topic {
     /// Takes the subscription out; true when none is left.
     pub(super) fn remove(&self, subscription: &Subscription) -> bool {
         subscription.ended.store(true, Ordering::Release);
+        *subscription.place.lock() = None;
         let mut groups = self.groups.lock();
         let mut members = subscription.group.members.lock();
         members.remove(&subscription.id);

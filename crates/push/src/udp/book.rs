@@ -19,8 +19,6 @@ pub(super) const TRIES: u8 = 2;
 /// Subscriptions of one IP address with an unacknowledged datagram; further ones wait until one of these is acknowledged or
 /// given up. Clients acknowledge within a round trip, so that many in flight hold nobody up.
 pub(super) const UNACKNOWLEDGED_MAX: usize = 16;
-/// Subscriptions of this member by UDP; more clients poll, which they do anyway.
-pub(super) const SUBSCRIPTIONS_MAX: usize = 100_000;
 /// A client that polls each `cacheMillis` comes later than that by the network and its own delays.
 pub(super) const SLACK_MS: u64 = 1_000;
 
@@ -34,16 +32,6 @@ pub(super) struct Key {
 
 /// Number of a subscription; never used again.
 pub(super) type Id = u64;
-
-/// What a query led to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Polled {
-    /// It is new: the caller subscribes, and hands what it has to end later to [`Book::subscribed`].
-    New(Id),
-    Known,
-    /// There are too many.
-    Full,
-}
 
 /// What is known about the subscriptions. `S` is what the caller has to end with one, `P` a packet.
 #[derive(Debug)]
@@ -109,14 +97,22 @@ impl<S: Clone, P: Clone> Book<S, P> {
         self.entries.len()
     }
 
-    /// A query that may be pushed to arrived.
-    pub(super) fn polled(&mut self, now: u64, key: &Key) -> Polled {
-        if let Some(entry) = self.ids.get(key).and_then(|id| self.entries.get_mut(id)) {
-            entry.polled = now;
-            return Polled::Known;
+    /// A query that may be pushed to arrived. False if it is the first of this client: the caller then calls [`Book::enter`].
+    pub(super) fn asked_again(&mut self, now: u64, key: &Key) -> bool {
+        match self.ids.get(key).and_then(|id| self.entries.get_mut(id)) {
+            Some(entry) => {
+                entry.polled = now;
+                true
+            }
+            None => false,
         }
-        if self.entries.len() >= SUBSCRIPTIONS_MAX {
-            return Polled::Full;
+    }
+
+    /// Takes in a client: the caller subscribes, and hands what it has to end later to [`Book::subscribed`]. `None` if it is
+    /// there already.
+    pub(super) fn enter(&mut self, now: u64, key: &Key) -> Option<Id> {
+        if self.asked_again(now, key) {
+            return None;
         }
         self.last += 1;
         let entry = Entry {
@@ -131,7 +127,7 @@ impl<S: Clone, P: Clone> Book<S, P> {
         self.ids.insert(key.clone(), self.last);
         self.entries.insert(self.last, entry);
         self.addresses.entry(key.to.ip()).or_default().entries += 1;
-        Polled::New(self.last)
+        Some(self.last)
     }
 
     pub(super) fn subscribed(&mut self, id: Id, held: S) {
@@ -293,9 +289,7 @@ mod tests {
     }
 
     fn subscribe(book: &mut Names, now: u64, address: &str, service: &str) -> Id {
-        let Polled::New(id) = book.polled(now, &key(address, service)) else {
-            panic!("{service} is not new")
-        };
+        let id = book.enter(now, &key(address, service)).expect("it is new");
         book.subscribed(id, service.to_owned());
         id
     }
@@ -408,7 +402,8 @@ mod tests {
         let id = subscribe(&mut book, 5_000, "10.0.0.1:1", "kept");
         changed(&mut book, id);
         assert_eq!(send_all(&mut book, 5_000, 1).len(), UNACKNOWLEDGED_MAX);
-        assert_eq!(book.polled(cache, &key("10.0.0.1:1", "kept")), Polled::Known);
+        assert!(book.asked_again(cache, &key("10.0.0.1:1", "kept")));
+        assert_eq!(book.enter(cache, &key("10.0.0.1:1", "kept")), None);
         assert!(book.expire(cache + SLACK_MS - 1, cache).is_empty());
         assert_eq!(book.expire(cache + SLACK_MS, cache), vec!["old".to_owned(); UNACKNOWLEDGED_MAX]);
         assert_eq!((book.len(), send_all(&mut book, 20_000, 50)), (1, vec!["kept".to_owned()]));

@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dyad_naming::Switches;
 use dyad_naming::view::ListQuery;
-use dyad_types::ServiceKey;
+use dyad_types::{Place, Places, ServiceKey};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use parking_lot::Mutex;
@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::naming::{Push, Subscriber, SubscriberInfo, Subscription, Update};
-use book::{Book, Id, Key, Polled};
+use book::{Book, Id, Key};
 
 /// From this size on a datagram is compressed (`UdpConnector`, `PushService.compressIfNecessary`).
 const GZIP_BYTES: usize = 1_024;
@@ -71,6 +71,7 @@ impl Asker {
 pub struct Udp {
     push: Arc<Push>,
     switches: Arc<ArcSwap<Switches>>,
+    places: Arc<Places>,
     socket: UdpSocket,
     book: Mutex<Book<Arc<Subscription>, Arc<Packet>>>,
     told: Arc<Told>,
@@ -131,13 +132,23 @@ impl Udp {
     ///
     /// # Errors
     /// The system refuses.
-    pub async fn bind(ip: IpAddr, push: Arc<Push>, switches: Arc<ArcSwap<Switches>>) -> io::Result<Udp> {
+    pub async fn bind(
+        ip: IpAddr,
+        push: Arc<Push>,
+        switches: Arc<ArcSwap<Switches>>,
+        places: Arc<Places>,
+    ) -> io::Result<Udp> {
         let socket = UdpSocket::bind((ip, 0)).await?;
-        Ok(Udp { push, switches, socket, book: Mutex::default(), told: Arc::default() })
+        Ok(Udp { push, switches, places, socket, book: Mutex::default(), told: Arc::default() })
     }
 
     fn polled(&self, key: Key, agent: &str, app: &str) {
-        let Polled::New(id) = self.book.lock().polled(self.now(), &key) else { return };
+        if self.book.lock().asked_again(self.now(), &key) {
+            return;
+        }
+        // Without a place the client polls, which it does anyway.
+        let Ok(place) = self.places.take(Place::Udp, key.to.ip()) else { return };
+        let Some(id) = self.book.lock().enter(self.now(), &key) else { return };
         let info = SubscriberInfo {
             ip: key.to.ip().to_canonical().to_string(),
             port: key.to.port(),
@@ -146,7 +157,7 @@ impl Udp {
         };
         let listener = Listener { id, info, told: self.told.clone() };
         // Not under the lock: a push that runs takes them in the other order.
-        let subscription = self.push.subscribe(&key.service, &key.clusters, Arc::new(listener));
+        let subscription = self.push.subscribe(&key.service, &key.clusters, Arc::new(listener), place);
         self.book.lock().subscribed(id, subscription);
     }
 

@@ -113,7 +113,6 @@ fn limits(settings: &Settings) -> dyad_http::Limits {
         head: from.headers,
         head_read: from.header_read,
         body_read: from.body_read,
-        connections: from.connections,
         ..dyad_http::Limits::default()
     }
 }

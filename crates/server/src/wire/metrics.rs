@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dyad_config::Scope;
 use dyad_raft::{BOUNDS_US, Timings};
 use dyad_state::ports::Propose;
-use dyad_types::Part;
+use dyad_types::{Part, Place, Room};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -63,15 +63,35 @@ impl Out<'_, '_> {
         Ok(())
     }
 
-    /// A value of each part of the budget.
-    fn parts(&mut self, name: &str, help: &str, kind: MetricType, of: impl Fn(Part) -> u64) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        for part in Part::ALL {
-            let labels = [("part", part.name())];
-            let mut encoder = family.encode_family(&labels)?;
-            match kind {
-                MetricType::Counter => encoder.encode_counter::<NoLabelSet, _, u64>(&of(part), None)?,
-                _ => encoder.encode_gauge(&of(part))?,
+    /// What is taken of each room, how large it is, and how many were refused. `unit` is the end of the first two names.
+    fn rooms(
+        &mut self,
+        (name, unit): (&str, &str),
+        (label, what): (&str, &str),
+        rooms: &[(&'static str, &Room)],
+    ) -> fmt::Result {
+        type Value = fn(&Room) -> u64;
+        let values: [(String, String, MetricType, Value); 3] = [
+            (format!("{name}{unit}"), format!("{what} now"), MetricType::Gauge, |room| room.used() as u64),
+            (format!("{name}_limit{unit}"), format!("{what} at most"), MetricType::Gauge, |room| {
+                room.max() as u64
+            }),
+            (
+                format!("{name}_refused"),
+                format!("{what}: times that there was no room"),
+                MetricType::Counter,
+                Room::refused,
+            ),
+        ];
+        for (name, help, kind, of) in values {
+            let mut family = self.0.encode_descriptor(&name, &help, None, kind)?;
+            for (value, room) in rooms {
+                let labels = [(label, *value)];
+                let mut encoder = family.encode_family(&labels)?;
+                match kind {
+                    MetricType::Counter => encoder.encode_counter::<NoLabelSet, _, u64>(&of(room), None)?,
+                    _ => encoder.encode_gauge(&of(room))?,
+                }
             }
         }
         Ok(())
@@ -180,23 +200,22 @@ impl Collected {
 
     fn clients(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let connections = &self.0.connections;
-        out.gauge("grpc_connections", "Open gRPC connections", connections.transports() as i64)?;
+        let used = |place| self.0.places.room(place).used() as i64;
+        out.gauge("grpc_connections", "Open gRPC connections", used(Place::Grpc))?;
+        out.gauge("config_listenings", "Pairs of listener and configuration", used(Place::Listenings))?;
+        out.gauge("config_long_polls", "Long polls that wait", used(Place::Polls))?;
+        let refused = [Place::Listenings, Place::Polls].map(|place| self.0.places.room(place).refused());
+        let refused = AtomicU64::new(refused.iter().sum());
+        out.counter("config_listen_refused", "Listeners refused for a limit", &refused)?;
         out.gauge("grpc_clients", "Registered gRPC clients", connections.len() as i64)?;
         out.gauge("push_subscriptions", "Subscriptions of this member", self.0.push.count() as i64)
     }
 
     fn budget(&self, out: &mut Out<'_, '_>) -> fmt::Result {
-        let room = |part| self.0.budget.room(part);
-        out.parts("budget_bytes", "Bytes in flight", MetricType::Gauge, |part| room(part).used() as u64)?;
-        out.parts("budget_limit_bytes", "Bytes that may be in flight", MetricType::Gauge, |part| {
-            room(part).max() as u64
-        })?;
-        out.parts(
-            "budget_refused",
-            "Requests and answers refused for want of room",
-            MetricType::Counter,
-            |part| room(part).refused(),
-        )
+        let rooms = Part::ALL.map(|part| (part.name(), &**self.0.budget.room(part)));
+        out.rooms(("budget", "_bytes"), ("part", "Bytes in flight"), &rooms)?;
+        let rooms = Place::ALL.map(|place| (place.name(), &**self.0.places.room(place)));
+        out.rooms(("places", ""), ("kind", "What clients hold"), &rooms)
     }
 
     fn registry(&self, out: &mut Out<'_, '_>) -> fmt::Result {

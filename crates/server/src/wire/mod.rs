@@ -22,7 +22,7 @@ use std::sync::Arc;
 use dyad_app::config::Turns;
 use dyad_app::{App, Bounds, ConfigMetrics, IdSource};
 use dyad_cli::{Exit, Failure};
-use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, gossip};
+use dyad_cluster::{Ap, ClusterService, ClusterTls, Dialer, Directory, Entry, PortLimits, gossip};
 use dyad_distro::{Config, Distro};
 use dyad_grpc::{Connections, GrpcLimits};
 use dyad_http::{Drained, HttpMetrics};
@@ -30,7 +30,7 @@ use dyad_naming::Registry;
 use dyad_push::config::{ListenLimits, ListenMetrics, Listeners};
 use dyad_push::naming::{Push, PushMetrics};
 use dyad_raft::{RaftConfig, RaftHandle};
-use dyad_types::{Budget, MemberId};
+use dyad_types::{Budget, MemberId, Places};
 use prometheus_client::registry::Registry as Prometheus;
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
@@ -45,6 +45,7 @@ use crate::settings::{Settings, memory};
 use crate::telemetry::Lines;
 
 use door::Door;
+use files::Files;
 use parts::Parts;
 
 /// Runs a server until SIGTERM or SIGINT.
@@ -52,7 +53,7 @@ use parts::Parts;
 /// # Errors
 /// The error that ends the process, with its exit code.
 pub async fn run(settings: Settings) -> Result<(), Failure> {
-    files::raise();
+    let files = Files::raise(&settings);
     let data = DataDir::open(&settings.data_dir)?;
     let mut identity = Identity::load_or_create(data.path())?;
     // Ports first: a port in use must not cost an incarnation.
@@ -75,7 +76,8 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     tracing::info!(origin = %identity.origin(), version = env!("CARGO_PKG_VERSION"), "starting");
     let mut prometheus = Prometheus::with_prefix("dyad");
     let (parts, fatal) =
-        assemble(settings, &data, identity, (http.address, grpc.address), cluster, &mut prometheus).await?;
+        assemble(settings, files, &data, identity, (http.address, grpc.address), cluster, &mut prometheus)
+            .await?;
     let admin = AdminSocket::open(&data)?;
     let status = parts.clone();
     let handler = Arc::new(move |request| members::answer(&status, request));
@@ -104,6 +106,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
 
 async fn assemble(
     settings: Settings,
+    files: Files,
     data: &DataDir,
     identity: Identity,
     (http, grpc): (SocketAddr, SocketAddr),
@@ -116,7 +119,7 @@ async fn assemble(
     let registry = Arc::new(Registry::default());
     let clock = Arc::new(clock::ProcessClock);
     let push = Push::new(registry.clone(), clock.clone(), PushMetrics::register(prometheus));
-    let probes = probes::Probes::new(me);
+    let probes = probes::Probes::new(me, files.dials());
     let sink = cp::Sink::new(registry.clone(), probes.clone(), lines.clone(), settings.expire_instance);
     let link = match &settings.cluster_token {
         Some(token) => Some(Link::new(&settings, token.expose(), me)?),
@@ -136,13 +139,17 @@ async fn assemble(
     let ap = Ap::new(me, Distro::new(config, clock::monotonic()), registry.clone(), host.clone());
     let (grpc_limits, grpc_metrics) = (grpc_limits(&settings), dyad_grpc::register_metrics(prometheus));
     let listen_metrics = ListenMetrics::register(prometheus);
-    let listeners = Listeners::new(sink.configs(), clock.clone(), ListenLimits::default(), listen_metrics);
+    let memory = settings.memory.unwrap_or_else(memory::available);
+    let connections = (settings.limits.connections, settings.limits.grpc_connections);
+    let places = Places::new(files.places(connections, memory), rand::random());
+    let (configs, limits) = (sink.configs(), ListenLimits::default());
+    let listeners = Listeners::new(configs, clock.clone(), limits, places.clone(), listen_metrics);
     sink.watch(listeners.clone());
     let connections =
         Connections::new(ap.clone(), push.clone(), listeners.clone(), clock, grpc_limits, grpc_metrics);
     host.set_connections(connections.clone());
     sink.connect(ap.clone());
-    let budget = Budget::of_memory(settings.memory.unwrap_or_else(memory::available), rand::random());
+    let budget = Budget::of_memory(memory, rand::random());
     let local =
         |listener: &TcpListener| listener.local_addr().map_err(|e| Failure::new(Exit::InUse, e.to_string()));
     let parts = Arc::new(Parts {
@@ -159,6 +166,8 @@ async fn assemble(
         listeners,
         connections,
         budget,
+        places,
+        files,
         http,
         grpc,
         cluster: cluster.as_ref().map(local).transpose()?,
@@ -235,9 +244,10 @@ fn spawn_cluster(
     let identity = Arc::new(host::RaftIdentity(parts.raft.clone()));
     let service = ClusterService::new(directory.clone(), parts.ap.clone(), identity);
     let (tls, stop) = (link.tls.clone(), parts.stop.clone());
+    let limits = PortLimits { handshakes: parts.files.handshakes(), ..PortLimits::default() };
     let routes = tonic::service::Routes::new(parts.raft.service());
     parts.tasks.spawn(async move {
-        if let Err(error) = service.serve(listener, &tls, routes, stop.cancelled_owned()).await {
+        if let Err(error) = service.serve(listener, &tls, limits, routes, stop.cancelled_owned()).await {
             // A member that hears nobody must not live on as one that looks well.
             let message = format!("the cluster port cannot be served: {error}; restart this member");
             host.fail(Failure::new(Exit::Refused, message));
@@ -268,6 +278,7 @@ fn app(parts: &Arc<Parts>, mut prometheus: Prometheus) -> App {
         ids: IdSource::new(parts.me.0),
         bounds: bounds(&parts.settings),
         budget: parts.budget.clone(),
+        places: parts.places.clone(),
         config_metrics,
         turns: Turns::default(),
         prometheus: Arc::new(prometheus),
@@ -279,7 +290,7 @@ fn grpc_limits(settings: &Settings) -> GrpcLimits {
         Some(own) => own.host.clone(),
         None => settings.bind.to_string(),
     };
-    GrpcLimits { connections: settings.limits.grpc_connections, own_ip, ..GrpcLimits::default() }
+    GrpcLimits { own_ip, ..GrpcLimits::default() }
 }
 
 fn bounds(settings: &Settings) -> Bounds {

@@ -9,10 +9,11 @@ use dyad_naming::Registry;
 use dyad_push::config::Listeners;
 use dyad_push::naming::Push;
 use dyad_raft::RaftHandle;
-use dyad_types::{Budget, MemberId};
+use dyad_types::{Budget, MemberId, Places};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::files::Files;
 use super::{cp, host, probes};
 use crate::settings::Settings;
 use crate::telemetry::Lines;
@@ -34,6 +35,8 @@ pub(crate) struct Parts {
     pub(crate) listeners: Arc<Listeners>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) files: Files,
     /// The HTTP port that was opened.
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,

@@ -1,5 +1,6 @@
 //! `POST /v1/cs/configs/listener`: the long poll of HTTP clients (`LongPollingService`).
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ fn begin(app: &Arc<App>, params: &Params) -> Result<Step, Fault> {
     wanted.iter().try_for_each(|wanted| read::listens(&caller, &wanted.key))?;
     let boxed = |name| params.rest.header(name).map(Box::from);
     let asking = Asking {
+        peer: params.rest.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         ip: client_ip(params).into(),
         tag: boxed("vipserver-tag"),
         app: boxed("client-appname").unwrap_or_default(),
@@ -64,7 +66,7 @@ fn begin(app: &Arc<App>, params: &Params) -> Result<Step, Fault> {
         };
         return Ok(Step::Done(Ok(reply)));
     };
-    let waiting = Waiting::begin(&app.listeners, asking, &wanted).map_err(Fault::Listeners)?;
+    let waiting = Waiting::begin(&app.listeners, asking, &wanted)?;
     Ok(Step::wait(async move {
         Ok(match waiting.first(hold).await {
             Some(first) => {
