@@ -350,3 +350,38 @@ async fn a_content_without_room_is_refused_over_grpc_before_it_is_read() {
     assert_eq!((&*refused.kind, refused.codes()), ("ErrorResponse", (503, 503)), "{}", refused.text);
     assert_eq!(server.propose.contents.reads.load(Ordering::Relaxed), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_small_calls_that_are_not_finished_take_room_together() {
+    let server = server(Limits::default(), GrpcLimits::default());
+    let mut raw = Raw::connect(&server, 65_535).await;
+    let mut held = Vec::new();
+    for _ in 0..132 {
+        held.push(raw.begin(UNARY, message(100, b"begun"), false).await);
+    }
+    until("all but the first have their room", || used(&server, Part::Messages) == 100 * 8 * 1024).await;
+    drop((raw, held));
+    until("it is free again", || used(&server, Part::Messages) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_small_answers_that_are_not_taken_take_room_together() {
+    let server = server(Limits::default(), GrpcLimits::default());
+    for n in 0..10 {
+        let instance = format!("/instance?serviceName=s&groupName=G&ip=10.0.0.{n}&port=80");
+        assert_eq!(server.ns("POST", &instance).status, 200);
+    }
+    let mut raw = Raw::connect(&server, 0).await;
+    let setup = whole(&payload("ConnectionSetupRequest", "{\"labels\":{\"source\":\"sdk\"}}"));
+    let _stream = raw.begin(STREAM, setup, false).await;
+    until("the client is registered", || server.connections.len() == 1).await;
+    let query = whole(&payload("ServiceQueryRequest", r#"{"serviceName":"s","groupName":"G"}"#));
+    let mut answers = Vec::new();
+    for _ in 0..60 {
+        answers.push(raw.begin(UNARY, query.clone(), true).await);
+    }
+    until("what is over the first 64 KiB has its room", || used(&server, Part::Answers) > 10_000).await;
+    assert!(used(&server, Part::Answers) < 60 * 4 * 1024, "the first have none");
+    drop((raw, answers));
+    until("it is free again", || used(&server, Part::Answers) == 0).await;
+}

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use dyad_app::App;
 use dyad_config::{ConfigItem, ReaderLabels};
 use dyad_naming::ports::Ending;
+use dyad_types::budget::SMALL;
 use dyad_types::{ClientId, ConfigKey, Full, Lease, Md5, Millis, Part, ServiceKey};
 use parking_lot::Mutex;
 
@@ -34,6 +35,9 @@ pub struct Setup {
 /// however its transport ends, what it published must live on until it is there; a client that is still here after this has
 /// not understood, and its farewell is one. In ms.
 const GOING: u64 = 30_000;
+
+/// Bytes of small answers and pushes that a client may leave where they are before they need room.
+const SMALL_UNREAD_MAX: usize = 64 * 1024;
 
 const OPEN: u8 = 0;
 const REGISTERED: u8 = 1;
@@ -70,6 +74,8 @@ pub struct Connection {
     told: AtomicU64,
     /// Answers and pushes of which the client may not have taken all, with the time of each as `Clock::now`.
     unread: Mutex<Vec<(Weak<()>, Millis)>>,
+    /// Bytes of small ones, which are not among those.
+    small_unread: Arc<AtomicUsize>,
     /// Ends the transport.
     pub(crate) cut: Cut,
 }
@@ -94,6 +100,7 @@ impl Connection {
             tag: Mutex::default(),
             told: AtomicU64::new(0),
             unread: Mutex::default(),
+            small_unread: Arc::default(),
             cut: Cut::default(),
         })
     }
@@ -184,14 +191,18 @@ impl Connection {
         ReaderLabels { client_ip: self.ip(), tag, header_tag, labels: setup.map(|setup| &setup.labels) }
     }
 
-    /// Takes room for an answer or a push until the client has taken the whole of it.
+    /// Takes room for an answer or a push until the client has taken the whole of it. Small ones need none while the client
+    /// takes them.
     ///
     /// # Errors
     /// There is none.
     pub(crate) fn hold(&self, app: &App, message: Bytes) -> Result<Bytes, Full> {
-        let Some(lease) = app.budget.take(Part::Answers, self.peer.ip(), message.len())? else {
-            return Ok(message);
-        };
+        let len = message.len();
+        if len <= SMALL && self.small_unread.load(Ordering::Relaxed) + len <= SMALL_UNREAD_MAX {
+            self.small_unread.fetch_add(len, Ordering::Relaxed);
+            return Ok(Bytes::from_owner(SmallUnread { bytes: message, all: self.small_unread.clone() }));
+        }
+        let lease = app.budget.room(Part::Answers).take(self.peer.ip(), len)?;
         let taken = Arc::new(());
         let mut unread = self.unread.lock();
         unread.retain(|(taken, _)| taken.strong_count() > 0);
@@ -222,6 +233,24 @@ struct Unread {
 impl AsRef<[u8]> for Unread {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// Something small that waits for the client.
+struct SmallUnread {
+    bytes: Bytes,
+    all: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for SmallUnread {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for SmallUnread {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 

@@ -20,9 +20,9 @@ use dyad_app::ClientMetrics;
 use dyad_push::config::Listening;
 use dyad_push::naming::{Subscription, Update};
 
-/// Bytes of requests of the server's own that wait for a client: detection, reset, and room for changes of thousands of
-/// configurations. A client with more waiting has stopped reading.
-const REQUESTS_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of requests of the server's own that wait for a client: detection, reset, and questions about its configurations. A
+/// client with more waiting has stopped reading.
+const REQUESTS_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of what a client says about itself when somebody asks: a few for each configuration that it was asked about.
 const METRICS_BYTES_MAX: usize = 256 * 1024;
 /// How often one push is sent again for want of an acknowledgement. HTTP/2 loses nothing: a client that does not answer

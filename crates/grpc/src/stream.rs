@@ -144,14 +144,25 @@ impl Stream {
                 }
                 Next::News(News::Config(listening)) => {
                     let id = self.front.app.push.next_id();
+                    let bytes = config::encode(&listening, id, self.own_ip());
+                    let Ok(bytes) = self.connection.hold(&self.front.app, bytes) else {
+                        // As for a push.
+                        self.connection.outbox.lock().put(News::Config(listening));
+                        self.news = false;
+                        return Poll::Pending;
+                    };
                     let took = listening.notified(self.front.app.clock.wall_ms());
                     self.connection.outbox.lock().sent_config(&listening, id, now);
                     self.front.app.listeners.metrics.observe(took);
-                    config::encode(&listening, id, self.own_ip())
+                    bytes
                 }
                 Next::News(News::Watch(watching)) => {
                     let id = self.front.app.push.next_id();
                     let Some(bytes) = watching.message(id, self.own_ip()) else { continue };
+                    let Ok(bytes) = self.connection.hold(&self.front.app, bytes) else {
+                        // The step is gone: with another stream the client begins anew with what it has.
+                        return Poll::Ready(());
+                    };
                     let mut outbox = self.connection.outbox.lock();
                     outbox.noticed(id, now);
                     // There may be more; the next turn finds out.

@@ -21,7 +21,7 @@ use crate::dispatch::{self, Begun, Pending};
 use crate::frame::{Code, Messages, Status, decode};
 use crate::front::Front;
 use crate::stream::Stream;
-use dyad_types::budget::Part;
+use dyad_types::budget::{Lease, Part, SMALL};
 
 /// Calls of one client at a time; SDKs have a few, load programs hundreds.
 const CALLS_MAX: u32 = 1_000;
@@ -36,6 +36,10 @@ const WINDOW: u32 = 1024 * 1024;
 /// Requests of one client that have not all arrived hold as many bytes as this many largest messages; then the latest gives
 /// way.
 const ARRIVING_MAX: usize = 2;
+/// Calls of one client that arrive or wait for their answers before each further one needs room.
+const CALLS_FREE: usize = 32;
+/// The room of such a call, beside that of a message that is not small: the message, what was read of it, and the work.
+const CALL_BYTES: usize = 2 * SMALL;
 /// Bytes that wait for the socket on behalf of one call before no more are made.
 const UNSENT_MAX: usize = 400 * 1024;
 /// Bytes of one call's headers; Nacos's SDKs send a few hundred.
@@ -64,12 +68,14 @@ struct Arriving {
     messages: Messages,
     until: Instant,
     respond: SendResponse<Bytes>,
+    _place: Option<Lease>,
 }
 
 /// A call whose answer waits.
 struct Waiting {
     pending: Pending,
     respond: Option<SendResponse<Bytes>>,
+    _place: Option<Lease>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
@@ -174,15 +180,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         match head.uri.path() {
             UNARY => {
                 let until = Instant::now() + self.front.connections.limits().body_read;
-                let mut arriving = Arriving { body, messages, until, respond };
-                match arriving.poll(cx) {
-                    Poll::Ready(message) => self.answer(message, arriving.respond, cx),
-                    Poll::Pending => {
+                let mut arriving = Arriving { body, messages, until, respond, _place: None };
+                if let Poll::Ready(message) = arriving.poll(cx) {
+                    return self.answer(message, arriving.respond, cx);
+                }
+                match self.place() {
+                    Ok(place) => {
                         if self.late.is_none() {
                             self.late = Some(Box::pin(sleep_until(until)));
                         }
-                        self.arriving.push(arriving);
+                        self.arriving.push(Arriving { _place: place, ..arriving });
                         false
+                    }
+                    Err(status) => {
+                        refuse(arriving.respond, &status);
+                        true
                     }
                 }
             }
@@ -214,19 +226,28 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         let payload = message.and_then(decode).and_then(|payload| {
             let full =
                 Status { code: Code::ResourceExhausted, message: "too many calls wait for their answers" };
-            if self.waiting.len() < WAITING_MAX { Ok(payload) } else { Err(full) }
+            if self.waiting.len() < WAITING_MAX { Ok((payload, self.place()?)) } else { Err(full) }
         });
         match payload {
-            Ok(payload) => match dispatch::begin(&self.front, &self.connection, payload, cx) {
+            Ok((payload, place)) => match dispatch::begin(&self.front, &self.connection, payload, cx) {
                 Begun::Answered(bytes) => self.give(respond, bytes),
                 Begun::Waits(pending) => {
-                    self.waiting.push(Waiting { pending, respond: Some(respond) });
+                    self.waiting.push(Waiting { pending, respond: Some(respond), _place: place });
                     return false;
                 }
             },
             Err(status) => refuse(respond, &status),
         }
         true
+    }
+
+    /// Room for one more call that is not answered yet; the first of a client need none.
+    fn place(&self) -> Result<Option<Lease>, Status> {
+        if self.arriving.len() + self.waiting.len() < CALLS_FREE {
+            return Ok(None);
+        }
+        let room = self.front.app.budget.room(Part::Messages);
+        room.take(self.connection.peer().ip(), CALL_BYTES).map(Some).map_err(Status::full)
     }
 
     /// Sends an answer, if there is room until the client has taken it.
