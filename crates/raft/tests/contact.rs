@@ -120,7 +120,7 @@ fn a_leader_that_is_heard_but_cannot_be_reached_is_given_up_soon() {
 }
 
 /// Longer than any wait that ends because nobody answers.
-const SLOW: Duration = Duration::from_millis(2500);
+const SLOW: Duration = Duration::from_millis(1700);
 
 /// Takes long for each command while it is told to.
 #[derive(Default)]
