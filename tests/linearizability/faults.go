@@ -13,8 +13,8 @@ const (
 	quiet = 3 * time.Second
 	// A fault lasts for this, and for up to as long again.
 	lasts = 2 * time.Second
-	// The same of a way that is cut so briefly that members still wait for what they sent, and send it again.
-	brief = 400 * time.Millisecond
+	// So briefly, and for up to as long again, the leader's answers are held: a member still waits for what it asked for.
+	brief = 600 * time.Millisecond
 )
 
 // What was done, and proof of it.
@@ -26,7 +26,9 @@ type deeds struct {
 // Faults until the world stops, then everything is mended.
 func (w *world) faults(random *rand.Rand) (d deeds, err error) {
 	for !w.stop.Load() {
-		w.sleep(quiet)
+		w.sleep(quiet / 2)
+		d.log = append(d.log, w.loseAnswers(random, &d))
+		w.sleep(quiet / 2)
 		if w.stop.Load() {
 			break
 		}
@@ -46,10 +48,23 @@ func (w *world) faults(random *rand.Rand) (d deeds, err error) {
 	return d, nil
 }
 
+// The leader's answers to one member are lost: the way is cut, and then its connections end. What the member asked for was
+// carried out, and it asks again.
+func (w *world) loseAnswers(random *rand.Rand, d *deeds) string {
+	leader := w.fleet.leader(random.IntN(members))
+	other := (leader + 1 + random.IntN(members-1)) % members
+	from := time.Since(w.began)
+	d.cuts++
+	w.fleet.net.set(leader, other, true)
+	w.sleep(brief + time.Duration(random.Int64N(int64(brief))))
+	w.fleet.net.heal(false)
+	return fmt.Sprintf("%6.1f s answers of member %d to %d lost", from.Seconds(), leader+1, other+1)
+}
+
 // One fault and its end.
 func (w *world) fault(at int, took time.Duration, random *rand.Rand, d *deeds) (string, error) {
 	other := (at + 1 + random.IntN(members-1)) % members
-	switch random.IntN(10) {
+	switch random.IntN(8) {
 	case 0, 1:
 		d.kills++
 		return fmt.Sprintf("member %d killed", at+1), w.killed(took, at)
@@ -70,13 +85,6 @@ func (w *world) fault(at int, took time.Duration, random *rand.Rand, d *deeds) (
 		}
 		w.heal(took, random)
 		return fmt.Sprintf("member %d cut off", at+1), nil
-	case 7, 8:
-		// Then its connections end: what the other asked this one for was carried out, and its answer never comes.
-		d.cuts++
-		w.fleet.net.set(at, other, true)
-		w.sleep(took / (lasts / brief))
-		w.fleet.net.heal(false)
-		return fmt.Sprintf("the way from member %d to %d cut, and its connections ended", at+1, other+1), nil
 	}
 	d.cuts++
 	w.fleet.net.set(at, other, true)
