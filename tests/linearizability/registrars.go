@@ -1,4 +1,5 @@
-// The clients that register, deregister, set and list persistent instances. Every second one registers over gRPC.
+// The clients that register, deregister, set and list persistent instances. Every second one registers over gRPC, and every
+// fourth one only lists: nothing keeps it from asking a member that is cut off and does not know it.
 package main
 
 import (
@@ -31,6 +32,8 @@ func (w *world) registrar(number, instances int, random *rand.Rand) {
 			send = s.demand
 		}
 		switch dice := random.IntN(100); {
+		case number%4 == 3:
+			d.deed, d.tag, send = list, "", c.demand
 		case dice < 28:
 			d.deed = register
 		case dice < 50:
