@@ -9,6 +9,10 @@ use crate::params::Params;
 use crate::reply::Reply;
 
 /// The result of a handler: the answer, or the rest of the work if it has to wait for a core.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most answers are done at once, and a box for each would cost more than the moves"
+)]
 pub(crate) enum Step {
     Done(Result<Reply, Fault>),
     Wait(BoxFuture<'static, Result<Reply, Fault>>),
