@@ -119,11 +119,14 @@ pub trait Watcher<K: Named>: Send + Sync + fmt::Debug + 'static {
     fn notify(&self, watch: &Arc<Watch<K>>);
 }
 
+/// Something, and the place that it takes.
+type Placed<T> = (Arc<T>, Lease);
+
 /// All patterns that are watched on this member.
 #[derive(Debug)]
 pub struct Fuzzy<K: Named> {
     /// Each with the place of the address that watched it first.
-    patterns: Mutex<HashMap<Arc<str>, (Arc<Pattern<K>>, Lease)>>,
+    patterns: Mutex<HashMap<Arc<str>, Placed<Pattern<K>>>>,
     /// The number of patterns, for code that changes what is listed.
     len: AtomicUsize,
 }
@@ -141,7 +144,7 @@ struct Pattern<K: Named> {
     group: String,
     name: String,
     matched: Mutex<Matched<K>>,
-    watches: Mutex<HashMap<u64, (Arc<Watch<K>>, Lease)>>,
+    watches: Mutex<HashMap<u64, Placed<Watch<K>>>>,
 }
 
 #[derive(Debug)]
