@@ -9,7 +9,7 @@ from kit.row import Row, row
 # A request line with its headers has 16 KiB at most.
 PATTERN = 15_000
 # Lines, of which the first and the last hold what is sought, but none of them both; and one long line.
-LINES = "Z\n" + "a\n" * 4_500_000 + "Y"
+LINES = "Z\n" + "a\n" * 3_400_000 + "Y"
 LINE = "a" * 9_000_000
 CONFIGURATIONS = 3_000
 GREP = "/v3/admin/cs/config/grep?content="
