@@ -298,7 +298,8 @@ fn listen_to(call: &Call, tenant: &str, key: &ConfigKey) -> Result<Arc<Listening
         return Err(GrpcError::TooMany { what: "configurations that a connection listens to", max });
     }
     let address = call.connection.peer().ip();
-    let listening = listeners.listen(key, tenant, 0, call.connection.clone(), address)?;
+    let place = listeners.room_for(address, 1)?;
+    let listening = listeners.listen(key, tenant, 0, call.connection.clone(), place);
     if let Some(replaced) = held.insert(listening.key().clone(), listening.clone()) {
         listeners.unlisten(&replaced);
     }

@@ -150,6 +150,13 @@ impl Lease {
         Ok(())
     }
 
+    /// Makes a lease of its own of one unit of it.
+    pub fn split_one(&mut self) -> Lease {
+        let amount = self.amount.min(1);
+        self.amount -= amount;
+        Lease { room: self.room.clone(), slot: self.slot, amount }
+    }
+
     /// Bytes that hold this lease: it is given back with the last of their clones and slices.
     pub fn bind(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Leased { bytes, _lease: self })
@@ -315,6 +322,19 @@ mod tests {
         assert_eq!(room.used(), 0);
         assert!(budget.take(Part::Bodies, address(1), SMALL).unwrap().is_none());
         assert_eq!(budget.room(Part::Bodies).max(), 30 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_lease_can_be_given_back_one_by_one() {
+        let room = Room::places(100, 1);
+        let mut all = room.take(address(1), 2).unwrap();
+        let (one, other) = (all.split_one(), all.split_one());
+        assert_eq!((one.amount(), other.amount(), all.amount(), room.used()), (1, 1, 0, 2));
+        assert_eq!(all.split_one().amount(), 0, "nothing is left");
+        drop(one);
+        assert_eq!(room.used(), 1);
+        drop((all, other));
+        assert_eq!(room.used(), 0);
     }
 
     #[test]

@@ -121,8 +121,16 @@ impl Places {
     /// # Errors
     /// There is none, or none for this address. The refusal is counted.
     pub fn take(&self, place: Place, address: IpAddr) -> Result<Lease, NoPlace> {
+        self.take_many(place, address, 1)
+    }
+
+    /// Takes `amount` places, or none of them. For each of them see [`Lease::split_one`].
+    ///
+    /// # Errors
+    /// As [`Places::take`].
+    pub fn take_many(&self, place: Place, address: IpAddr, amount: usize) -> Result<Lease, NoPlace> {
         let room = self.room(place);
-        room.take(address, 1).map_err(|full| NoPlace { place, max: room.max(), full })
+        room.take(address, amount).map_err(|full| NoPlace { place, max: room.max(), full })
     }
 }
 

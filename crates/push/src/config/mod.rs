@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dyad_config::{Catalog, ChangedConfig, ConfigItem, ConfigWatcher};
-use dyad_types::{ConfigKey, Md5, NoPlace, Place, Places};
+use dyad_types::{ConfigKey, Lease, Md5, NoPlace, Place, Places};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -147,29 +147,33 @@ impl Listeners {
         }
     }
 
-    /// Makes `listener` listen to a configuration, which need not exist. `tenant` is the namespace in the spelling of
-    /// the client, which its messages use too. `mark` is for the listener itself. `address` is that of its socket. After this
-    /// the caller calls [`Listening::compare`], and in the end [`Listeners::unlisten`].
+    /// Places for so many pairs of a listener and a configuration, or for none. `address` is that of the client's socket.
     ///
     /// # Errors
     /// There are too many listeners, or too many of this address.
+    pub fn room_for(&self, address: IpAddr, pairs: usize) -> Result<Lease, NoPlace> {
+        self.places.take_many(Place::Listenings, address, pairs)
+    }
+
+    /// Makes `listener` listen to a configuration, which need not exist. `tenant` is the namespace in the spelling of
+    /// the client, which its messages use too. `mark` is for the listener itself. `place` is one of [`Listeners::room_for`].
+    /// After this the caller calls [`Listening::compare`], and in the end [`Listeners::unlisten`].
     pub fn listen(
         &self,
         key: &ConfigKey,
         tenant: &str,
         mark: u32,
         listener: Arc<dyn Listener>,
-        address: IpAddr,
-    ) -> Result<Arc<Listening>, NoPlace> {
-        let place = self.places.take(Place::Listenings, address)?;
+        place: Lease,
+    ) -> Arc<Listening> {
         let since_ms = self.clock.wall_ms();
         let add = |topic: &Arc<Topic>| topic.add(tenant, mark, since_ms, listener, place);
         let shard = self.shard(key);
         if let Some(topic) = shard.read().get(key) {
-            return Ok(add(topic));
+            return add(topic);
         }
         let mut topics = shard.write();
-        Ok(add(topics.entry(key.clone()).or_insert_with(|| Arc::new(Topic::new(key.clone())))))
+        add(topics.entry(key.clone()).or_insert_with(|| Arc::new(Topic::new(key.clone()))))
     }
 
     /// Ends the listening; nothing is told for it any more. It may be ended twice.
@@ -323,6 +327,10 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    fn one(listeners: &Listeners) -> Lease {
+        listeners.room_for(HERE, 1).unwrap()
+    }
+
     fn key(data_id: &str) -> ConfigKey {
         ConfigKey::new("", "G", data_id)
     }
@@ -353,7 +361,7 @@ mod tests {
         let listeners = listeners();
         let client = Arc::<Client>::default();
         for (mark, data_id) in ["a", "b"].iter().enumerate() {
-            let listening = listeners.listen(&key(data_id), "", mark as u32, client.clone(), HERE).unwrap();
+            let listening = listeners.listen(&key(data_id), "", mark as u32, client.clone(), one(&listeners));
             assert!(!listening.compare(&listeners.catalog, Reported::Has(None)));
         }
         for (content, want) in [("1", vec![0]), ("1", vec![]), ("2", vec![0])] {
@@ -368,7 +376,7 @@ mod tests {
     fn listeners_come_and_go_in_any_order() {
         let listeners = listeners();
         let client = Arc::<Client>::default();
-        let listen = |mark| listeners.listen(&key("a"), "public", mark, client.clone(), HERE).unwrap();
+        let listen = |mark| listeners.listen(&key("a"), "public", mark, client.clone(), one(&listeners));
         let mut held: Vec<Arc<Listening>> = (0..100).map(listen).collect();
         for n in 0..100usize {
             let gone = held.swap_remove(n * 7 % held.len());

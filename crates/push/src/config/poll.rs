@@ -111,7 +111,9 @@ impl Waiting {
         asking: Asking,
         wanted: &[Wanted<'_>],
     ) -> Result<Waiting, NoPlace> {
-        let (place, peer) = (listeners.places.take(Place::Polls, asking.peer)?, asking.peer);
+        let place = listeners.places.take(Place::Polls, asking.peer)?;
+        // All at once: a client that has no room for its last name must not cost its others each time it asks.
+        let mut room = listeners.room_for(asking.peer, wanted.len())?;
         let poll = Arc::new(Poll { asking, first: AtomicU32::new(NOTHING), waker: AtomicWaker::new() });
         // From here on dropping it takes everything back.
         let mut waiting = Waiting {
@@ -121,8 +123,8 @@ impl Waiting {
             _place: place,
         };
         for (mark, wanted) in wanted.iter().enumerate() {
-            let listening =
-                listeners.listen(&wanted.key, wanted.tenant, mark as u32, waiting.poll.clone(), peer)?;
+            let (poll, place) = (waiting.poll.clone(), room.split_one());
+            let listening = listeners.listen(&wanted.key, wanted.tenant, mark as u32, poll, place);
             if listening.compare(listeners.catalog(), wanted.reported) {
                 waiting.poll.end(listening.mark());
             }
