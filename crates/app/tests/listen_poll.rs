@@ -141,7 +141,7 @@ fn more_than_may_wait_are_told_why() {
     assert!(refused.body.contains("share of the 2 long polls that wait"), "{}", refused.body);
     drop(first);
     hang(&server, 0);
-    let refused = poll(&server, &keys(8), &[HANG]);
+    let refused = poll(&server, &keys(6), &[HANG]);
     assert_eq!(refused.status, 503);
     assert!(
         refused.body.contains("share of the 8 configurations that clients listen to"),

@@ -99,7 +99,8 @@ impl Room {
         hash as usize % SLOTS
     }
 
-    /// `own`: what the lease that takes this has already. One thing may be larger than a share, also when it grows.
+    /// `own`: what the lease that takes this has already. One thing may be larger than a share, also when it grows; several places
+    /// are several things.
     fn add(&self, slot: usize, amount: usize, own: usize) -> Result<(), Full> {
         let used = self.used.fetch_add(amount, Ordering::Relaxed);
         let held = self.slots[slot].fetch_add(amount, Ordering::Relaxed);
@@ -107,10 +108,11 @@ impl Room {
             Some(few) => held + amount <= few,
             None => amount <= MODEST,
         };
+        let is_one = held <= own && (self.few.is_none() || amount == 1);
         let limit = if is_modest { self.max } else { self.max - self.max / RESERVE };
         let full = if used.saturating_add(amount) > limit {
             Full::All
-        } else if used + amount > self.max / 2 && held > own && held + amount > self.max / SHARES {
+        } else if used + amount > self.max / 2 && !is_one && held + amount > self.max / SHARES {
             Full::Share
         } else {
             return Ok(());
@@ -327,6 +329,7 @@ mod tests {
     #[test]
     fn a_lease_can_be_given_back_one_by_one() {
         let room = Room::places(100, 1);
+        assert_eq!(room.take(address(1), 51).unwrap_err(), Full::Share, "many places are not one thing");
         let mut all = room.take(address(1), 2).unwrap();
         let (one, other) = (all.split_one(), all.split_one());
         assert_eq!((one.amount(), other.amount(), all.amount(), room.used()), (1, 1, 0, 2));
