@@ -2,11 +2,8 @@
 //!
 //! sled writes a leaf of its tree as one message. It writes a message of more than 128 KiB into a file of its own under
 //! `blobs/` and never syncs this file: a power failure would lose the page that points to it, and everything on that
-//! page. A leaf has up to 16 values before it is split, and a few more while leaves merge. With parts of up to 6 KiB it stays
+//! page. A leaf has up to 16 values before it is split, and a few more while leaves merge. With parts of 6 KiB it stays
 //! below 128 KiB.
-//!
-//! sled's cache gives up a page only when its shard, one of 256, was used 64 times. Larger leaves are used less often for what
-//! they hold, so twenty contents of 10 MiB left 270 MiB in memory with parts of 6 KiB. Values with such parts are still read.
 
 use std::io;
 use std::iter::Peekable;
@@ -15,12 +12,12 @@ use bytes::Bytes;
 
 use super::disk::io_error;
 
-/// Bytes of one part. A configuration of usual size is one.
-pub(super) const PART_MAX: usize = 2 * 1024;
+/// Bytes of one part: 20 of them, with their keys, are below sled's limit of 131,020 bytes.
+pub(super) const PART_MAX: usize = 6 * 1024;
 /// Bytes of a part's number, which follows the value's key. The first part has no number.
 const NUMBER_LEN: usize = 2;
 
-/// Writes the value whole. What was there must have had no more parts, or have been removed.
+/// Writes the value whole. What was there must have had as many parts, or have been removed.
 ///
 /// sled recovers a prefix of its writes, so writes one after another need no batch to keep their order. A batch is dear:
 /// sled ends its buffer for it and wakes all its threads twice.
@@ -32,7 +29,7 @@ pub(super) fn put(tree: &sled::Tree, key: &[u8], value: &[u8]) -> io::Result<()>
     let (first, rest) = value.split_at(PART_MAX);
     batch.insert(key, first);
     for (n, part) in rest.chunks(PART_MAX).enumerate() {
-        let number = u16::try_from(n).map_err(|_| io::Error::other("a value of over 128 MiB"))?;
+        let number = u16::try_from(n).map_err(|_| io::Error::other("a value of over 400 MiB"))?;
         batch.insert([key, &number.to_be_bytes()].concat(), part);
     }
     tree.apply_batch(batch).map_err(io_error)
@@ -88,33 +85,5 @@ impl Iterator for Values {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.take()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_with_the_parts_of_former_versions_are_read_and_replaced() {
-        const FORMER: usize = 6 * 1024;
-        let db = sled::Config::new().temporary(true).open().unwrap();
-        let tree = db.open_tree("t").unwrap();
-        let value = |len: usize| (0..len).map(|n| n as u8).collect::<Vec<u8>>();
-        let lens = [FORMER - 1, FORMER, FORMER + 1, 3 * FORMER + 5, PART_MAX, 7];
-        for (n, len) in lens.into_iter().enumerate() {
-            let (key, value) = ([n as u8], value(len));
-            let mut parts = value.chunks(FORMER);
-            tree.insert(key, parts.next().unwrap()).unwrap();
-            for (number, part) in parts.enumerate() {
-                tree.insert([&key[..], &(number as u16).to_be_bytes()].concat(), part).unwrap();
-            }
-        }
-        let read = || Values::new(tree.iter(), 1).map(|item| item.unwrap().1).collect::<Vec<_>>();
-        assert_eq!(read(), lens.map(value));
-        for (n, len) in lens.into_iter().enumerate() {
-            put(&tree, &[n as u8], &value(len)).unwrap();
-        }
-        assert_eq!(read(), lens.map(value));
     }
 }

@@ -22,7 +22,7 @@ use crate::error::{Fatal, FatalSlot, StartError};
 use crate::machine::StateMachine;
 use crate::types::{Entry, Payload, Proposal, log_id};
 
-const PART: usize = 2 * 1024;
+const PART: usize = 6 * 1024;
 
 fn bytes(len: usize, seed: usize) -> Bytes {
     (0..len).map(|n| ((n * 31 + seed) % 251) as u8).collect()
