@@ -22,7 +22,7 @@ pub(crate) struct Row {
     pub(crate) answer: &'static str,
     /// What it is about and whether it changes it: for whoever decides who may.
     pub(crate) module: Module,
-    #[expect(dead_code, reason = "read by the issue that brings users")]
+    #[expect(dead_code, reason = "read once there are users")]
     pub(crate) verb: Verb,
     pub(crate) access: Access,
     pub(crate) handler: Handler,
