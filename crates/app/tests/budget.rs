@@ -203,22 +203,30 @@ async fn half_sent_messages_hold_their_room_and_others_are_refused() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_takes_no_answer_is_closed() {
-    let server = server(Limits::default(), GrpcLimits::default());
-    for n in 0..100 {
+type Begun = (h2::client::ResponseFuture, h2::SendStream<Bytes>);
+
+/// A client that has asked so often for a list of so many instances, and takes none of the answers; its stream, and the calls.
+async fn unread(server: &Server, instances: usize, queries: usize) -> (Raw, Begun, Vec<Begun>) {
+    for n in 0..instances {
         let instance = format!("/instance?serviceName=s&groupName=G&ip=10.0.0.{n}&port=80");
         assert_eq!(server.ns("POST", &instance).status, 200);
     }
-    let mut raw = Raw::connect(&server, 0).await;
+    let mut raw = Raw::connect(server, 0).await;
     let setup = whole(&payload("ConnectionSetupRequest", "{\"labels\":{\"source\":\"sdk\"}}"));
-    let _stream = raw.begin(STREAM, setup, false).await;
+    let stream = raw.begin(STREAM, setup, false).await;
     until("the client is registered", || server.connections.len() == 1).await;
     let query = whole(&payload("ServiceQueryRequest", r#"{"serviceName":"s","groupName":"G"}"#));
     let mut answers = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..queries {
         answers.push(raw.begin(UNARY, query.clone(), true).await);
     }
+    (raw, stream, answers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_no_answer_is_closed() {
+    let server = server(Limits::default(), GrpcLimits::default());
+    let (mut raw, _stream, mut answers) = unread(&server, 100, 3).await;
     until("the answers hold their room", || used(&server, Part::Answers) > 30_000).await;
     server.clock.advance(19_000);
     // A sign of life is no reading.
@@ -367,19 +375,7 @@ async fn many_small_calls_that_are_not_finished_take_room_together() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_small_answers_that_are_not_taken_take_room_together() {
     let server = server(Limits::default(), GrpcLimits::default());
-    for n in 0..10 {
-        let instance = format!("/instance?serviceName=s&groupName=G&ip=10.0.0.{n}&port=80");
-        assert_eq!(server.ns("POST", &instance).status, 200);
-    }
-    let mut raw = Raw::connect(&server, 0).await;
-    let setup = whole(&payload("ConnectionSetupRequest", "{\"labels\":{\"source\":\"sdk\"}}"));
-    let _stream = raw.begin(STREAM, setup, false).await;
-    until("the client is registered", || server.connections.len() == 1).await;
-    let query = whole(&payload("ServiceQueryRequest", r#"{"serviceName":"s","groupName":"G"}"#));
-    let mut answers = Vec::new();
-    for _ in 0..60 {
-        answers.push(raw.begin(UNARY, query.clone(), true).await);
-    }
+    let (raw, _stream, answers) = unread(&server, 10, 60).await;
     until("what is over the first 64 KiB has its room", || used(&server, Part::Answers) > 10_000).await;
     assert!(used(&server, Part::Answers) < 60 * 4 * 1024, "the first have none");
     drop((raw, answers));

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use dyad_config::limits::BATCH_MAX;
 use dyad_config::{Change, ConfigReply, RemoveItem};
 use dyad_types::ConfigKey;
 
@@ -135,10 +134,7 @@ async fn empty(app: &Arc<App>, view: View, namespace: &str, author: &Author) -> 
     for (key, name) in grays {
         remove(app, key, Some(name), author.clone()).await?;
     }
-    for batch in formal.chunks(BATCH_MAX) {
-        remove_items(app, batch.to_vec(), author.clone()).await?;
-    }
-    Ok(())
+    remove_items(app, &formal, author).await
 }
 
 /// 128 random bits as a UUID of version 4.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use dyad_config::limits::BATCH_MAX;
 use dyad_config::{
     BETA, Change, ConfigCommand, ConfigItem, ConfigReply, ConfigType, Content, Draft, GrayRule, Publish,
     PublishGray, Release, RemoveItem, Revision, Source, tag_gray_name,
@@ -284,16 +285,18 @@ pub fn release_of_tag(app: &App, key: &ConfigKey, tag: &str) -> Box<str> {
     if named { tag.into() } else { tag_gray_name(tag).into() }
 }
 
-/// Removes the formal releases of these configurations, if they still have the ids. At most
-/// [`dyad_config::limits::BATCH_MAX`] at a time.
+/// Removes the formal releases of these configurations, if they still have the ids, in as many commands as it takes.
 ///
 /// # Errors
-/// The core does not acknowledge the command.
-pub async fn remove_items(app: &App, items: Vec<RemoveItem>, author: Author) -> Result<(), Fault> {
-    match propose(app, Change::RemoveBatch { items }, author).await? {
-        ConfigReply::Report(_) => Ok(()),
-        _ => Err(Fault::UnknownReply),
+/// The core does not acknowledge a command. What was removed before stays removed; repeating the request goes on.
+pub async fn remove_items(app: &App, items: &[RemoveItem], author: &Author) -> Result<(), Fault> {
+    for batch in items.chunks(BATCH_MAX) {
+        let change = Change::RemoveBatch { items: batch.to_vec() };
+        let ConfigReply::Report(_) = propose(app, change, author.clone()).await? else {
+            return Err(Fault::UnknownReply);
+        };
     }
+    Ok(())
 }
 
 /// Who writes, and what the history notes of it.

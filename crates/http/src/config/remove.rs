@@ -101,9 +101,7 @@ fn by_ids(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
             };
             let items: Vec<RemoveItem> =
                 turn.run(move |_| Ok(view.by_ids(&ids).into_iter().map(item).collect())).await?;
-            for batch in items.chunks(BATCH_MAX) {
-                remove_items(&app, batch.to_vec(), source.clone()).await?;
-            }
+            remove_items(&app, &items, &source).await?;
             Ok(match generation {
                 Generation::V1 => rest_result(200, None, &Value::Bool(true)),
                 _ => truth(generation, true),

@@ -26,33 +26,32 @@ const LEADER_DUE_MS: u64 = 15_000;
 
 /// `GET /v1/ns/raft/leader`, in the form of Nacos 1.4: JSON inside a JSON string.
 pub(crate) fn leader(app: &Arc<App>, params: &Params) -> Step {
-    let known = cluster::cluster(app, &params.caller()).and_then(|known| known.leader.ok_or(Fault::NoLeader));
-    let leader = match known {
-        Ok(leader) => leader,
-        Err(fault) => return Step::Done(Err(fault)),
+    let read = || -> Result<Reply, Fault> {
+        let leader = cluster::cluster(app, &params.caller())?.leader.ok_or(Fault::NoLeader)?;
+        let peer = json!({
+            "heartbeatDueMs": HEARTBEAT_DUE_MS,
+            "ip": leader.address,
+            "leaderDueMs": LEADER_DUE_MS,
+            "state": "LEADER",
+            "term": leader.term,
+            "voteFor": leader.address,
+        });
+        Ok(Reply::json(json!({ "leader": peer.to_string() }).to_string()))
     };
-    let peer = json!({
-        "heartbeatDueMs": HEARTBEAT_DUE_MS,
-        "ip": leader.address,
-        "leaderDueMs": LEADER_DUE_MS,
-        "state": "LEADER",
-        "term": leader.term,
-        "voteFor": leader.address,
-    });
-    Step::Done(Ok(Reply::json(json!({ "leader": peer.to_string() }).to_string())))
+    Step::Done(read())
 }
 
 /// `GET /v1/core/cluster/nodes`; `keyword` is a prefix of the address.
 pub(crate) fn nodes(app: &Arc<App>, params: &Params) -> Step {
-    let Cluster { members, leader } = match cluster::cluster(app, &params.caller()) {
-        Ok(known) => known,
-        Err(fault) => return Step::Done(Err(fault)),
+    let read = || -> Result<Reply, Fault> {
+        let Cluster { members, leader } = cluster::cluster(app, &params.caller())?;
+        let raft = raft_group(leader.as_ref(), &members);
+        let keyword = params.get(Key::Keyword).unwrap_or_default();
+        let asked = members.iter().filter(|member| member.address.starts_with(keyword));
+        let data: Vec<Value> = asked.map(|member| node(member, &raft, app.clock.wall_ms())).collect();
+        Ok(Reply::json(json!({ "code": 200, "message": null, "data": data }).to_string()))
     };
-    let raft = raft_group(leader.as_ref(), &members);
-    let keyword = params.get(Key::Keyword).unwrap_or_default();
-    let asked = members.iter().filter(|member| member.address.starts_with(keyword));
-    let data: Vec<Value> = asked.map(|member| node(member, &raft, app.clock.wall_ms())).collect();
-    Step::Done(Ok(Reply::json(json!({ "code": 200, "message": null, "data": data }).to_string())))
+    Step::Done(read())
 }
 
 fn node(member: &MemberView, raft: &Value, wall_ms: u64) -> Value {
