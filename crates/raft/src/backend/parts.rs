@@ -2,8 +2,13 @@
 //!
 //! sled writes a leaf of its tree as one message. It writes a message of more than 128 KiB into a file of its own under
 //! `blobs/` and never syncs this file: a power failure would lose the page that points to it, and everything on that
-//! page. A leaf has up to 16 values before it is split, and a few more while leaves merge. With parts of 6 KiB it stays
-//! below 128 KiB.
+//! page. A leaf has up to 16 values before it is split, and a few more while leaves merge. With values of up to 6 KiB it
+//! stays below 128 KiB.
+//!
+//! The parts are smaller than that, and each is inserted on its own, because of sled's page cache. It forgets pages only
+//! after it has queued 64 accesses to the pages of one of its 256 shards, so that pages which are written once and left stay
+//! in memory whatever its capacity is. Twenty contents of 10 MB left 200 MB in memory as batches of parts of 6 KiB, and
+//! leave 36 MB as inserted parts of 1,000 bytes.
 
 use std::io;
 use std::iter::Peekable;
@@ -12,27 +17,43 @@ use bytes::Bytes;
 
 use super::disk::io_error;
 
-/// Bytes of one part: 20 of them, with their keys, are below sled's limit of 131,020 bytes.
-pub(super) const PART_MAX: usize = 6 * 1024;
+/// Bytes of a value that is not cut: 20 of them, with their keys, are below sled's limit of 131,020 bytes. Builds before 0.6
+/// cut larger values into parts of this size.
+const WHOLE_MAX: usize = 6 * 1024;
+/// Bytes of one part.
+const PART: usize = 1_000;
 /// Bytes of a part's number, which follows the value's key. The first part has no number.
 const NUMBER_LEN: usize = 2;
 
-/// Writes the value whole. What was there must have had as many parts, or have been removed.
+/// Writes the value, its first part last. sled recovers a prefix of its writes, so that after a crash a value whose first part
+/// is there is whole, and the parts of one that was not written to its end have no first part; see [`drop_unbegun`]. What was
+/// there before must have had as many parts, or have been removed.
 ///
-/// sled recovers a prefix of its writes, so writes one after another need no batch to keep their order. A batch is dear:
-/// sled ends its buffer for it and wakes all its threads twice.
+/// A batch would keep the parts together just so, but it is dear: sled ends its buffer for it and wakes all its threads twice.
 pub(super) fn put(tree: &sled::Tree, key: &[u8], value: &[u8]) -> io::Result<()> {
-    if value.len() <= PART_MAX {
-        return tree.insert(key, value).map(drop).map_err(io_error);
+    let first_len = if value.len() <= WHOLE_MAX { value.len() } else { PART };
+    let (first, rest) = value.split_at(first_len);
+    for (n, part) in rest.chunks(PART).enumerate().rev() {
+        let number = u16::try_from(n).map_err(|_| io::Error::other("a value of over 60 MiB"))?;
+        tree.insert([key, &number.to_be_bytes()].concat(), part).map_err(io_error)?;
     }
-    let mut batch = sled::Batch::default();
-    let (first, rest) = value.split_at(PART_MAX);
-    batch.insert(key, first);
-    for (n, part) in rest.chunks(PART_MAX).enumerate() {
-        let number = u16::try_from(n).map_err(|_| io::Error::other("a value of over 400 MiB"))?;
-        batch.insert([key, &number.to_be_bytes()].concat(), part);
+    tree.insert(key, first).map(drop).map_err(io_error)
+}
+
+/// Removes the parts at the end of the tree that belong to a value whose first part is missing: the last one, if the process
+/// ended while it was written. Keys of values have `key_len` bytes.
+pub(super) fn drop_unbegun(tree: &sled::Tree, key_len: usize) -> io::Result<()> {
+    while let Some((last, _)) = tree.last().map_err(io_error)? {
+        let begun = match last.get(..key_len) {
+            Some(first) if last.len() > key_len => tree.contains_key(first).map_err(io_error)?,
+            _ => true,
+        };
+        if begun {
+            break;
+        }
+        tree.remove(last).map_err(io_error)?;
     }
-    tree.apply_batch(batch).map_err(io_error)
+    Ok(())
 }
 
 /// Puts the values together again, whose keys have `key_len` bytes. A missing part shows in the value's own checksum or, as
@@ -56,7 +77,7 @@ impl Values {
             let what = format!("a part of a value that does not begin: {:02x?}", key.as_ref());
             return Some(Err(io::Error::new(io::ErrorKind::InvalidData, what)));
         }
-        if value.len() < PART_MAX {
+        if ![PART, WHOLE_MAX].contains(&value.len()) {
             return Some(Ok((key, Bytes::copy_from_slice(&value))));
         }
         let mut whole = value.to_vec();

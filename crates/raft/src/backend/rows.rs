@@ -15,7 +15,7 @@ use super::parts::{self, Values};
 use crate::error::StartError;
 
 /// sled's page cache. Small contents are in the state, so that only large ones and old versions are read here.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// A key is a letter and a revision, big-endian.
 const KEY_LEN: usize = 9;
 const LISTED: u8 = b'i';

@@ -10,8 +10,8 @@ use super::parts::{self, Values};
 use super::{LogBackend, MetaKey};
 use crate::error::StartError;
 
-/// sled's page cache. The log's tail is cached above, decoded; this only serves cold reads. Real use is a few times it.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// sled's page cache. The log's tail is cached above, decoded; this only serves cold reads, which go on from page to page.
+const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// A record's key is its index, big-endian.
 const KEY_LEN: usize = 8;
 
@@ -30,7 +30,9 @@ impl SledBackend {
     /// `Locked` if another process has it open, `Corrupt` if sled cannot read it, and `Io` for everything else.
     pub fn open(path: &Path) -> Result<SledBackend, StartError> {
         let disk = Disk::open(path, CACHE_BYTES)?;
-        Ok(SledBackend { log: disk.tree("log")?, meta: disk.tree("meta")?, disk })
+        let log = disk.tree("log")?;
+        parts::drop_unbegun(&log, KEY_LEN).map_err(|source| StartError::Io { file: disk.file(), source })?;
+        Ok(SledBackend { log, meta: disk.tree("meta")?, disk })
     }
 }
 
