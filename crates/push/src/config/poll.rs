@@ -11,6 +11,8 @@ use std::time::Duration;
 use dyad_config::{ConfigItem, ReaderLabels};
 use dyad_types::{ConfigKey, Lease, Md5, NoPlace, Place};
 use futures::task::AtomicWaker;
+use tokio::runtime::Handle;
+use tokio::task::consume_budget;
 use tokio::time::sleep;
 
 use super::{Listener, ListenerInfo, Listeners, Listening, Means, Reported};
@@ -19,6 +21,9 @@ use super::{Listener, ListenerInfo, Listeners, Listening, Means, Reported};
 const NOTHING: u32 = u32::MAX;
 /// The server stops.
 const RELEASED: u32 = u32::MAX - 1;
+
+/// A poll of more names than this ends piece by piece, as it begins: other tasks run between the pieces.
+const ENDED_AT_ONCE: usize = 128;
 
 /// The client of a long poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,11 +107,11 @@ pub struct Waiting {
 
 impl Waiting {
     /// Listens to everything that is wanted. If something differs already, because it changed since the client was
-    /// compared for the first time, the wait ends at once.
+    /// compared for the first time, the wait ends at once. Other tasks run between the names.
     ///
     /// # Errors
     /// Too many long polls wait, or too many of this address.
-    pub fn begin(
+    pub async fn begin(
         listeners: &Arc<Listeners>,
         asking: Asking,
         wanted: &[Wanted<'_>],
@@ -123,6 +128,7 @@ impl Waiting {
             _place: place,
         };
         for (mark, wanted) in wanted.iter().enumerate() {
+            consume_budget().await;
             let (poll, place) = (waiting.poll.clone(), room.split_one());
             let listening = listeners.listen(&wanted.key, wanted.tenant, mark as u32, poll, place);
             if listening.compare(listeners.catalog(), wanted.reported) {
@@ -154,8 +160,18 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        for listening in &self.held {
-            self.listeners.unlisten(listening);
+        let held = std::mem::take(&mut self.held);
+        match Handle::try_current() {
+            Ok(runtime) if held.len() > ENDED_AT_ONCE => {
+                let listeners = Arc::clone(&self.listeners);
+                runtime.spawn(async move {
+                    for listening in held {
+                        consume_budget().await;
+                        listeners.unlisten(&listening);
+                    }
+                });
+            }
+            _ => held.iter().for_each(|listening| self.listeners.unlisten(listening)),
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::config::request::client_ip;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::App;
-use dyad_app::Fault;
 use dyad_app::config::read;
+use dyad_app::{App, Caller, Fault};
 use dyad_push::config::poll::{Asking, Waiting, Wanted};
 use dyad_push::config::{ListenLimits, Reported};
+use tokio::task::consume_budget;
 
 /// The time for which a client waits, in milliseconds; without it the answer comes at once.
 const TIMEOUT: &str = "long-pulling-timeout";
@@ -32,50 +32,90 @@ const RESULT: HeaderName = HeaderName::from_static("probe-modify-response-new");
 
 /// Who has something else than there is hears of it at once, of all of it; who has it waits for the first change.
 pub(crate) fn listener(app: &Arc<App>, params: &Params) -> Step {
-    let begun = begin(app, params);
-    begun.unwrap_or_else(|fault| Step::Done(Err(fault)))
-}
-
-fn begin(app: &Arc<App>, params: &Params) -> Result<Step, Fault> {
-    let malformed = || Fault::Invalid("invalid probeModify".into());
-    let text = params.get(Key::ListeningConfigs).ok_or_else(malformed)?;
-    let text = format::decoded(text);
-    let records = format::parse(&text).map_err(|format::Malformed| malformed())?;
-    let wanted = records.iter().map(wanted).collect::<Result<Vec<Wanted<'_>>, Fault>>()?;
-    let caller = params.caller();
-    wanted.iter().try_for_each(|wanted| read::listens(&caller, &wanted.key))?;
-    let boxed = |name| params.rest.header(name).map(Box::from);
-    let asking = Asking {
-        peer: params.rest.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        ip: client_ip(params).into(),
-        tag: boxed("vipserver-tag"),
-        app: boxed("client-appname").unwrap_or_default(),
-    };
-    let hold = hold(params.rest.header(TIMEOUT), app.listeners.limits())?;
-    let changed: Vec<&Record<'_>> = records
-        .iter()
-        .zip(&wanted)
-        .filter(|(_, wanted)| asking.differs(&app.listeners, wanted))
-        .map(|(record, _)| record)
-        .collect();
-    let no_hangup = params.rest.header(NO_HANGUP).is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
-    let Some(hold) = hold.filter(|_| changed.is_empty() && !no_hangup) else {
-        let reply = match hold {
-            Some(_) => body_of(&changed),
-            None => headers_of(&changed, params.rest.header("client-version")),
-        };
-        return Ok(Step::Done(Ok(reply)));
-    };
-    let waiting = Waiting::begin(&app.listeners, asking, &wanted)?;
-    Ok(Step::wait(async move {
-        Ok(match waiting.first(hold).await {
-            Some(first) => {
-                let key = first.key();
-                reply([(key.data_id(), key.group(), first.tenant())])
+    Step::of(asked(app, params).map(|poll| {
+        let app = Arc::clone(app);
+        Step::wait(async move {
+            let hold = poll.hold;
+            match poll.begin(&app).await? {
+                Begun::Answered(reply) => Ok(reply),
+                Begun::Waits(waiting) => Ok(match waiting.first(hold.unwrap_or_default()).await {
+                    Some(first) => {
+                        let key = first.key();
+                        reply([(key.data_id(), key.group(), first.tenant())])
+                    }
+                    None => reply([]),
+                }),
             }
-            None => reply([]),
         })
     }))
+}
+
+/// A poll as it was asked.
+struct Poll {
+    /// The records, whatever they are.
+    text: String,
+    asking: Asking,
+    caller: Caller,
+    /// `None` for a client that does not wait.
+    hold: Option<Duration>,
+    no_hangup: bool,
+    version: Option<Box<str>>,
+}
+
+enum Begun {
+    Answered(Reply),
+    Waits(Waiting),
+}
+
+fn malformed() -> Fault {
+    Fault::Invalid("invalid probeModify".into())
+}
+
+fn asked(app: &App, params: &Params) -> Result<Poll, Fault> {
+    let text = params.get(Key::ListeningConfigs).ok_or_else(malformed)?;
+    let boxed = |name| params.rest.header(name).map(Box::from);
+    Ok(Poll {
+        text: format::decoded(text).into_owned(),
+        asking: Asking {
+            peer: params.rest.peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            ip: client_ip(params).into(),
+            tag: boxed("vipserver-tag"),
+            app: boxed("client-appname").unwrap_or_default(),
+        },
+        caller: params.caller(),
+        hold: hold(params.rest.header(TIMEOUT), app.listeners.limits())?,
+        no_hangup: params.rest.header(NO_HANGUP).is_some_and(|flag| flag.eq_ignore_ascii_case("true")),
+        version: boxed("client-version"),
+    })
+}
+
+impl Poll {
+    /// Compares the client with what there is. It makes room for other tasks on its way: ten thousand names take
+    /// milliseconds, and one client can ask for them many times at once.
+    async fn begin(self, app: &App) -> Result<Begun, Fault> {
+        let records = format::parse(&self.text).map_err(|format::Malformed| malformed())?;
+        let mut all = Vec::with_capacity(records.len());
+        for record in &records {
+            consume_budget().await;
+            let wanted = wanted(record)?;
+            read::listens(&self.caller, &wanted.key)?;
+            all.push(wanted);
+        }
+        let mut changed = Vec::new();
+        for (record, wanted) in records.iter().zip(&all) {
+            consume_budget().await;
+            if self.asking.differs(&app.listeners, wanted) {
+                changed.push(record);
+            }
+        }
+        if self.hold.is_none() {
+            return Ok(Begun::Answered(headers_of(&changed, self.version.as_deref())));
+        }
+        if !changed.is_empty() || self.no_hangup {
+            return Ok(Begun::Answered(body_of(&changed)));
+        }
+        Ok(Begun::Waits(Waiting::begin(&app.listeners, self.asking, &all).await?))
+    }
 }
 
 /// The parameter check of a record, then the configuration that it names.
