@@ -302,6 +302,33 @@ fn a_namespace_that_is_not_empty_goes_only_by_force() {
     assert_eq!(get(&server, "/v1/cs/configs?dataId=d&group=G&tenant=nobodys").status, 404);
 }
 
+/// A client reads a content by its type, whichever way it asks.
+#[test]
+fn a_gray_release_without_a_type_has_that_of_the_formal_one() {
+    let server = server();
+    let id = [("groupName", "G"), ("dataId", "d.yaml")];
+    let release = |content: &str, kind: Option<&str>, gray: bool| {
+        let fields: Vec<_> =
+            id.into_iter().chain([("content", content)]).chain(kind.map(|kind| ("type", kind))).collect();
+        let headers = if gray { vec![("betaIps", "10.0.0.1")] } else { Vec::new() };
+        assert_eq!(publish(&server, &fields, &headers).status, 200);
+    };
+    let shown = || {
+        let v1 =
+            get(&server, "/v1/cs/configs?beta=true&dataId=d.yaml&group=G").json()["data"]["type"].clone();
+        let v3 = data(&get(&server, "/v3/admin/cs/config/beta?dataId=d.yaml&groupName=G"))["type"].clone();
+        let list =
+            data(&get(&server, "/v3/admin/cs/config/grays?dataId=d.yaml&groupName=G"))[0]["type"].clone();
+        [v1, v3, list]
+    };
+    release("a: 1", None, true);
+    assert_eq!(shown(), [Value::Null, "text".into(), "text".into()], "nobody gave one");
+    release("a: 1", Some("yaml"), false);
+    assert_eq!(shown(), ["yaml"; 3].map(Value::from));
+    release("a=1", Some("properties"), true);
+    assert_eq!(shown(), ["properties"; 3].map(Value::from), "its own");
+}
+
 /// Each handler reads its own spelling of a parameter: a legal one must not hide another.
 #[test]
 fn names_are_checked_in_every_spelling() {

@@ -97,6 +97,15 @@ impl ConfigItem {
         self.grays.iter().find(|gray| *gray.name == *name)
     }
 
+    /// The type that readers of one of its releases are told. As in Nacos, a gray release without a type has the type of the
+    /// formal release.
+    pub fn kind(&self, release: &Release) -> ConfigType {
+        match self.formal() {
+            Some(formal) if release.kind == ConfigType::Text => formal.kind,
+            _ => release.kind,
+        }
+    }
+
     /// Whether there is a release.
     pub fn is_present(&self) -> bool {
         self.formal.is_some() || !self.grays.is_empty()

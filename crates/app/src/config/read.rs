@@ -45,13 +45,9 @@ impl Answered {
         }
     }
 
-    /// The declared type. As in Nacos, a gray release without a type has the type of the formal release.
+    /// The type of the release; see [`ConfigItem::kind`].
     pub fn kind(&self) -> ConfigType {
-        let own = self.release().map_or(ConfigType::Text, |release| release.kind);
-        match self.item.formal() {
-            Some(formal) if own == ConfigType::Text => formal.kind,
-            _ => own,
-        }
+        self.release().map_or(ConfigType::Text, |release| self.item.kind(release))
     }
 
     /// The name of the gray release, and the expression of its rule. `None` for the formal release.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dyad_config::{BETA, ConfigItem, ContentRow, Release};
+use dyad_config::{BETA, ConfigItem, ContentRow, Gray, Release};
 use dyad_types::{ConfigKey, Lease};
 use serde_json::{Value, json};
 
@@ -64,10 +64,12 @@ pub(crate) fn catalog(app: &Arc<App>, params: &Params) -> Step {
 /// `GET /v1/cs/configs?beta=true`.
 fn beta_v1(app: &Arc<App>, params: &Params) -> Step {
     with_item(app, params, Generation::V1, async |app, caller, key, item| {
-        let (data, lease) = match item.as_ref().and_then(|item| item.gray(BETA)) {
-            Some(gray) => {
+        let found = item.as_ref().and_then(|item| Some((item.gray(BETA)?, item)));
+        let (data, lease) = match found {
+            Some((gray, item)) => {
                 let lease = room(&app, &caller, gray.release.len as usize)?;
-                (shapes::beta(&key, gray, &content(&app, &gray.release).await?), lease)
+                let content = content(&app, &gray.release).await?;
+                (shapes::beta(&key, gray, item.kind(&gray.release), &content), lease)
             }
             None => (Value::Null, None),
         };
@@ -120,12 +122,12 @@ async fn detail(
 pub(crate) fn beta(app: &Arc<App>, params: &Params) -> Step {
     let name = params.get(Key::GrayName).unwrap_or(BETA).to_owned();
     with_item(app, params, Generation::V3, async move |app, caller, key, item| {
-        let Some(gray) = item.as_ref().and_then(|item| item.gray(&name)) else {
+        let Some((gray, item)) = item.as_ref().and_then(|item| Some((item.gray(&name)?, item))) else {
             return Err(Fault::NotFound(format!("Config is not in {name}.")));
         };
         let Whole { row, text, lease } = whole(&app, &caller, &gray.release).await?;
         let mut detail = shapes::detail(&key, &gray.release, &row, &text);
-        detail.extend(gray_parts(gray));
+        detail.extend(gray_parts(item, gray));
         Ok(result(&detail).leased(lease))
     })
 }
@@ -133,18 +135,24 @@ pub(crate) fn beta(app: &Arc<App>, params: &Params) -> Step {
 /// `GET /v3/admin/cs/config/grays`: all gray releases, in the order in which readers are asked about. Not in Nacos.
 pub(crate) fn grays(app: &Arc<App>, params: &Params) -> Step {
     with_item(app, params, Generation::V3, async |_, _, key, item| {
-        let one = |gray: &dyad_config::Gray| {
+        let one = |item: &ConfigItem, gray: &Gray| {
             let mut basic = shapes::basic(&key, &gray.release);
-            basic.extend(gray_parts(gray));
+            basic.extend(gray_parts(item, gray));
             Value::Object(basic)
         };
-        let grays: Vec<Value> = item.iter().flat_map(|item| item.grays()).map(one).collect();
+        let of = |item: &ConfigItem| item.grays().iter().map(|gray| one(item, gray)).collect();
+        let grays: Vec<Value> = item.as_deref().map_or_else(Vec::new, of);
         Ok(result(&Value::Array(grays)))
     })
 }
 
-fn gray_parts(gray: &dyad_config::Gray) -> serde_json::Map<String, Value> {
-    shapes::object(json!({ "grayName": gray.name, "grayRule": shapes::gray_rule(&gray.rule) }))
+/// What a gray release has besides a formal one, and the type that its readers are told.
+fn gray_parts(item: &ConfigItem, gray: &Gray) -> serde_json::Map<String, Value> {
+    shapes::object(json!({
+        "type": item.kind(&gray.release).as_str(),
+        "grayName": gray.name,
+        "grayRule": shapes::gray_rule(&gray.rule),
+    }))
 }
 
 /// Reads the configuration that the parameters name, and goes on with it.

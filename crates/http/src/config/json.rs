@@ -181,8 +181,8 @@ pub(super) fn gray_rule(rule: &GrayRule) -> String {
     )
 }
 
-/// `ConfigInfo4Beta` of v1.
-pub(super) fn beta(key: &ConfigKey, gray: &Gray, content: &str) -> Value {
+/// `ConfigInfo4Beta` of v1. The type is null when neither the gray release nor the formal one was given a type.
+pub(super) fn beta(key: &ConfigKey, gray: &Gray, kind: ConfigType, content: &str) -> Value {
     let extra = gray.release.extra();
     json!({
         "id": gray.release.id.to_string(),
@@ -193,7 +193,7 @@ pub(super) fn beta(key: &ConfigKey, gray: &Gray, content: &str) -> Value {
         "encryptedDataKey": or_null(&extra.encrypted_data_key),
         "tenant": tenant(key, Generation::V1),
         "appName": extra.app_name,
-        "type": Value::Null,
+        "type": (kind != ConfigType::Text).then(|| kind.as_str()),
         "betaIps": gray.rule.expression(),
     })
 }
