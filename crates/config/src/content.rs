@@ -44,30 +44,35 @@ impl fmt::Display for Revision {
 /// A content and its md5. Clones share the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Content {
-    text: Arc<str>,
+    shared: Arc<Shared>,
     md5: Md5,
 }
+
+/// A [`WeakContent`] refers to this and not to the text: the memory of what it refers to stays until it is dropped, and a text
+/// has up to 10 MiB.
+#[derive(PartialEq, Eq)]
+struct Shared(Arc<str>);
 
 impl Content {
     /// Makes a content and takes the md5 of the text. This costs 2 ms per MiB, so the proposer does it, and `apply` never does.
     pub fn new(text: impl Into<Arc<str>>) -> Content {
         let text = text.into();
         let md5 = Md5::of(text.as_bytes());
-        Content { text, md5 }
+        Content { shared: Arc::new(Shared(text)), md5 }
     }
 
     /// A content whose md5 is known already, as in a stored record.
     pub(crate) fn known(text: String, md5: Md5) -> Content {
-        Content { text: Arc::from(text), md5 }
+        Content { shared: Arc::new(Shared(text.into())), md5 }
     }
 
     /// A handle by which this content can be found again while somebody holds it.
     pub fn downgrade(&self) -> WeakContent {
-        WeakContent { text: Arc::downgrade(&self.text), md5: self.md5 }
+        WeakContent { shared: Arc::downgrade(&self.shared), md5: self.md5 }
     }
 
     pub fn text(&self) -> &Arc<str> {
-        &self.text
+        &self.shared.0
     }
 
     pub fn md5(&self) -> Md5 {
@@ -75,22 +80,29 @@ impl Content {
     }
 }
 
-/// A handle to a content that exists only as long as somebody holds it.
-#[derive(Clone, Debug)]
+/// A handle to a content that exists only as long as somebody holds the [`Content`]; to hold its text is not enough. What the
+/// handle itself keeps in memory is a few bytes.
+#[derive(Clone)]
 pub struct WeakContent {
-    text: Weak<str>,
+    shared: Weak<Shared>,
     md5: Md5,
 }
 
 impl WeakContent {
     pub fn upgrade(&self) -> Option<Content> {
-        self.text.upgrade().map(|text| Content { text, md5: self.md5 })
+        self.shared.upgrade().map(|shared| Content { shared, md5: self.md5 })
+    }
+}
+
+impl fmt::Debug for WeakContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WeakContent({})", self.md5)
     }
 }
 
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Content({} bytes, {})", self.text.len(), self.md5)
+        write!(f, "Content({} bytes, {})", self.text().len(), self.md5)
     }
 }
 

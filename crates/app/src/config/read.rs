@@ -1,11 +1,12 @@
 //! The use case that reads a configuration: which release a reader gets, and its content without a copy.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dyad_config::{
-    Answer, ConfigItem, ConfigType, ContentError, ContentRow, ReaderLabels, Release, Revision,
+    Answer, ConfigItem, ConfigType, Content, ContentError, ContentRow, ReaderLabels, Release, Revision,
 };
 
 use super::write::blocking;
@@ -15,18 +16,37 @@ use crate::caller::{Action, Caller, Resource};
 use crate::fault::Fault;
 use crate::state::App;
 
-/// A content in memory, as the owner of the bytes of an answer.
-struct Text(Arc<str>);
+/// The text of a release. Whoever reads a large one while another reader holds it shares its memory.
+#[derive(Clone, Debug)]
+pub enum Text {
+    /// From the state.
+    Inline(Arc<str>),
+    /// From the store.
+    Stored(Content),
+}
 
-impl AsRef<[u8]> for Text {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Text::Inline(text) => text,
+            Text::Stored(content) => content.text(),
+        }
     }
 }
 
-/// The bytes of a content that is in memory. They share its memory.
-pub fn shared(text: &Arc<str>) -> Bytes {
-    Bytes::from_owner(Text(Arc::clone(text)))
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl Text {
+    /// Its bytes, which share its memory.
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
 }
 
 /// The configuration, and which of its releases a reader gets.
@@ -112,9 +132,9 @@ pub fn address(caller: &Caller) -> IpAddr {
 ///
 /// # Errors
 /// The store cannot give it.
-pub async fn content(app: &Arc<App>, release: &Release) -> Result<Arc<str>, Fault> {
+pub async fn content(app: &Arc<App>, release: &Release) -> Result<Text, Fault> {
     match &release.inline {
-        Some(text) => Ok(Arc::clone(text)),
+        Some(text) => Ok(Text::Inline(Arc::clone(text))),
         None => text_of(&row(app, release.revision, release.len as usize).await?),
     }
 }
@@ -123,9 +143,9 @@ pub async fn content(app: &Arc<App>, release: &Release) -> Result<Arc<str>, Faul
 ///
 /// # Errors
 /// The same as those of [`content`].
-pub fn content_here(app: &App, release: &Release) -> Result<Arc<str>, Fault> {
+pub fn content_here(app: &App, release: &Release) -> Result<Text, Fault> {
     match &release.inline {
-        Some(text) => Ok(Arc::clone(text)),
+        Some(text) => Ok(Text::Inline(Arc::clone(text))),
         None => text_of(&row_here(app, release.revision, release.len as usize)?),
     }
 }
@@ -134,9 +154,9 @@ pub fn content_here(app: &App, release: &Release) -> Result<Arc<str>, Fault> {
 ///
 /// # Errors
 /// The row is of a removal, which no release refers to.
-pub fn text_of(row: &ContentRow) -> Result<Arc<str>, Fault> {
+pub fn text_of(row: &ContentRow) -> Result<Text, Fault> {
     let damaged = || ContentError::Damaged(format!("row {} has no content", row.revision)).into();
-    row.content.as_ref().map(|content| Arc::clone(content.text())).ok_or_else(damaged)
+    row.content.clone().map(Text::Stored).ok_or_else(damaged)
 }
 
 /// The row of a write, with a content of `len` bytes or [`LARGEST`]. It is read on a thread that may block.

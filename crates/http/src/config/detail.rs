@@ -15,7 +15,7 @@ use crate::fault::Generation;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
-use dyad_app::config::read::{self, content, room, row, text_of};
+use dyad_app::config::read::{self, Text, content, room, row, text_of};
 use dyad_app::{App, Caller, Fault};
 
 /// `GET /v1/cs/configs`: the selectors, and the plain query without one.
@@ -97,7 +97,7 @@ pub(crate) fn console(app: &Arc<App>, params: &Params) -> Step {
 /// A release with everything that is known of it.
 struct Whole {
     row: ContentRow,
-    text: Arc<str>,
+    text: Text,
     lease: Option<Lease>,
 }
 

@@ -19,7 +19,7 @@ use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Caller;
 use dyad_app::Fault;
-use dyad_app::config::read::{Answered, answer, content, item, room, shared};
+use dyad_app::config::read::{Answered, Text, answer, content, item, room};
 use dyad_types::date::http_date;
 
 const CONFIG_TYPE: HeaderName = HeaderName::from_static("config-type");
@@ -68,7 +68,7 @@ fn get(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
     };
     match answered.release().and_then(|release| release.inline.as_ref()) {
         Some(text) => {
-            let reply = reply(&answered, text, generation);
+            let reply = reply(&answered, Text::Inline(Arc::clone(text)), generation);
             Step::Done(Ok(reply))
         }
         None => {
@@ -106,7 +106,7 @@ async fn load(
     let release = answered.release().ok_or(Fault::NoConfig)?;
     let lease = room(app, caller, release.len as usize)?;
     let text = content(app, release).await?;
-    Ok(reply(answered, &text, generation).leased(lease))
+    Ok(reply(answered, text, generation).leased(lease))
 }
 
 fn absent(generation: Generation) -> Result<Reply, Fault> {
@@ -119,13 +119,13 @@ fn absent(generation: Generation) -> Result<Reply, Fault> {
     }
 }
 
-fn reply(answered: &Answered, text: &Arc<str>, generation: Generation) -> Reply {
+fn reply(answered: &Answered, text: Text, generation: Generation) -> Reply {
     match generation {
         Generation::V1Naming | Generation::V1 => {
-            Reply { headers: headers(answered), ..Reply::new(Kind::Text, shared(text)) }
+            Reply { headers: headers(answered), ..Reply::new(Kind::Text, text.into_bytes()) }
         }
-        Generation::V2 => Reply { headers: headers(answered), ..result(&&**text) },
-        Generation::V3 => client_reply(answered, text),
+        Generation::V2 => Reply { headers: headers(answered), ..result(&&*text) },
+        Generation::V3 => client_reply(answered, &text),
     }
 }
 
@@ -162,7 +162,7 @@ fn value(text: String) -> HeaderValue {
 }
 
 /// gRPC's `ConfigQueryResponse` as JSON.
-fn client_reply(answered: &Answered, text: &Arc<str>) -> Reply {
+fn client_reply(answered: &Answered, text: &str) -> Reply {
     let (Some(release), gray) = (answered.release(), answered.gray()) else { return result(&Value::Null) };
     let tag = gray.filter(|(name, _)| name.starts_with("tag_")).map(|(_, tag)| tag);
     let data_key = &*release.extra().encrypted_data_key;

@@ -5,13 +5,12 @@
 //! page. A leaf has up to 16 values before it is split, and a few more while leaves merge. With values of up to 6 KiB it
 //! stays below 128 KiB.
 //!
-//! The parts are smaller than that, and each is inserted on its own, because of sled's page cache. It forgets pages only
-//! after it has queued 64 accesses to the pages of one of its 256 shards, so that pages which are written once and left stay
-//! in memory whatever its capacity is. Twenty contents of 10 MB left 200 MB in memory as batches of parts of 6 KiB, and
+//! The parts are smaller than that, and each is inserted and read on its own, because of sled's page cache. It forgets pages
+//! only after it has queued 64 accesses to the pages of one of its 256 shards, so that pages which are written or read once
+//! stay in memory whatever its capacity is. Twenty contents of 10 MB left 200 MB in memory as batches of parts of 6 KiB, and
 //! leave 36 MB as inserted parts of 1,000 bytes.
 
 use std::io;
-use std::iter::Peekable;
 
 use bytes::Bytes;
 
@@ -20,11 +19,8 @@ use super::disk::io_error;
 /// Bytes of a value that is not cut: 20 of them, with their keys, are below sled's limit of 131,020 bytes. Builds before 0.6
 /// cut larger values into parts of this size.
 const WHOLE_MAX: usize = 6 * 1024;
-/// Bytes of one part.
+/// Bytes of one part. A part's key is that of the value and the part's number, of two bytes; the first part has none.
 const PART: usize = 1_000;
-/// Bytes of a part's number, which follows the value's key. The first part has no number.
-const NUMBER_LEN: usize = 2;
-
 /// Writes the value, its first part last. sled recovers a prefix of its writes, so that after a crash a value whose first part
 /// is there is whole, and the parts of one that was not written to its end have no first part; see [`drop_unbegun`]. What was
 /// there before must have had as many parts, or have been removed.
@@ -56,55 +52,20 @@ pub(super) fn drop_unbegun(tree: &sled::Tree, key_len: usize) -> io::Result<()> 
     Ok(())
 }
 
-/// Puts the values together again, whose keys have `key_len` bytes. A missing part shows in the value's own checksum or, as
-/// a part too many, here.
-pub(super) struct Values {
-    items: Peekable<sled::Iter>,
-    key_len: usize,
+/// The value of a key, whose first part is `first`. A missing part shows in the value's own checksum.
+pub(super) fn read(tree: &sled::Tree, key: &[u8], first: &sled::IVec) -> io::Result<Bytes> {
+    if !may_go_on(first) {
+        return Ok(Bytes::copy_from_slice(first));
+    }
+    let mut whole = first.to_vec();
+    for number in 0..=u16::MAX {
+        let Some(part) = tree.get([key, &number.to_be_bytes()].concat()).map_err(io_error)? else { break };
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.into())
 }
 
-impl Values {
-    pub(super) fn new(items: sled::Iter, key_len: usize) -> Values {
-        Values { items: items.peekable(), key_len }
-    }
-
-    fn take(&mut self) -> Option<io::Result<(sled::IVec, Bytes)>> {
-        let (key, value) = match self.items.next()? {
-            Ok(item) => item,
-            Err(e) => return Some(Err(io_error(e))),
-        };
-        if key.len() != self.key_len {
-            let what = format!("a part of a value that does not begin: {:02x?}", key.as_ref());
-            return Some(Err(io::Error::new(io::ErrorKind::InvalidData, what)));
-        }
-        if ![PART, WHOLE_MAX].contains(&value.len()) {
-            return Some(Ok((key, Bytes::copy_from_slice(&value))));
-        }
-        let mut whole = value.to_vec();
-        let mut number = 0_u16;
-        loop {
-            let follows = |item: &sled::Result<(sled::IVec, sled::IVec)>| match item {
-                Ok((next, _)) => {
-                    next.len() == key.len() + NUMBER_LEN
-                        && next.starts_with(&key)
-                        && next[key.len()..] == number.to_be_bytes()
-                }
-                Err(_) => true,
-            };
-            match self.items.next_if(follows) {
-                Some(Ok((_, part))) => whole.extend_from_slice(&part),
-                Some(Err(e)) => return Some(Err(io_error(e))),
-                None => return Some(Ok((key, whole.into()))),
-            }
-            number = number.wrapping_add(1);
-        }
-    }
-}
-
-impl Iterator for Values {
-    type Item = io::Result<(sled::IVec, Bytes)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.take()
-    }
+/// Whether a value of which this is the beginning can have more parts.
+fn may_go_on(first: &[u8]) -> bool {
+    [PART, WHOLE_MAX].contains(&first.len())
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::ContentBackend;
 use super::disk::{Disk, io_error};
-use super::parts::{self, Values};
+use super::parts;
 use crate::error::StartError;
 
 /// sled's page cache. Small contents are in the state, so that only large ones and old versions are read here.
@@ -37,10 +37,6 @@ impl SledContents {
         let disk = Disk::open(path, CACHE_BYTES)?;
         Ok(SledContents { rows: disk.tree("rows")?, disk })
     }
-
-    fn values(&self, revision: u64) -> Values {
-        Values::new(self.rows.scan_prefix(key(ROW, revision)), KEY_LEN)
-    }
 }
 
 fn key(letter: u8, revision: u64) -> [u8; KEY_LEN] {
@@ -59,7 +55,9 @@ impl ContentBackend for SledContents {
     }
 
     fn get(&self, revision: u64) -> io::Result<Option<Bytes>> {
-        self.values(revision).next().transpose().map(|found| found.map(|(_, row)| row))
+        let key = key(ROW, revision);
+        let Some(first) = self.rows.get(key).map_err(io_error)? else { return Ok(None) };
+        parts::read(&self.rows, &key, &first).map(Some)
     }
 
     fn remove(&self, revisions: &[u64]) -> io::Result<()> {

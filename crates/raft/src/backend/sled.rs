@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::disk::{Disk, io_error};
-use super::parts::{self, Values};
+use super::parts;
 use super::{LogBackend, MetaKey};
 use crate::error::StartError;
 
@@ -34,6 +34,13 @@ impl SledBackend {
         parts::drop_unbegun(&log, KEY_LEN).map_err(|source| StartError::Io { file: disk.file(), source })?;
         Ok(SledBackend { log, meta: disk.tree("meta")?, disk })
     }
+}
+
+fn index_of(key: &[u8]) -> io::Result<u64> {
+    key.try_into().map(u64::from_be_bytes).map_err(|_| {
+        let what = format!("a part of a value that does not begin: {key:02x?}");
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })
 }
 
 /// The first key above the record at `index` and its parts; none at the end of all numbers.
@@ -84,14 +91,18 @@ impl LogBackend for SledBackend {
     fn range(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<(u64, Bytes)>> {
         let mut bytes = 0;
         let mut out = Vec::new();
-        if from >= to {
-            return Ok(out);
-        }
-        for item in Values::new(self.log.range(from.to_be_bytes()..to.to_be_bytes()), KEY_LEN) {
-            let (key, value) = item?;
-            let key: [u8; KEY_LEN] = key.as_ref().try_into().map_err(io::Error::other)?;
+        let items = |from: u64| self.log.range(from.to_be_bytes()..to.to_be_bytes());
+        let mut left = if from < to { Some(items(from)) } else { None };
+        while let Some(item) = left.as_mut().and_then(Iterator::next) {
+            let (key, first) = item.map_err(io_error)?;
+            let index = index_of(&key)?;
+            let value = parts::read(&self.log, &key, &first)?;
+            // It goes on behind the parts.
+            if value.len() > first.len() {
+                left = index.checked_add(1).filter(|next| *next < to).map(items);
+            }
             bytes += value.len();
-            out.push((u64::from_be_bytes(key), value));
+            out.push((index, value));
             if bytes >= max_bytes {
                 break;
             }

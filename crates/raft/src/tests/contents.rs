@@ -417,15 +417,17 @@ async fn readers_of_a_stored_content_share_it() {
     apply(&mut machine, &published(2)).await;
     machine.contents().sync().await.unwrap();
     let (reader, revision) = (reader(&machine), Revision::new(3, 0));
-    let text = |row: ContentRow| Arc::clone(row.content.unwrap().text());
-    let first = text(reader.read(revision).unwrap());
+    let content = |row: ContentRow| row.content.unwrap();
+    let first = content(reader.read(revision).unwrap());
     let row = reader.read(revision).unwrap();
     assert_eq!((row.revision, &row.key), (revision, &key(1)));
-    assert!(Arc::ptr_eq(&first, &text(row)));
+    assert!(Arc::ptr_eq(first.text(), content(row).text()));
     assert_eq!(machine.contents().stats().reads.count(), 1);
-    let weak = Arc::downgrade(&first);
+    let (weak, text) = (first.downgrade(), Arc::clone(first.text()));
     drop(first);
     assert!(weak.upgrade().is_none(), "it is kept for nobody");
+    // A handle to the text itself would keep its memory.
+    assert_eq!((Arc::strong_count(&text), Arc::weak_count(&text)), (1, 0));
     assert!(reader.read(revision).unwrap().content.is_some());
     log.stop().await;
 }
