@@ -1,5 +1,6 @@
 //! Tests that need the crate's inside; those of the public API are in `tests/`.
 
+mod backends;
 mod broken;
 mod contents;
 mod golden;
