@@ -11,6 +11,7 @@ use dyad_app::Bounds;
 use dyad_grpc::GrpcLimits;
 use dyad_http::Limits;
 use dyad_naming::ports::Ending;
+use dyad_push::naming::AHEAD_MAX;
 use support::Server;
 use support::sdk::{Message, Sdk, until};
 
@@ -39,6 +40,20 @@ async fn a_change_reaches_every_subscriber_as_the_same_message() {
     assert!(a.is_quiet(700).await, "an ended subscription is not pushed to");
     let metrics = &server.app.push.metrics;
     until("acknowledged", || metrics.acked.load(Ordering::Relaxed) >= 4).await;
+}
+
+#[tokio::test]
+async fn times_are_those_of_the_member_whose_clock_is_ahead_unless_it_is_wrong() {
+    let server = start();
+    let push = &server.app.push;
+    let wall = push.now_ms();
+    push.ahead(AHEAD_MAX.as_millis() as u64 + 1);
+    push.ahead(5_000);
+    push.ahead(0);
+    let mut sdk = Sdk::registered(&server).await;
+    let answer = sdk.subscribe("s", "", true).await.stamp();
+    assert!((wall + 5_000..wall + 30_000).contains(&answer), "{answer} is not 5 s after {wall}");
+    assert!(sdk.push_with(&[]).await.stamp() > answer);
 }
 
 #[tokio::test]

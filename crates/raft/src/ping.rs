@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dyad_proto::raft as pb;
+use futures::future::join_all;
 use tokio::time::Instant;
 
 use crate::handle::{Inner, RaftHandle};
@@ -63,10 +64,23 @@ impl RaftHandle {
             let answer = inner.ping(*id, membership.get_node(id)?, PING_LIMIT).await?;
             Some(answer.wall_ms).filter(|ms| *ms > 0)
         });
-        let clocks = futures::future::join_all(clocks).await;
+        let clocks = join_all(clocks).await;
         let mut clocks: Vec<u64> = clocks.into_iter().flatten().collect();
         clocks.sort_unstable();
         let majority = clocks.len() > voters.len() / 2;
         clocks.get(clocks.len().saturating_sub(1) / 2).copied().filter(|_| majority)
+    }
+
+    /// By how much the clock of another member is ahead of this member's, in milliseconds: the most of those that answer. It is
+    /// never too much, since the clocks go on while the answer is on its way.
+    pub async fn ahead_ms(&self) -> u64 {
+        let inner = &self.inner;
+        let membership = inner.membership();
+        let others = membership.nodes().filter(|(id, _)| **id != inner.me.id);
+        let ahead = others.map(async |(id, node)| {
+            let answer = inner.ping(*id, node, PING_LIMIT).await?;
+            answer.wall_ms.checked_sub((inner.config.wall_clock)())
+        });
+        join_all(ahead).await.into_iter().flatten().max().unwrap_or(0)
     }
 }

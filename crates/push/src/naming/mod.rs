@@ -36,6 +36,8 @@ pub const PACE: Duration = Duration::from_millis(500);
 /// After this time a new subscriber gets a push of the present state, whether it changed or not, as in Nacos. SDKs call
 /// their listeners then, and some register the listener only after the answer to the subscription.
 pub const FIRST_PUSH: Duration = Duration::from_millis(500);
+/// A member whose clock is further ahead than this has a wrong clock.
+pub const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// The index of services is cut into so many parts, so that writers of the registry rarely meet.
 const SHARDS: usize = 16;
 
@@ -68,6 +70,8 @@ pub struct Push {
     fuzzy: Fuzzy<ServiceKey>,
     /// The largest stamp of the replicated state that was applied here, in milliseconds of the leaders' wall clocks.
     applied_ms: AtomicU64,
+    /// How far the clock of another member is ahead of this one's, in milliseconds.
+    ahead_ms: AtomicU64,
     pub metrics: Arc<PushMetrics>,
 }
 
@@ -82,6 +86,7 @@ impl Push {
             ids: AtomicU64::new(0),
             fuzzy: Fuzzy::default(),
             applied_ms: AtomicU64::new(0),
+            ahead_ms: AtomicU64::new(0),
             metrics,
         });
         registry.watch(push.clone());
@@ -131,10 +136,20 @@ impl Push {
         self.applied_ms.fetch_max(stamp_ms, Ordering::Relaxed);
     }
 
-    /// The present time for a `lastRefTime`, in milliseconds since the epoch: the wall clock, or the largest stamp that was
-    /// applied here.
+    /// Tells the push that the clock of another member is so many milliseconds ahead of this one's. Clients that come from
+    /// there have seen its times; so every `lastRefTime` is ahead as well from now on, until the process ends. More than
+    /// [`AHEAD_MAX`] is a wrong clock, which is not followed.
+    pub fn ahead(&self, ms: u64) {
+        if ms <= AHEAD_MAX.as_millis() as u64 {
+            self.ahead_ms.fetch_max(ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The present time for a `lastRefTime`, in milliseconds since the epoch: that of the member whose clock is ahead of the
+    /// others', or the largest stamp that was applied here.
     pub fn now_ms(&self) -> u64 {
-        self.clock.wall_ms().max(self.applied_ms.load(Ordering::Relaxed))
+        let now = self.clock.wall_ms() + self.ahead_ms.load(Ordering::Relaxed);
+        now.max(self.applied_ms.load(Ordering::Relaxed))
     }
 
     /// The `lastRefTime` of an answer about a service. Take it **before** the view is read: then an answer is never

@@ -14,6 +14,8 @@ use super::{rebalance, retention};
 
 /// How often empty services and overrides are looked for (`ExpiredMetadataCleaner`).
 const SWEEP: Duration = Duration::from_secs(5);
+/// How often the other members are asked for their time.
+const CLOCKS: Duration = Duration::from_secs(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// How often the members' names are looked up for the probes, in ms.
 const RESOLVE_MS: u64 = 10_000;
@@ -26,6 +28,7 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
     parts.tasks.spawn(every(SWEEP, parts.clone(), sweep));
     parts.tasks.spawn(every(SECOND, parts.clone(), |parts| parts.lines.tick(monotonic())));
     parts.tasks.spawn(retention::run(parts.clone()));
+    parts.tasks.spawn(follow_clocks(parts.clone()));
     parts.tasks.spawn(probers(parts.clone()));
     parts.tasks.spawn(parts.push.clone().run(stop()));
     parts.tasks.spawn(parts.listeners.clone().run(stop()));
@@ -33,6 +36,21 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
     if let Some(directory) = &parts.directory {
         parts.tasks.spawn(follow_directory(parts.clone()));
         parts.tasks.spawn(rebalance::run(parts.clone(), directory.clone()));
+    }
+}
+
+/// Learns of clocks that are ahead, so that a client that comes from another member finds no older time here.
+async fn follow_clocks(parts: Arc<Parts>) {
+    let mut tick = tokio::time::interval(CLOCKS);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = parts.stop.cancelled() => return,
+        }
+        tokio::select! {
+            ahead = parts.raft.ahead_ms() => parts.push.ahead(ahead),
+            () = parts.stop.cancelled() => return,
+        }
     }
 }
 
