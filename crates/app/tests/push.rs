@@ -11,7 +11,6 @@ use dyad_app::Bounds;
 use dyad_grpc::GrpcLimits;
 use dyad_http::Limits;
 use dyad_naming::ports::Ending;
-use dyad_push::naming::AHEAD_MAX;
 use support::Server;
 use support::sdk::{Message, Sdk, until};
 
@@ -43,17 +42,20 @@ async fn a_change_reaches_every_subscriber_as_the_same_message() {
 }
 
 #[tokio::test]
-async fn times_are_those_of_the_member_whose_clock_is_ahead_unless_it_is_wrong() {
+async fn times_are_those_of_the_member_whose_clock_is_ahead_and_never_go_back() {
     let server = start();
     let push = &server.app.push;
     let wall = push.now_ms();
-    push.ahead(AHEAD_MAX.as_millis() as u64 + 1);
     push.ahead(5_000);
-    push.ahead(0);
     let mut sdk = Sdk::registered(&server).await;
     let answer = sdk.subscribe("s", "", true).await.stamp();
     assert!((wall + 5_000..wall + 30_000).contains(&answer), "{answer} is not 5 s after {wall}");
-    assert!(sdk.push_with(&[]).await.stamp() > answer);
+    let first = sdk.push_with(&[]).await.stamp();
+    assert!(first > answer);
+    push.ahead(1_000);
+    assert!(push.now_ms() >= answer, "it stands still");
+    sdk.register("s", "10.0.0.1", 1).await;
+    assert!(sdk.push_with(&["10.0.0.1:1"]).await.stamp() > first);
 }
 
 #[tokio::test]

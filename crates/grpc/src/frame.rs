@@ -60,6 +60,9 @@ fn open(out: &mut BytesMut, key: u8, len: usize) {
 
 /// Most bytes of what a message has beside its JSON, in all: type, address and headers of a request.
 const METADATA_MAX: usize = 64 * 1024;
+/// Most headers of a request. SDKs send five; what they are read into is many times what they take in the message, and a request
+/// that waits keeps it.
+const HEADERS_MAX: usize = 128;
 
 /// Reads a message.
 ///
@@ -71,7 +74,12 @@ pub(crate) fn decode(message: Bytes) -> Result<Payload, Status> {
         let message = "the headers of the request are over 64 KiB";
         return Err(Status { code: Code::ResourceExhausted, message });
     }
-    Payload::decode(message).map_err(|_| broken())
+    let payload = Payload::decode(message).map_err(|_| broken())?;
+    if payload.metadata.as_ref().is_some_and(|metadata| metadata.headers.len() > HEADERS_MAX) {
+        let message = "the request has more than 128 headers";
+        return Err(Status { code: Code::ResourceExhausted, message });
+    }
+    Ok(payload)
 }
 
 /// The bytes of all metadata in a `Payload`, without reading them.
@@ -224,7 +232,8 @@ mod tests {
             let payload = Payload { metadata: Some(metadata), ..Payload::default() };
             decode(payload.encode_to_vec().into()).map(|payload| payload.metadata.unwrap().headers.len())
         };
-        assert_eq!(with(5_000), Ok(5_000));
+        assert_eq!(with(128), Ok(128));
+        assert_eq!(with(129).unwrap_err().message, "the request has more than 128 headers");
         assert_eq!(with(20_000).unwrap_err().code, Code::ResourceExhausted);
         assert_eq!(decode(Bytes::from_static(b"\x12\xff")).unwrap_err().code, Code::Internal);
     }

@@ -22,6 +22,7 @@ pub async fn answer(app: &Arc<App>, target: &str) -> (u16, Bytes) {
     let result = match (row.handler)(app, &params) {
         Step::Done(result) => result,
         Step::Wait(work) => work.await,
+        Step::Hold(work) => work(None).await,
     };
     let reply: Reply =
         result.unwrap_or_else(|fault| fault::reply(&fault, row.generation, uri.path(), app.clock.wall_ms()));

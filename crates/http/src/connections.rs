@@ -143,7 +143,8 @@ impl Body for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if self.watch.is(Phase::Body) && (matches!(polled, Poll::Ready(None)) || self.body.is_end_stream()) {
+        // Not with the last bytes: their reader waits for the end as well, and is not to be taken for one whose client hung up.
+        if self.watch.is(Phase::Body) && matches!(polled, Poll::Ready(None)) {
             self.watch.enter(Phase::Busy);
         }
         polled

@@ -29,9 +29,6 @@ use dyad_app::{App, Fault};
 use dyad_push::udp::{Asker, Udp};
 use dyad_types::budget::{Full, Lease, Part, SMALL};
 
-/// The end of the paths on which long polls wait.
-const POLLS: &str = "/listener";
-
 /// Where Nacos 3 has what its console asks for.
 const CONSOLE: &str = "/v3/console/";
 
@@ -125,17 +122,17 @@ impl Shared {
         let path = head.uri.path();
         let reply = match body {
             Ok(mut sent) => {
-                let lease = sent.lease.take();
+                let mut lease = sent.lease.take();
                 let result = match self.params(head.uri.query(), head.headers, sent, peer) {
                     Ok(params) => match (route.handler)(&self.app, &params) {
                         Step::Done(result) => result,
                         Step::Wait(work) => {
                             drop(params);
-                            if route.path.ends_with(POLLS) {
-                                // A long poll has read what it waits for.
-                                drop(lease);
-                            }
                             work.await
+                        }
+                        Step::Hold(work) => {
+                            drop(params);
+                            work(lease.take()).await
                         }
                     },
                     Err(fault) => Err(fault),

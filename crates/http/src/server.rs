@@ -155,9 +155,9 @@ async fn connection(
 
 /// What every probe of a member's health asks for, and what shows why it is not well.
 fn is_of_health(path: &str) -> bool {
-    const ENDS: [&str; 5] = ["/liveness", "/readiness", "/health", "/metrics", "/actuator/prometheus"];
+    const ENDS: [&str; 4] = ["/liveness", "/readiness", "/health", "/prometheus"];
     let path = path.trim_end_matches('/');
-    ENDS.iter().any(|end| path.ends_with(end))
+    path == "/metrics" || ENDS.iter().any(|end| path.ends_with(end))
 }
 
 /// The client of a request does not wait for the answer any more.

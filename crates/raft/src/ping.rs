@@ -71,9 +71,10 @@ impl RaftHandle {
         clocks.get(clocks.len().saturating_sub(1) / 2).copied().filter(|_| majority)
     }
 
-    /// By how much the clock of another member is ahead of this member's, in milliseconds: the most of those that answer. It is
-    /// never too much, since the clocks go on while the answer is on its way.
-    pub async fn ahead_ms(&self) -> u64 {
+    /// By how much the clock of another member is ahead of this member's, in milliseconds: the most of those that answer, but for
+    /// clocks that are ahead by more than `limit`, which are wrong. It is never too much, since the clocks go on while the answer
+    /// is on its way.
+    pub async fn ahead_ms(&self, limit: Duration) -> u64 {
         let inner = &self.inner;
         let membership = inner.membership();
         let others = membership.nodes().filter(|(id, _)| **id != inner.me.id);
@@ -81,6 +82,8 @@ impl RaftHandle {
             let answer = inner.ping(*id, node, PING_LIMIT).await?;
             answer.wall_ms.checked_sub((inner.config.wall_clock)())
         });
-        join_all(ahead).await.into_iter().flatten().max().unwrap_or(0)
+        let right =
+            join_all(ahead).await.into_iter().flatten().filter(|ms| u128::from(*ms) <= limit.as_millis());
+        right.max().unwrap_or(0)
     }
 }

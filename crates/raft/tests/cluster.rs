@@ -385,7 +385,7 @@ const MONTH_MS: u64 = 31 * 86_400_000;
 fn one_clock_that_is_ahead_does_not_decide_what_time_it_is() {
     let mut cluster = Cluster::new(3, |config| config.wall_clock = || NOW_MS);
     let time = |member: &Member| member.block_on(member.handle().time_of_majority());
-    let ahead = |member: &Member| member.block_on(member.handle().ahead_ms());
+    let ahead = |member: &Member| member.block_on(member.handle().ahead_ms(Duration::from_millis(MONTH_MS)));
     assert_eq!(time(&cluster.members[0]), Some(NOW_MS));
     assert_eq!(ahead(&cluster.members[0]), 0);
     cluster.members[0].crash();
@@ -394,6 +394,8 @@ fn one_clock_that_is_ahead_does_not_decide_what_time_it_is() {
     cluster.settled();
     assert_eq!(time(&cluster.members[0]), Some(NOW_MS), "its own clock is one of three");
     assert_eq!((ahead(&cluster.members[0]), ahead(&cluster.members[1])), (0, MONTH_MS));
+    let ahead = |limit| cluster.members[1].block_on(cluster.members[1].handle().ahead_ms(limit));
+    assert_eq!(ahead(Duration::from_secs(60)), 0, "a wrong clock");
     cluster.members[1].crash();
     assert_eq!(time(&cluster.members[0]), Some(NOW_MS), "nor if one of three is away");
     cluster.members[2].crash();

@@ -86,7 +86,7 @@ impl Place {
         let (most, bytes, part) = match self {
             Place::Http => (16_384, 8 * KIB, 8),
             Place::Grpc => (100_000, 24 * KIB, 4),
-            Place::Listenings => (1_000_000, 256, 8),
+            Place::Listenings => (1_000_000, 768, 8),
             Place::Subscriptions => (10_000_000, KIB, 8),
             Place::Udp => (100_000, 2 * KIB, 8),
             // Until its client has taken the first messages, a watch has the names that the client says it knows.

@@ -23,7 +23,7 @@ const MD5_INLINE_MAX: usize = 64 * 1024;
 /// What an answer has beside the content: md5, type, data key, times. A content whose answer is over [`MESSAGE_MAX`] could never be
 /// read over gRPC.
 const ANSWER_EXTRA: usize = 4 * 1024;
-/// Bytes that one byte of a content takes at most in JSON (`\\u001f`).
+/// Bytes that one byte of a content takes at most in JSON (`\u001f`).
 const ESCAPE_MAX: usize = 6;
 /// The version of a gray release by label rule, when the request names none.
 const LABEL_VERSION: &str = "1.1.0";

@@ -37,7 +37,7 @@ pub(crate) fn metrics(app: &Arc<App>, params: &Params) -> Step {
     if params.get(Key::OnlyStatus).is_none_or(parse_boolean) {
         return Step::Done(Ok(Reply::json(json!({ "status": status }).to_string())));
     }
-    let figures = |found: operator::Metrics| {
+    let figures = move |found: operator::Metrics| {
         let body = json!({
             "status": status,
             "serviceCount": found.services,
@@ -55,7 +55,11 @@ pub(crate) fn metrics(app: &Arc<App>, params: &Params) -> Step {
         });
         Reply::json(body.to_string())
     };
-    Step::Done(operator::metrics(app, &params.caller()).map(figures))
+    let (app, caller) = (app.clone(), params.caller());
+    Step::wait(async move {
+        let turn = app.turns.next().await?;
+        turn.run(move |_| operator::metrics(&app, &caller).map(figures)).await
+    })
 }
 
 /// `GET /metrics`.

@@ -12,6 +12,7 @@ use crate::naming::request::{check_request, int_or};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
 use crate::step::Step;
+use dyad_app::config::Stop;
 use dyad_app::naming::read::{self, Subscribed};
 use dyad_app::{App, Fault};
 
@@ -46,16 +47,21 @@ pub(crate) fn subscribers(app: &Arc<App>, params: &Params) -> Step {
         let size = int_or(params, Key::PageSize, PAGE_SIZE)?;
         let max = i32::try_from(app.bounds.page.max(ASKED_MAX)).unwrap_or(i32::MAX);
         let size = size.min(max);
-        let mut rows: Vec<Row> =
-            read::subscribers(app, &params.caller(), &wanted)?.into_iter().map(Row::from).collect();
-        if !params.get(Key::Aggregation).is_none_or(parse_boolean) {
-            return Ok(Step::Done(reply(rows, page, size)));
-        }
-        let others = Others::all(app);
+        let all = params.get(Key::Aggregation).is_none_or(parse_boolean);
+        let others = if all { Others::all(app) } else { Others::none() };
+        let (app, caller, target) = (app.clone(), params.caller(), target(&wanted));
         Ok(Step::wait(async move {
-            let answers: Vec<Page> = ask_all(&others, &target(&wanted)).await;
-            rows.extend(answers.into_iter().flat_map(|page| page.subscribers));
-            reply(rows, page, size)
+            // The turn is given back before others are asked: they need one of their own.
+            let of_here = Arc::clone(&app);
+            let found =
+                app.turns.next().await?.run(move |_| read::subscribers(&of_here, &caller, &wanted)).await?;
+            let answers: Vec<Page> = ask_all(&others, &target).await;
+            let show = move |_: &Stop| {
+                let mut rows: Vec<Row> = found.into_iter().map(Row::from).collect();
+                rows.extend(answers.into_iter().flat_map(|page| page.subscribers));
+                reply(rows, page, size)
+            };
+            app.turns.next().await?.run(show).await
         }))
     };
     Step::of(prepare())

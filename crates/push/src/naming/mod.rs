@@ -36,7 +36,7 @@ pub const PACE: Duration = Duration::from_millis(500);
 /// After this time a new subscriber gets a push of the present state, whether it changed or not, as in Nacos. SDKs call
 /// their listeners then, and some register the listener only after the answer to the subscription.
 pub const FIRST_PUSH: Duration = Duration::from_millis(500);
-/// A member whose clock is further ahead than this has a wrong clock.
+/// A member whose clock is further ahead than this has a wrong clock, which is not to be followed.
 pub const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// The index of services is cut into so many parts, so that writers of the registry rarely meet.
 const SHARDS: usize = 16;
@@ -137,12 +137,14 @@ impl Push {
     }
 
     /// Tells the push that the clock of another member is so many milliseconds ahead of this one's. Clients that come from
-    /// there have seen its times; so every `lastRefTime` is ahead as well from now on, until the process ends. More than
-    /// [`AHEAD_MAX`] is a wrong clock, which is not followed.
+    /// there have seen its times; so every `lastRefTime` is ahead as well, until the clocks are closer again. Then the time that
+    /// was given out stands still until it is reached. One caller tells this.
     pub fn ahead(&self, ms: u64) {
-        if ms <= AHEAD_MAX.as_millis() as u64 {
-            self.ahead_ms.fetch_max(ms, Ordering::Relaxed);
+        let before = self.ahead_ms.load(Ordering::Relaxed);
+        if ms < before {
+            self.applied(self.clock.wall_ms() + before);
         }
+        self.ahead_ms.store(ms, Ordering::Relaxed);
     }
 
     /// The present time for a `lastRefTime`, in milliseconds since the epoch: that of the member whose clock is ahead of the

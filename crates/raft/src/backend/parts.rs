@@ -16,19 +16,19 @@ use bytes::Bytes;
 
 use super::disk::io_error;
 
-/// Bytes of a value that is not cut: 20 of them, with their keys, are below sled's limit of 131,020 bytes. Builds before 0.6
-/// cut larger values into parts of this size.
+/// Bytes of a value that is not cut, and of the first part of one that is: 20 of them, with their keys, are below sled's limit
+/// of 131,020 bytes. Builds before 0.6 cut into parts of this size, and read others behind a first one of this size.
 const WHOLE_MAX: usize = 6 * 1024;
-/// Bytes of one part. A part's key is that of the value and the part's number, of two bytes; the first part has none.
+/// Bytes of a further part. Its key is that of the value and the part's number, of two bytes.
 const PART: usize = 1_000;
+
 /// Writes the value, its first part last. sled recovers a prefix of its writes, so that after a crash a value whose first part
 /// is there is whole, and the parts of one that was not written to its end have no first part; see [`drop_unbegun`]. What was
 /// there before must have had as many parts, or have been removed.
 ///
 /// A batch would keep the parts together just so, but it is dear: sled ends its buffer for it and wakes all its threads twice.
 pub(super) fn put(tree: &sled::Tree, key: &[u8], value: &[u8]) -> io::Result<()> {
-    let first_len = if value.len() <= WHOLE_MAX { value.len() } else { PART };
-    let (first, rest) = value.split_at(first_len);
+    let (first, rest) = value.split_at(value.len().min(WHOLE_MAX));
     for (n, part) in rest.chunks(PART).enumerate().rev() {
         let number = u16::try_from(n).map_err(|_| io::Error::other("a value of over 60 MiB"))?;
         tree.insert([key, &number.to_be_bytes()].concat(), part).map_err(io_error)?;
@@ -54,7 +54,7 @@ pub(super) fn drop_unbegun(tree: &sled::Tree, key_len: usize) -> io::Result<()> 
 
 /// The value of a key, whose first part is `first`. A missing part shows in the value's own checksum.
 pub(super) fn read(tree: &sled::Tree, key: &[u8], first: &sled::IVec) -> io::Result<Bytes> {
-    if !may_go_on(first) {
+    if first.len() != WHOLE_MAX {
         return Ok(Bytes::copy_from_slice(first));
     }
     let mut whole = first.to_vec();
@@ -65,7 +65,11 @@ pub(super) fn read(tree: &sled::Tree, key: &[u8], first: &sled::IVec) -> io::Res
     Ok(whole.into())
 }
 
-/// Whether a value of which this is the beginning can have more parts.
-fn may_go_on(first: &[u8]) -> bool {
-    [PART, WHOLE_MAX].contains(&first.len())
+/// Removes the value, its first part first: a reader who finds a part missing finds the first one missing too. Each part is
+/// removed on its own, since a batch holds up all reads and writes of the process.
+pub(super) fn remove(tree: &sled::Tree, key: &[u8]) -> io::Result<()> {
+    for part in tree.scan_prefix(key).keys() {
+        tree.remove(part.map_err(io_error)?).map_err(io_error)?;
+    }
+    Ok(())
 }

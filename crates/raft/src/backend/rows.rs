@@ -1,8 +1,9 @@
 //! The rows of contents, in a sled database of their own.
 //!
 //! Each row has an empty value beside it, whose key is only the revision. A list of these keys shows which rows exist,
-//! at a hundredth of the cost of a walk over the rows. The empty value is written after the row and removed in one
-//! batch with it. After a crash sled has the first N of its writes, so every row that is listed exists.
+//! at a hundredth of the cost of a walk over the rows. The empty value is written after the row and removed after it. After
+//! a crash sled has the first N of its writes, so a row that is listed is whole, or it was being removed because nobody
+//! relied on it: then it is listed without being there, and the next removal goes on.
 
 use std::io;
 use std::path::Path;
@@ -35,7 +36,9 @@ impl SledContents {
     /// The same as those of [`super::SledBackend::open`].
     pub fn open(path: &Path) -> Result<SledContents, StartError> {
         let disk = Disk::open(path, CACHE_BYTES)?;
-        Ok(SledContents { rows: disk.tree("rows")?, disk })
+        let rows = disk.tree("rows")?;
+        parts::drop_unbegun(&rows, KEY_LEN).map_err(|source| StartError::Io { file: disk.file(), source })?;
+        Ok(SledContents { rows, disk })
     }
 }
 
@@ -61,14 +64,11 @@ impl ContentBackend for SledContents {
     }
 
     fn remove(&self, revisions: &[u64]) -> io::Result<()> {
-        let mut batch = sled::Batch::default();
         for revision in revisions {
-            for part in self.rows.scan_prefix(key(ROW, *revision)).keys() {
-                batch.remove(part.map_err(io_error)?);
-            }
-            batch.remove(&key(LISTED, *revision));
+            parts::remove(&self.rows, &key(ROW, *revision))?;
+            self.rows.remove(key(LISTED, *revision)).map_err(io_error)?;
         }
-        self.rows.apply_batch(batch).map_err(io_error)
+        Ok(())
     }
 
     fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>> {

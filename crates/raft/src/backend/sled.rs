@@ -65,19 +65,15 @@ impl LogBackend for SledBackend {
 
     /// Parts count as records. One whose first part is gone is below what was purged, where nobody reads.
     fn purge_to(&self, index: u64, limit: usize) -> io::Result<bool> {
-        let mut batch = sled::Batch::default();
-        let mut more = false;
         let keys = self.log.range((std::ops::Bound::Unbounded, above(index))).keys();
         for (n, key) in keys.take(limit + 1).enumerate() {
             let key = key.map_err(io_error)?;
             if n == limit {
-                more = true;
-            } else {
-                batch.remove(key);
+                return Ok(true);
             }
+            self.log.remove(key).map_err(io_error)?;
         }
-        self.log.apply_batch(batch).map_err(io_error)?;
-        Ok(more)
+        Ok(false)
     }
 
     fn put_meta(&self, key: MetaKey, value: &[u8]) -> io::Result<()> {

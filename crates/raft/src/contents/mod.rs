@@ -36,7 +36,7 @@ const STAGED_BYTES_MAX: usize = 32 * 1024 * 1024;
 const ROW_OVERHEAD: usize = 512;
 /// Revisions listed at a time.
 const LIST_CHUNK: usize = 4096;
-/// Rows removed at a time: rows that are staged meanwhile wait a few milliseconds.
+/// Rows removed by one job.
 const REMOVE_CHUNK: usize = 256;
 
 /// Handle of the store; clones share it. The writer thread ends with the last of them.
@@ -79,6 +79,11 @@ struct Staged {
 }
 
 impl Staged {
+    /// The last revision that is staged; 0 when none is.
+    fn last(&self) -> u64 {
+        self.rows.last_key_value().map_or(0, |(revision, _)| *revision)
+    }
+
     /// Whether the writer should not linger.
     fn is_due(&self) -> bool {
         !self.jobs.is_empty() || self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
@@ -95,6 +100,13 @@ struct Job {
 enum Work {
     Sync,
     Remove(Vec<u64>),
+}
+
+impl Work {
+    /// There is more of it than was done.
+    fn goes_on(&self) -> bool {
+        matches!(self, Work::Remove(revisions) if !revisions.is_empty())
+    }
 }
 
 /// How the stored rows compare with those that a state relies on.
@@ -203,10 +215,16 @@ impl ContentStore {
     }
 
     fn stored(&self, revision: Revision) -> Result<Option<ContentRow>, String> {
-        let bytes = self.shared.backend.get(revision.0);
-        let bytes = bytes.map_err(|e| format!("{}: content row {revision}: {e}", self.file()))?;
-        let row = bytes.map(|bytes| ContentRow::decode(revision, &bytes)).transpose();
-        row.map_err(|e| format!("{}: {e}", self.file()))
+        let get = || {
+            let bytes = self.shared.backend.get(revision.0);
+            bytes.map_err(|e| format!("{}: content row {revision}: {e}", self.file()))
+        };
+        let Some(bytes) = get()? else { return Ok(None) };
+        match ContentRow::decode(revision, &bytes) {
+            Ok(row) => Ok(Some(row)),
+            // It was removed while it was read, or it is damaged.
+            Err(e) => get()?.map_or(Ok(None), |_| Err(format!("{}: {e}", self.file()))),
+        }
     }
 
     pub(crate) fn stats(&self) -> ContentStats {
@@ -308,7 +326,7 @@ impl ContentStore {
             if staged.stopped {
                 return Err(stopped());
             }
-            let after = staged.rows.last_key_value().map_or(0, |(revision, _)| *revision);
+            let after = staged.last();
             staged.jobs.push_back(Job { after, what, done });
             self.shared.work.notify_one();
         }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dyad_config::ContentRow;
@@ -17,6 +17,8 @@ pub(super) const BATCH_ROWS: usize = 256;
 pub(super) const BATCH_BYTES: usize = 1024 * 1024;
 /// How long fewer rows wait for more, as nobody waits for them: readers have them already.
 const LINGER: Duration = Duration::from_millis(100);
+/// How long rows are removed at a time, but for one row.
+const REMOVE_FOR: Duration = Duration::from_millis(10);
 
 /// Starts the thread. It ends when the store is stopped, or dropped.
 pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<()> {
@@ -40,10 +42,14 @@ fn run(shared: &Shared) {
                     Err(error) => shared.poison(&error),
                 }
             }
-            Step::Job(job) => {
-                let result = shared.perform(&job.what);
-                // The asker may have gone; what was done stands.
-                let _ = job.done.send(result);
+            Step::Job(mut job) => {
+                let result = shared.perform(&mut job.what);
+                if result.is_ok() && job.what.goes_on() {
+                    shared.again(job);
+                } else {
+                    // The asker may have gone; what was done stands.
+                    let _ = job.done.send(result);
+                }
             }
             Step::End => return,
         }
@@ -111,16 +117,36 @@ impl Shared {
         }
     }
 
-    fn perform(&self, work: &Work) -> io::Result<()> {
+    /// What was staged and asked for meanwhile goes first.
+    fn again(&self, job: Job) {
+        let mut staged = self.staged.lock();
+        let after = staged.last();
+        staged.jobs.push_back(Job { after, ..job });
+    }
+
+    /// Does the work, or a piece of it.
+    fn perform(&self, work: &mut Work) -> io::Result<()> {
         let poisoned = self.staged.lock().poisoned.clone();
         if let Some(cause) = poisoned {
             return Err(io::Error::other(cause));
         }
         let result = match work {
             Work::Sync => self.backend.sync(),
-            Work::Remove(revisions) => self.backend.remove(revisions),
+            Work::Remove(revisions) => self.remove_some(revisions),
         };
         result.inspect_err(|e| self.poison(e))
+    }
+
+    /// Removes rows for a while: one can have thousands of parts, and rows that are staged wait.
+    fn remove_some(&self, revisions: &mut Vec<u64>) -> io::Result<()> {
+        let began = Instant::now();
+        while let Some(revision) = revisions.pop() {
+            self.backend.remove(&[revision])?;
+            if began.elapsed() >= REMOVE_FOR {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// After a failed write or sync nobody knows what is on the disk, so nothing is tried again.

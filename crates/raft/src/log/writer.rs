@@ -25,6 +25,8 @@ pub const QUEUE_MAX: usize = 1024;
 const BATCH_MAX: usize = 1024;
 /// Keys removed at a time: deleting 5,000 takes 30-130 ms, this many a few, and appends go in between.
 const PURGE_CHUNK: usize = 512;
+/// A large record has a key for at least so many bytes.
+const KEY_BYTES: usize = 1_000;
 
 pub(super) enum Op {
     Append {
@@ -48,6 +50,18 @@ pub(super) enum Op {
     Stop {
         done: oneshot::Sender<io::Result<()>>,
     },
+}
+
+impl Op {
+    /// About how many keys of the store it takes.
+    fn keys(&self) -> usize {
+        match self {
+            Op::Append { records, .. } => {
+                records.iter().map(|(_, record)| 1 + record.len() / KEY_BYTES).sum()
+            }
+            _ => 0,
+        }
+    }
 }
 
 pub(super) struct Writer {
@@ -87,12 +101,16 @@ impl Writer {
             }
             self.stats.queued.fetch_sub(batch.len(), Ordering::Relaxed);
             let stop = batch.iter().any(|op| matches!(op, Op::Stop { .. }));
+            let written: usize = batch.iter().map(Op::keys).sum();
             self.write(batch);
             if stop {
                 return;
             }
-            if self.purge_upto.is_some() {
-                self.purge_some();
+            // At least as much as was written, or the log would grow as long as the queue is never empty.
+            for _ in 0..=written / PURGE_CHUNK {
+                if self.purge_upto.is_some() {
+                    self.purge_some();
+                }
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The store of contents: what a crash leaves, what snapshots rely on, and how contents are read.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use dyad_config::{
@@ -288,4 +290,57 @@ fn row(index: u64, content: &str) -> ContentRow {
     let command = ConfigCommand { source: Source::default(), change };
     let (_, mut changes) = state.apply(&command, Stamp { now_ms: 5, index });
     changes.contents_put.remove(0).1
+}
+
+/// A store from which a row is removed while it is read.
+#[derive(Debug)]
+struct Vanishing {
+    rows: MemContents,
+    gone: AtomicBool,
+}
+
+impl ContentBackend for Vanishing {
+    fn get(&self, revision: u64) -> io::Result<Option<Bytes>> {
+        let row = self.rows.get(revision)?.filter(|_| !self.gone.swap(true, Ordering::Relaxed));
+        Ok(row.map(|row| row.slice(..row.len() / 2)))
+    }
+
+    fn put(&self, rows: &[(u64, Bytes)]) -> io::Result<()> {
+        self.rows.put(rows)
+    }
+
+    fn remove(&self, revisions: &[u64]) -> io::Result<()> {
+        self.rows.remove(revisions)
+    }
+
+    fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>> {
+        self.rows.list(from, limit)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.rows.sync()
+    }
+
+    fn disk_bytes(&self) -> io::Result<u64> {
+        self.rows.disk_bytes()
+    }
+
+    fn file(&self) -> String {
+        self.rows.file()
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_removed_while_it_is_read_is_gone_and_not_damaged() {
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(Vanishing { rows: MemContents::new(), gone: AtomicBool::new(false) });
+    let (log, mut machine, _) = open_with(Arc::new(MemBackend::new()), disk.clone(), dir.path()).unwrap();
+    apply(&mut machine, &published(2)).await;
+    let prune = Change::Prune(Prune { until_ms: u64::MAX, keep: 0, from: None });
+    apply(&mut machine, &[entry(4, prune)]).await;
+    machine.contents().sync().await.unwrap();
+    let read = reader(&machine).read(Revision::new(0, 0));
+    assert!(disk.gone.load(Ordering::Relaxed), "it was read in part");
+    assert!(matches!(read, Err(ContentError::Gone(_))), "{read:?}");
+    log.stop().await;
 }

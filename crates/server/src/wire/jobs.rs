@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dyad_distro::Input;
+use dyad_push::naming::AHEAD_MAX;
 use dyad_state::ports::Propose;
 use dyad_types::MemberId;
 
@@ -48,7 +49,7 @@ async fn follow_clocks(parts: Arc<Parts>) {
             () = parts.stop.cancelled() => return,
         }
         tokio::select! {
-            ahead = parts.raft.ahead_ms() => parts.push.ahead(ahead),
+            ahead = parts.raft.ahead_ms(AHEAD_MAX) => parts.push.ahead(ahead),
             () = parts.stop.cancelled() => return,
         }
     }

@@ -34,9 +34,11 @@ const RESULT: HeaderName = HeaderName::from_static("probe-modify-response-new");
 pub(crate) fn listener(app: &Arc<App>, params: &Params) -> Step {
     Step::of(asked(app, params).map(|poll| {
         let app = Arc::clone(app);
-        Step::wait(async move {
+        Step::hold(async move |lease| {
             let hold = poll.hold;
-            match poll.begin(&app).await? {
+            let begun = poll.begin(&app).await?;
+            drop(lease);
+            match begun {
                 Begun::Answered(reply) => Ok(reply),
                 Begun::Waits(waiting) => Ok(match waiting.first(hold.unwrap_or_default()).await {
                     Some(first) => {

@@ -20,7 +20,7 @@ use crate::reply::{Kind, Reply};
 use crate::step::Step;
 use dyad_app::App;
 use dyad_app::Fault;
-use dyad_app::config::write::blocking;
+use dyad_app::config::Stop;
 use dyad_push::config::{Listening, Means};
 
 /// One listener of one configuration.
@@ -135,18 +135,16 @@ fn answer(
     let app = app.clone();
     Step::wait(async move {
         let target = target(&asked);
-        // A million listeners take a while to go through.
-        let own = blocking(move || (here(&app, &asked), asked));
-        let (own, answers) = tokio::join!(own, ask_all::<Envelope>(&others, &target));
-        let ((mut found, asked), answers) = match own {
-            Ok(own) => (own, answers),
-            Err(fault) => return Err(fault),
-        };
-        for answer in answers {
+        // A million listeners take a while to go through, and ten thousand rows to show. The turn is given back before others
+        // are asked: they need one of their own.
+        let of_here = Arc::clone(&app);
+        let (mut found, asked) =
+            app.turns.next().await?.run(move |stop| Ok((here(&of_here, &asked, stop)?, asked))).await?;
+        for answer in ask_all::<Envelope>(&others, &target).await {
             found.total += answer.data.total;
             found.rows.extend(answer.data.listeners);
         }
-        reply(form, &asked, found)
+        app.turns.next().await?.run(move |_| reply(form, &asked, found)).await
     })
 }
 
@@ -158,12 +156,12 @@ struct Found {
 }
 
 /// The listeners on this member.
-fn here(app: &App, asked: &Asked) -> Found {
+fn here(app: &App, asked: &Asked, stop: &Stop) -> Result<Found, Fault> {
     let me = app.members.members().into_iter().find(|member| member.me).map(|member| member.address);
     let me = me.unwrap_or_default();
     let mut found = Found::default();
     let mut see = |listening: &Arc<Listening>| {
-        if !is_asked(listening, asked) {
+        if stop.is_due() || !is_asked(listening, asked) {
             return;
         }
         found.total += 1;
@@ -175,7 +173,8 @@ fn here(app: &App, asked: &Asked) -> Found {
         Asked::Key(key) => app.listeners.listeners(key).iter().for_each(see),
         Asked::Ip { .. } => app.listeners.each(&mut see),
     }
-    found
+    stop.check()?;
+    Ok(found)
 }
 
 fn is_asked(listening: &Listening, asked: &Asked) -> bool {
