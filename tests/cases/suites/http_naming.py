@@ -75,6 +75,20 @@ def delete_of_what_a_connection_owns(server):
 
 
 @case
+def delete_of_ones_own_beside_a_connections(server):
+    """A client registered an address over HTTP that a gRPC client has too: DELETE takes back what it registered, and no more."""
+    with Connection(server) as client:
+        assert client.instance("beside", "10.0.0.1", 80).ok
+        server.register("beside", "10.0.0.1", 80, metadata='{"own":"http"}')
+        answer = server.deregister("beside", "10.0.0.1", 80)
+        assert answer.status == 200, answer
+        hosts = server.hosts("beside")
+        assert len(hosts) == 1 and "own" not in hosts[0]["metadata"], hosts
+        answer = server.deregister("beside", "10.0.0.1", 80)
+        assert answer.status == 409, answer
+
+
+@case
 def override_ends_with_its_instance(server):
     """What an operator set ends with the instance: after a deregistration counts what the client registers next."""
     instance = {"serviceName": "override", "ip": "10.0.0.1", "port": 80}

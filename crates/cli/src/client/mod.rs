@@ -36,11 +36,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Reads a list of URLs, separated by commas.
+    /// Reads a list of URLs, separated by commas. As a variable that is set but empty counts as not given, an empty list is the
+    /// default.
     ///
     /// # Errors
     /// `Exit::Settings` for what is no URL of a server.
     pub(super) fn new(list: &str) -> Result<Client, Failure> {
+        let list = if list.trim().is_empty() { SERVER } else { list };
         let urls = list.split(',').map(str::trim).filter(|url| !url.is_empty());
         let servers = urls.map(Address::parse).collect::<Result<Vec<_>, _>>()?;
         if servers.is_empty() {

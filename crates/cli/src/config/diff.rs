@@ -114,6 +114,11 @@ async fn namespaces(remote: &mut Remote, args: &DiffArgs, other: &str) -> Result
     let pattern = args.data_id.as_deref();
     let left = list::configs(&mut remote.client, &args.namespace, pattern, &filter).await?;
     let right = list::configs(&mut remote.client, other, pattern, &filter).await?;
+    for (id, found) in [(&*args.namespace, &left), (other, &right)] {
+        if found.is_empty() && one::is_unknown(remote, id).await? {
+            return Err(Failure::new(Exit::Missing, format!("there is no namespace {id:?}")));
+        }
+    }
     let mut entries = Vec::new();
     for ((group, data_id), side) in sides(left, right) {
         let (change, diff) = match side {

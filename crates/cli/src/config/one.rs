@@ -139,7 +139,7 @@ pub(super) async fn set(remote: &mut Remote, args: SetArgs) -> Result<(), Failur
         Some(gray) => detail(&mut remote.client, key, Some(gray)).await?,
         None => formal.clone(),
     };
-    let new_namespace = formal.is_none() && is_unknown(remote, key).await?;
+    let new_namespace = formal.is_none() && is_unknown(remote, &key.place.namespace).await?;
     if new_namespace && !args.create_namespace {
         let id = &key.place.namespace;
         let message = format!(
@@ -199,9 +199,8 @@ pub(super) async fn set(remote: &mut Remote, args: SetArgs) -> Result<(), Failur
 }
 
 /// Servers take a configuration in any namespace, as Nacos does, so that a misspelt one would get data that nobody finds.
-async fn is_unknown(remote: &mut Remote, key: &KeyArgs) -> Result<bool, Failure> {
-    let id = &key.place.namespace;
-    Ok(!matches!(&**id, "" | "public") && ns::find(remote, id).await?.is_none())
+pub(super) async fn is_unknown(remote: &mut Remote, id: &str) -> Result<bool, Failure> {
+    Ok(!matches!(id, "" | "public") && ns::find(remote, id).await?.is_none())
 }
 
 /// What was done.
