@@ -249,7 +249,8 @@ mod tests {
     fn lists_of_servers() {
         let urls = |list: &str| Client::new(list).map(|client| client.servers());
         assert_eq!(urls("http://a:1, http://b"), Ok(2));
-        for bad in ["", " , ", "http://a,ftp://b"] {
+        assert_eq!(urls(""), Ok(1), "a variable that is set but empty");
+        for bad in [" , ", "http://a,ftp://b"] {
             assert_eq!(urls(bad).map_err(|failure| failure.exit), Err(Exit::Settings), "{bad:?}");
         }
     }
