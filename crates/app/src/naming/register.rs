@@ -68,7 +68,7 @@ pub async fn deregister(
     let owners = app.registry.owners(&service, &address);
     match lifetime.unwrap_or_else(|| lifetime_of(app, &owners)) {
         Lifetime::Ephemeral => {
-            // With an own registration beside that of the connection, the caller's ends and the connection's stays.
+            // If the address was registered over HTTP as well, that registration ends, and the connection's stays.
             if let Some(connection) = owners.connection.filter(|_| !owners.beat) {
                 return Err(Fault::OwnedByConnection { service, address, connection });
             }

@@ -12,7 +12,6 @@ use crate::naming::request::{check_request, int_or};
 use crate::params::{Key, Params};
 use crate::reply::Reply;
 use crate::step::Step;
-use dyad_app::config::Stop;
 use dyad_app::naming::read::{self, Subscribed};
 use dyad_app::{App, Fault};
 
@@ -56,12 +55,13 @@ pub(crate) fn subscribers(app: &Arc<App>, params: &Params) -> Step {
             let found =
                 app.turns.next().await?.run(move |_| read::subscribers(&of_here, &caller, &wanted)).await?;
             let answers: Vec<Page> = ask_all(&others, &target).await;
-            let show = move |_: &Stop| {
+            let turn = app.turns.next().await?;
+            turn.run(move |_| {
                 let mut rows: Vec<Row> = found.into_iter().map(Row::from).collect();
                 rows.extend(answers.into_iter().flat_map(|page| page.subscribers));
                 reply(rows, page, size)
-            };
-            app.turns.next().await?.run(show).await
+            })
+            .await
         }))
     };
     Step::of(prepare())

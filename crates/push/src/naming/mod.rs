@@ -68,7 +68,8 @@ pub struct Push {
     /// The numbers of pushes, which are the request ids of gRPC. As in Nacos, there is one sequence for the process.
     ids: AtomicU64,
     fuzzy: Fuzzy<ServiceKey>,
-    /// The largest stamp of the replicated state that was applied here, in milliseconds of the leaders' wall clocks.
+    /// No time before this is given out, in milliseconds since the epoch: it is the largest stamp of the replicated state that
+    /// was applied here, or the last time before the clocks came closer.
     applied_ms: AtomicU64,
     /// How far the clock of another member is ahead of this one's, in milliseconds.
     ahead_ms: AtomicU64,

@@ -35,12 +35,11 @@ pub(crate) fn listener(app: &Arc<App>, params: &Params) -> Step {
     Step::of(asked(app, params).map(|poll| {
         let app = Arc::clone(app);
         Step::hold(async move |lease| {
-            let hold = poll.hold;
             let begun = poll.begin(&app).await?;
             drop(lease);
             match begun {
                 Begun::Answered(reply) => Ok(reply),
-                Begun::Waits(waiting) => Ok(match waiting.first(hold.unwrap_or_default()).await {
+                Begun::Waits(waiting, hold) => Ok(match waiting.first(hold).await {
                     Some(first) => {
                         let key = first.key();
                         reply([(key.data_id(), key.group(), first.tenant())])
@@ -54,7 +53,7 @@ pub(crate) fn listener(app: &Arc<App>, params: &Params) -> Step {
 
 /// A poll as it was asked.
 struct Poll {
-    /// The records, whatever they are.
+    /// The records as the client sent them; they are read when the poll begins.
     text: String,
     asking: Asking,
     caller: Caller,
@@ -66,7 +65,8 @@ struct Poll {
 
 enum Begun {
     Answered(Reply),
-    Waits(Waiting),
+    /// It waits for so long.
+    Waits(Waiting, Duration),
 }
 
 fn malformed() -> Fault {
@@ -110,13 +110,13 @@ impl Poll {
                 changed.push(record);
             }
         }
-        if self.hold.is_none() {
+        let Some(hold) = self.hold else {
             return Ok(Begun::Answered(headers_of(&changed, self.version.as_deref())));
-        }
+        };
         if !changed.is_empty() || self.no_hangup {
             return Ok(Begun::Answered(body_of(&changed)));
         }
-        Ok(Begun::Waits(Waiting::begin(&app.listeners, self.asking, &all).await?))
+        Ok(Begun::Waits(Waiting::begin(&app.listeners, self.asking, &all).await?, hold))
     }
 }
 
