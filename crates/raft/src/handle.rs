@@ -297,6 +297,12 @@ impl RaftHandle {
         self.inner.fatal.subscribe()
     }
 
+    /// Gives up memory that a quiet cluster does not need. Meant to be called every few seconds: only the second call without
+    /// a new entry in between does anything.
+    pub fn rest(&self) {
+        self.inner.log.rest();
+    }
+
     /// Makes a snapshot now. This returns at once; [`RaftStatus::snapshot`] shows when the snapshot exists.
     ///
     /// # Errors

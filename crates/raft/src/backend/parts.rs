@@ -62,7 +62,8 @@ pub(super) fn read(tree: &sled::Tree, key: &[u8], first: &sled::IVec) -> io::Res
         let Some(part) = tree.get([key, &number.to_be_bytes()].concat()).map_err(io_error)? else { break };
         whole.extend_from_slice(&part);
     }
-    Ok(whole.into())
+    // What it has grown beyond its length would be kept as long as it is.
+    Ok(whole.into_boxed_slice().into())
 }
 
 /// Removes the value, its first part first: a reader who finds a part missing finds the first one missing too. Each part is

@@ -8,6 +8,9 @@ use crate::types::{Entry, LogId, Payload, Vote};
 /// Decoded entries kept, some 40,000 of usual size. Replication to a live follower reads here only; a follower further
 /// behind costs reads of the store.
 pub(super) const TAIL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Decoded entries kept on a cluster that has gone quiet, so that one large content does not stay in memory for days. Every
+/// live follower has them by then.
+const TAIL_BYTES_AT_REST: usize = 256 * 1024;
 /// What an entry costs besides its command.
 const ENTRY_OVERHEAD: usize = 160;
 
@@ -17,6 +20,8 @@ pub(super) struct Cache {
     bytes: usize,
     /// Entries below this index are in the store and may be evicted.
     flushed: u64,
+    /// Where the log ended when [`Cache::rest`] was last called.
+    rested_at: u64,
     /// Where the log began: 0, except where a test begins elsewhere.
     begin: u64,
     pub(super) last: Option<LogId>,
@@ -52,6 +57,15 @@ impl Cache {
         while self.bytes > budget {
             let Some(first) = self.entries.first_entry().filter(|e| *e.key() < self.flushed) else { return };
             self.bytes -= cost(&first.remove());
+        }
+    }
+
+    /// Called now and then: when nothing was added since the last time, the tail shrinks.
+    pub(super) fn rest(&mut self) {
+        let quiet = self.rested_at == self.end();
+        self.rested_at = self.end();
+        if quiet {
+            self.evict(TAIL_BYTES_AT_REST);
         }
     }
 

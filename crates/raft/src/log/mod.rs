@@ -59,6 +59,11 @@ impl LogStore {
         self.cache.read().bytes()
     }
 
+    /// Shrinks the tail in memory when nothing was added to the log since the last call.
+    pub(crate) fn rest(&self) {
+        self.cache.write().rest();
+    }
+
     /// Leaves in memory only what is nowhere else.
     #[cfg(test)]
     pub(crate) fn evict(&self) {

@@ -7,6 +7,7 @@ mod golden;
 mod model;
 mod replay;
 mod suite;
+mod tail;
 
 use dyad_naming::cp::NamingCommand;
 use std::sync::Arc;

@@ -33,7 +33,10 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
     parts.tasks.spawn(parts.probes.clone().run(parts.raft.clone(), stop()));
     parts.tasks.spawn(every(SWEEP, parts.clone(), sweep));
     parts.tasks.spawn(every(SECOND, parts.clone(), |parts| parts.lines.tick(monotonic())));
-    parts.tasks.spawn(every(GIVE_BACK, parts.clone(), |_| give_back()));
+    parts.tasks.spawn(every(GIVE_BACK, parts.clone(), |parts| {
+        parts.raft.rest();
+        give_back();
+    }));
     parts.tasks.spawn(retention::run(parts.clone()));
     parts.tasks.spawn(follow_clocks(parts.clone()));
     parts.tasks.spawn(probers(parts.clone()));
