@@ -14,7 +14,10 @@ const LARGE: usize = 10 * 1024 * 1024;
 
 fn large(index: u64) -> Entry {
     let command = Bytes::from(vec![b'x'; LARGE]);
-    Entry { log_id: log_id(1, super::MEMBER, index), payload: Payload::Normal(Proposal { now_ms: index, command }) }
+    Entry {
+        log_id: log_id(1, super::MEMBER, index),
+        payload: Payload::Normal(Proposal { now_ms: index, command }),
+    }
 }
 
 #[tokio::test]
