@@ -22,11 +22,23 @@ const KEEP_ENTRIES: u64 = 10_000;
 /// Entries from one snapshot to the next.
 const SNAPSHOT_EVERY: u64 = 50_000;
 
+/// Tells whether the log is the one that this member had when it stopped. Each start has a number above those of the starts
+/// before. The log remembers it, and then the member writes it down outside of the log too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The number of this start.
+    pub start: u64,
+    /// The last start that is known to be in the log. `None` until one is.
+    pub logged: Option<u64>,
+}
+
 /// The settings of [`crate::RaftHandle`].
 #[derive(Clone, Debug)]
 pub struct RaftConfig {
     /// The id of this member, which is also its node id in raft.
     pub member: MemberId,
+    /// What the log must remember. `None` by default: any log is taken.
+    pub claim: Option<Claim>,
     /// The data directory. The store is in its directory `raft/`, and the snapshots are in `snapshots/`.
     pub data_dir: PathBuf,
     /// The least free space of the disk for writes, in bytes. Default [`MIN_FREE_BYTES`].
@@ -52,6 +64,7 @@ impl RaftConfig {
     pub fn new(member: MemberId, data_dir: PathBuf) -> RaftConfig {
         RaftConfig {
             member,
+            claim: None,
             data_dir,
             min_free_bytes: MIN_FREE_BYTES,
             wall_clock: system_clock,

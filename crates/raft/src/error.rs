@@ -18,6 +18,8 @@ pub enum StartError {
     Corrupt { file: String, at: String, cause: String },
     #[error("{file}: {source}")]
     Io { file: String, source: io::Error },
+    #[error("{0}")]
+    Overruled(String),
     #[error("raft: {0}")]
     Raft(String),
 }
@@ -27,7 +29,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Locked { .. } => 3,
-            StartError::Corrupt { .. } => 4,
+            StartError::Corrupt { .. } | StartError::Overruled(_) => 4,
             StartError::Io { .. } | StartError::Raft(_) => 5,
         }
     }
@@ -42,6 +44,13 @@ pub enum Fatal {
         "the store is corrupt: {file} at {at}: {cause}; `dyad recover --discard` sets it aside and joins anew"
     )]
     Corrupt { file: String, at: String, cause: String },
+    /// The other members have lost acknowledged writes, and this one has them.
+    #[error(
+        "{file}: this member has applied the entries up to {committed}, and the leader has {kept} in common with it: other \
+         members run on older copies of their data directories. Keep this directory: it has what they lack. Stop all members \
+         before more is written"
+    )]
+    Overruled { file: String, committed: String, kept: String },
     #[error("raft stopped: {0}")]
     Raft(String),
 }
@@ -50,7 +59,7 @@ impl Fatal {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Fatal::Corrupt { .. } => 4,
+            Fatal::Corrupt { .. } | Fatal::Overruled { .. } => 4,
             Fatal::Disk { .. } | Fatal::Raft(_) => 5,
         }
     }
@@ -62,6 +71,7 @@ impl From<Fatal> for StartError {
             Fatal::Disk { file, cause } => StartError::Io { file, source: io::Error::other(cause) },
             Fatal::Corrupt { file, at, cause } => StartError::Corrupt { file, at, cause },
             Fatal::Raft(cause) => StartError::Raft(cause),
+            overruled @ Fatal::Overruled { .. } => StartError::Overruled(overruled.to_string()),
         }
     }
 }

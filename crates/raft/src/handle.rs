@@ -24,7 +24,7 @@ use crate::backend::{ContentBackend, LogBackend, SledBackend, SledContents};
 use crate::config::RaftConfig;
 use crate::contents::{ContentStore, Reader};
 use crate::error::{Fatal, FatalSlot, StartError};
-use crate::log::LogStore;
+use crate::log::{LogStore, Owner};
 use crate::machine::{SnapshotDir, StateMachine, Stores, stored_cluster_id};
 use crate::network::{Dial, Factory, Me, Peers, Service};
 use crate::propose::Admission;
@@ -159,8 +159,9 @@ impl RaftHandle {
         sink: Arc<dyn CpSink>,
     ) -> Result<Arc<RaftHandle>, StartError> {
         let fatal = FatalSlot::new();
-        let (slot, member, dir) = (fatal.clone(), config.member.0, config.data_dir.join("snapshots"));
-        let opened = blocking(&config.data_dir, move || open(log, contents, member, slot, &dir)).await?;
+        let (slot, dir) = (fatal.clone(), config.data_dir.join("snapshots"));
+        let owner = Owner { member: config.member.0, claim: config.claim };
+        let opened = blocking(&config.data_dir, move || open(log, contents, owner, slot, &dir)).await?;
         let Opened { stores, snapshots, loaded, cluster_id } = opened;
         let Stores { log, contents } = stores.clone();
         let snapshots = Arc::new(snapshots);
@@ -369,11 +370,11 @@ struct Opened {
 fn open(
     log: Arc<dyn LogBackend>,
     contents: Arc<dyn ContentBackend>,
-    member: u64,
+    owner: Owner,
     fatal: FatalSlot,
     snapshot_dir: &Path,
 ) -> Result<Opened, StartError> {
-    let log = LogStore::open(log, member, fatal.clone())?;
+    let log = LogStore::open(log, owner, fatal.clone())?;
     let cluster_id = stored_cluster_id(&log)?;
     let (snapshots, loaded) = SnapshotDir::open(snapshot_dir.to_owned(), log.clone())?;
     let contents = ContentStore::open_for(contents, fatal, loaded.as_ref().map(|loaded| &loaded.state))?;

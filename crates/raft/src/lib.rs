@@ -25,7 +25,7 @@ mod types;
 mod wire;
 
 pub use backend::{ContentBackend, LogBackend, MemBackend, MemContents, MetaKey, SledBackend, SledContents};
-pub use config::{MIN_FREE_BYTES, PROPOSE_DEADLINE, READ_DEADLINE, RaftConfig};
+pub use config::{Claim, MIN_FREE_BYTES, PROPOSE_DEADLINE, READ_DEADLINE, RaftConfig};
 pub use error::{Fatal, StartError};
 pub use handle::RaftHandle;
 pub use join::JoinError;

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod cli;
 pub mod datadir;
 pub mod identity;
+pub mod logged;
 pub mod panics;
 pub mod recover;
 pub mod settings;

@@ -15,10 +15,11 @@ use serde_json::Value;
 use crate::cli::RecoverFlags;
 use crate::datadir::DataDir;
 use crate::identity::{self, Identity};
+use crate::logged;
 use crate::settings::{MemberAddr, place};
 
 /// What goes aside, in this order: the identity first.
-const ASIDE: [&str; 4] = [identity::FILE, "raft", "contents", "snapshots"];
+const ASIDE: [&str; 5] = [identity::FILE, "raft", "contents", "snapshots", logged::FILE];
 /// Attempts to find a free suffix; a directory with so many discarded stores needs a person.
 const SUFFIX_MAX: u32 = 1_000;
 /// Path that answers 200 with the leader, or 503 without one.

@@ -26,6 +26,7 @@ use crate::record::{self, RECORD_MAX};
 use crate::stats::IoStats;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 use cache::Cache;
+pub(crate) use open::Owner;
 use writer::Op;
 pub use writer::QUEUE_MAX;
 
@@ -288,7 +289,20 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.send(Op::Append { records, done: callback }).await
     }
 
+    /// A log is truncated where a leader has other entries. It never has others where an entry was committed, unless voters
+    /// have forgotten what they acknowledged. What this member applied cannot be taken back, so it must not go on.
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let committed = self.cache.read().committed;
+        if let Some(committed) = committed
+            && last.is_none_or(|last| last.index < committed.index)
+        {
+            let kept = last.map_or_else(|| "nothing".into(), |last| format!("entry {last}"));
+            let fatal =
+                Fatal::Overruled { file: self.backend.file(), committed: committed.to_string(), kept };
+            let error = io::Error::new(io::ErrorKind::InvalidData, fatal.to_string());
+            self.fatal.set(fatal);
+            return Err(error);
+        }
         let (done, answer) = oneshot::channel();
         self.send(Op::Truncate { from: last.map_or(0, |id| id.index + 1), done }).await?;
         answer.await.map_err(|_| stopped())??;

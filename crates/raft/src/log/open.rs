@@ -9,6 +9,7 @@ use super::LogStore;
 use super::cache::Cache;
 use super::writer::{QUEUE_MAX, Writer};
 use crate::backend::{LogBackend, MetaKey};
+use crate::config::Claim;
 use crate::error::{FatalSlot, StartError};
 use crate::record::{self, BadRecord};
 use crate::stats::IoStats;
@@ -16,16 +17,25 @@ use crate::stats::IoStats;
 /// Bytes read at a time while opening.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;
 
+/// Whose log it must be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) member: u64,
+    pub(crate) claim: Option<Claim>,
+}
+
 impl LogStore {
-    /// Opens the log of `member` and starts its writer thread.
+    /// Opens the log of `owner` and starts its writer thread.
     pub(crate) fn open(
         backend: Arc<dyn LogBackend>,
-        member: u64,
+        owner: Owner,
         fatal: FatalSlot,
     ) -> Result<LogStore, StartError> {
         let opening = Opening { backend: &*backend };
-        opening.check_format(member)?;
+        opening.check_claim(owner.claim)?;
+        opening.check_format(owner.member)?;
         let cache = Arc::new(RwLock::new(opening.load()?));
+        opening.take(owner.claim)?;
         let purged = cache.read().purged.map(|id| id.index);
         let stats = Arc::new(IoStats::default());
         let (queue, receiver) = sync_channel(QUEUE_MAX);
@@ -52,6 +62,40 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
+    /// A member that has voted or acknowledged must not go on with an empty log, or with one from before: it would vote for
+    /// a second leader of a term, or let a leader be elected that lacks what was acknowledged.
+    fn check_claim(&self, claim: Option<Claim>) -> Result<(), StartError> {
+        let Some(Claim { start, logged }) = claim else { return Ok(()) };
+        let found = self.meta(MetaKey::Start, record::decode_number)?;
+        let cause = match (found, logged) {
+            (None, Some(logged)) => {
+                format!("it is empty, or not the log of this member, which had one at its start {logged}")
+            }
+            (Some(found), Some(logged)) if found < logged => {
+                format!(
+                    "it is an older copy: its last start is {found}, and this member has had a log of start {logged}"
+                )
+            }
+            (Some(found), _) if found >= start => {
+                format!(
+                    "it is newer than the file `identity`, of which an older copy was put back: its last start is {found}, and this would be start {start}"
+                )
+            }
+            _ => return Ok(()),
+        };
+        Err(self.corrupt("start", cause))
+    }
+
+    /// Remembers this start, once everything was found to be whole.
+    fn take(&self, claim: Option<Claim>) -> Result<(), StartError> {
+        let Some(claim) = claim else { return Ok(()) };
+        let number = record::encode_number(claim.start);
+        self.backend
+            .put_meta(MetaKey::Start, &number)
+            .and_then(|()| self.backend.sync())
+            .map_err(|e| self.io(e))
+    }
+
     /// The format number and the owner are written before anything else.
     fn check_format(&self, member: u64) -> Result<(), StartError> {
         let format = self.meta(MetaKey::Format, record::decode_number)?;

@@ -38,7 +38,7 @@ fn damaged(damage: impl FnOnce(&MemBackend)) -> (String, String) {
     let records: Vec<(u64, Bytes)> = (0..10).map(|i| (i, record::encode_entry(&entry(i)))).collect();
     backend.append(&records).unwrap();
     damage(&backend);
-    corrupt_at(LogStore::open(Arc::new(backend), super::MEMBER, FatalSlot::new()))
+    corrupt_at(LogStore::open(Arc::new(backend), super::OWNER, FatalSlot::new()))
 }
 
 fn flip(bytes: &Bytes, at: usize) -> Bytes {
@@ -101,7 +101,7 @@ async fn after_a_failed_write_nothing_is_acknowledged() {
     let backend = Arc::new(MemBackend::new());
     let fatal = FatalSlot::new();
     let mut log =
-        LogStore::open(Arc::clone(&backend) as Arc<dyn LogBackend>, super::MEMBER, fatal.clone()).unwrap();
+        LogStore::open(Arc::clone(&backend) as Arc<dyn LogBackend>, super::OWNER, fatal.clone()).unwrap();
     append(&log, 0..3).await;
     backend.fail();
     let (done, answer) = tokio::sync::oneshot::channel();
@@ -112,7 +112,7 @@ async fn after_a_failed_write_nothing_is_acknowledged() {
     assert!(fatal.get().unwrap().to_string().contains("memory"), "the file is named");
     assert!(log.save_vote(&Vote::new(9, 9)).await.is_err(), "and nothing is tried again");
     assert_eq!(log.read_vote().await.unwrap(), None);
-    let after = LogStore::open(Arc::new(backend.crashed()), super::MEMBER, FatalSlot::new()).unwrap();
+    let after = LogStore::open(Arc::new(backend.crashed()), super::OWNER, FatalSlot::new()).unwrap();
     assert_eq!(super::state(&after).await, (None, Some(2)));
 }
 

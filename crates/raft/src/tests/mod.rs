@@ -3,6 +3,7 @@
 mod backends;
 mod broken;
 mod contents;
+mod forgotten;
 mod golden;
 mod model;
 mod replay;
@@ -21,7 +22,7 @@ use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use crate::backend::{ContentBackend, LogBackend, MemContents};
 use crate::contents::ContentStore;
 use crate::error::{FatalSlot, StartError};
-use crate::log::LogStore;
+use crate::log::{LogStore, Owner};
 use crate::machine::{SnapshotDir, StateMachine, Stores, stored_cluster_id};
 use crate::space::Space;
 use crate::types::{Entry, Payload, Proposal, log_id};
@@ -34,6 +35,7 @@ impl CpSink for NoSink {
 }
 
 pub(crate) const MEMBER: u64 = 7;
+pub(crate) const OWNER: Owner = Owner { member: MEMBER, claim: None };
 
 /// Log and state machine over a backend, with snapshots in `dir` and contents in memory.
 pub(crate) fn open(
@@ -49,7 +51,7 @@ pub(crate) fn open_with(
     dir: &std::path::Path,
 ) -> Result<(LogStore, StateMachine, FatalSlot), StartError> {
     let fatal = FatalSlot::new();
-    let log = LogStore::open(backend, MEMBER, fatal.clone())?;
+    let log = LogStore::open(backend, OWNER, fatal.clone())?;
     let cluster_id = stored_cluster_id(&log)?;
     let (snapshots, loaded) = SnapshotDir::open(dir.join("snapshots"), log.clone())?;
     let space = Arc::new(Space::new(Arc::clone(log.backend()), 0));

@@ -60,7 +60,7 @@ impl Model {
 fn reopen(open: &dyn Fn() -> Result<Arc<dyn LogBackend>, StartError>) -> LogStore {
     loop {
         match open() {
-            Ok(backend) => return LogStore::open(backend, super::MEMBER, FatalSlot::new()).unwrap(),
+            Ok(backend) => return LogStore::open(backend, super::OWNER, FatalSlot::new()).unwrap(),
             // The predecessor's last handle goes in a moment.
             Err(StartError::Locked { .. }) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
@@ -188,10 +188,10 @@ proptest! {
 #[tokio::test]
 async fn what_was_answered_survives_a_crash() {
     let memory = Arc::new(MemBackend::new());
-    let log = LogStore::open(Arc::new(Lent(Arc::clone(&memory))), super::MEMBER, FatalSlot::new()).unwrap();
+    let log = LogStore::open(Arc::new(Lent(Arc::clone(&memory))), super::OWNER, FatalSlot::new()).unwrap();
     for index in 0..50 {
         super::append(&log, index..index + 1).await;
-        let after = LogStore::open(Arc::new(memory.crashed()), super::MEMBER, FatalSlot::new()).unwrap();
+        let after = LogStore::open(Arc::new(memory.crashed()), super::OWNER, FatalSlot::new()).unwrap();
         assert_eq!(super::state(&after).await, (None, Some(index)));
     }
 }
@@ -201,7 +201,7 @@ async fn what_was_answered_survives_a_crash() {
 async fn sled_keeps_everything_in_its_one_file() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("raft");
-    let log = LogStore::open(sled_at(&path).unwrap(), super::MEMBER, FatalSlot::new()).unwrap();
+    let log = LogStore::open(sled_at(&path).unwrap(), super::OWNER, FatalSlot::new()).unwrap();
     for batch in 0..100 {
         super::append(&log, batch * 1000..(batch + 1) * 1000).await;
     }

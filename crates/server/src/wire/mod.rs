@@ -29,8 +29,8 @@ use dyad_http::{Drained, HttpMetrics};
 use dyad_naming::Registry;
 use dyad_push::config::{ListenLimits, ListenMetrics, Listeners};
 use dyad_push::naming::{Push, PushMetrics};
-use dyad_raft::{RaftConfig, RaftHandle};
-use dyad_types::{Budget, MemberId, Places};
+use dyad_raft::{Claim, RaftConfig, RaftHandle};
+use dyad_types::{Budget, MemberId, Origin, Places};
 use prometheus_client::registry::Registry as Prometheus;
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
@@ -40,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::AdminSocket;
 use crate::datadir::DataDir;
 use crate::identity::Identity;
+use crate::logged;
 use crate::panics::{self, Opening};
 use crate::settings::{Settings, memory};
 use crate::telemetry::Lines;
@@ -126,7 +127,7 @@ async fn assemble(
         None => None,
     };
     sink.push(push.clone());
-    let raft = start_raft(&settings, data, me, link.as_ref(), &sink).await?;
+    let raft = start_raft(&settings, data, identity.origin(), link.as_ref(), &sink).await?;
     let state = Arc::downgrade(&raft);
     sink.configs().connect(move || state.upgrade().map(|raft| raft.config_state()).unwrap_or_default());
     let configured = settings.members.len().max(1);
@@ -207,11 +208,12 @@ impl Link {
 async fn start_raft(
     settings: &Settings,
     data: &DataDir,
-    me: MemberId,
+    Origin { member: me, incarnation }: Origin,
     link: Option<&Link>,
     sink: &Arc<cp::Sink>,
 ) -> Result<Arc<RaftHandle>, Failure> {
     let mut config = RaftConfig::new(me, data.path().to_owned());
+    config.claim = Some(Claim { start: incarnation, logged: logged::read(data.path(), me)? });
     config.min_free_bytes = settings.min_free_disk;
     config.wall_clock = clock::wall_ms;
     let dial: Arc<dyn dyad_raft::Dial> = match link {
@@ -222,6 +224,8 @@ async fn start_raft(
     let raft = RaftHandle::start(config, dial, sink.clone()).await;
     drop(opening);
     let raft = raft.map_err(|error| host::failure(error.exit_code(), error.to_string()))?;
+    // Before the member votes for the first time.
+    logged::write(data.path(), me, incarnation)?;
     let fatal = raft.on_fatal();
     panics::explain(move || fatal.borrow().as_ref().map(|f| host::failure(f.exit_code(), f.to_string())));
     if settings.standalone() {
