@@ -19,6 +19,10 @@ pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(5);
 pub const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// Followers slower than this are sent a snapshot; so many entries stay in the log for them after one is built.
 const KEEP_ENTRIES: u64 = 10_000;
+/// Bytes of entries that stay for them at most.
+const KEEP_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of entries from one snapshot to the next; a start reads them again.
+const SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024;
 /// Entries from one snapshot to the next.
 const SNAPSHOT_EVERY: u64 = 50_000;
 
@@ -52,6 +56,10 @@ pub struct RaftConfig {
     pub election_ms: (u64, u64),
     /// A snapshot is made after this many entries. Default 50,000.
     pub snapshot_every: u64,
+    /// A snapshot is also made after this many bytes of entries. Default 64 MiB.
+    pub snapshot_bytes: u64,
+    /// At most this many bytes of entries stay in the log below a snapshot, but for a mebibyte. Default 16 MiB.
+    pub keep_bytes: u64,
     /// This many entries stay in the log below a snapshot. Default 10,000.
     pub keep_entries: u64,
     /// The highest level of the state that this member says it knows, by default [`LEVEL`]. A test lowers it to stand for an
@@ -71,6 +79,8 @@ impl RaftConfig {
             heartbeat_ms: 100,
             election_ms: (300, 600),
             snapshot_every: SNAPSHOT_EVERY,
+            snapshot_bytes: SNAPSHOT_BYTES,
+            keep_bytes: KEEP_BYTES,
             keep_entries: KEEP_ENTRIES,
             state_level: LEVEL,
         }

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::backend::{ContentBackend, LogBackend, SledBackend, SledContents};
+use crate::compact;
 use crate::config::RaftConfig;
 use crate::contents::{ContentStore, Reader};
 use crate::error::{Fatal, FatalSlot, StartError};
@@ -198,6 +199,7 @@ impl RaftHandle {
         let tasks = vec![
             tokio::spawn(steward::run(Arc::clone(&inner))),
             tokio::spawn(steward::watch(Arc::clone(&inner))),
+            tokio::spawn(compact::run(Arc::clone(&inner))),
         ];
         Ok(Arc::new(RaftHandle { inner, tasks: Mutex::new(tasks) }))
     }

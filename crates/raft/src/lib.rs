@@ -3,6 +3,7 @@
 
 mod backend;
 pub mod bootstrap;
+mod compact;
 mod config;
 mod contact;
 mod contents;

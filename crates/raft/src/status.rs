@@ -35,6 +35,8 @@ pub struct RaftStatus {
     pub proposals: usize,
     /// The number of operations that wait for the log's writer. The limit is 1,024.
     pub queue: usize,
+    /// The bytes of the entries in the log above [`RaftStatus::purged`], or up to a mebibyte more.
+    pub log_bytes: u64,
     /// The bytes of the log entries in memory.
     pub tail_bytes: usize,
     pub fsync: FsyncStats,
@@ -121,6 +123,7 @@ impl Inner {
             fatal: self.fatal.get(),
             proposals: self.admission.under_way(),
             queue: self.log.stats().queued.load(std::sync::atomic::Ordering::Relaxed),
+            log_bytes: self.log.bytes_from(0),
             tail_bytes: self.log.cached_bytes(),
             fsync: self.log.stats().fsync(),
         }

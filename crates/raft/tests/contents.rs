@@ -108,6 +108,49 @@ fn a_member_far_behind_fetches_the_rows_of_the_snapshot() {
     assert_eq!(readable(&cluster.members[late]), 20 * 4);
 }
 
+/// Entries are few here and their bytes are many: openraft alone would keep all of them.
+#[test]
+fn large_entries_bring_a_snapshot_and_leave_the_log() {
+    const MEBIBYTE: u64 = 1024 * 1024;
+    let mut cluster = Cluster::new(3, |config| {
+        config.snapshot_bytes = 8 * MEBIBYTE;
+        config.keep_bytes = 2 * MEBIBYTE;
+    });
+    let late = cluster.a_follower();
+    cluster.members[late].crash();
+    let writer = cluster.a_follower();
+    let large = |version: u64| format!("{version}{}", "x".repeat(500_000));
+    for version in 0..60 {
+        publish(&cluster.members[writer], 0, &large(version));
+    }
+    for member in cluster.running() {
+        let status = || member.handle().status();
+        eventually("a snapshot of many bytes", || status().snapshot.filter(|snapshot| *snapshot > 30));
+        // 8 MiB between two snapshots, 2 MiB below the last, one of each more for what is counted by the mebibyte.
+        eventually("the log is short", || {
+            let status = status();
+            let entries = status.last_log? - status.purged?;
+            (entries * 500_000 < 13 * MEBIBYTE && status.log_bytes < 14 * MEBIBYTE).then_some(())
+        });
+    }
+    cluster.members[late].start();
+    cluster.settled();
+    cluster.converged();
+    assert!(cluster.members[late].handle().status().snapshot.is_some(), "it came by snapshot");
+    assert!(cluster.running().all(|member| content(member, 0) == Some(large(59))));
+    for member in &mut cluster.members {
+        member.crash();
+    }
+    for member in &mut cluster.members {
+        member.start();
+    }
+    cluster.settled();
+    for member in cluster.running() {
+        assert_eq!(readable(member), 60, "history is whole");
+        assert!(member.handle().status().log_bytes < 14 * MEBIBYTE, "counted anew");
+    }
+}
+
 #[test]
 fn an_empty_member_fetches_all_rows_and_the_pruned_ones_go() {
     let mut cluster = Cluster::new(3, |config| {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sizes::Sizes;
 use crate::types::{Entry, LogId, Payload, Vote};
 
 /// Decoded entries kept, some 40,000 of usual size. Replication to a live follower reads here only; a follower further
@@ -18,6 +19,8 @@ const ENTRY_OVERHEAD: usize = 160;
 pub(super) struct Cache {
     entries: BTreeMap<u64, Entry>,
     bytes: usize,
+    /// Of all entries of the log, in memory or not.
+    pub(super) sizes: Sizes,
     /// Entries below this index are in the store and may be evicted.
     flushed: u64,
     /// Where the log ended when [`Cache::rest`] was last called.
@@ -36,6 +39,7 @@ impl Cache {
             self.begin = entry.log_id.index;
         }
         self.last = Some(entry.log_id);
+        self.sizes.push(entry.log_id.index, cost(&entry) as u64);
         self.bytes += cost(&entry);
         self.entries.insert(entry.log_id.index, entry);
         self.evict(TAIL_BYTES_MAX);
@@ -72,6 +76,7 @@ impl Cache {
     /// Forgets everything above `last`, once the store has.
     pub(super) fn truncate(&mut self, last: Option<LogId>) {
         let from = last.map_or(0, |id| id.index + 1);
+        self.sizes.truncate(from);
         for (_, entry) in self.entries.split_off(&from) {
             self.bytes -= cost(&entry);
         }
@@ -80,6 +85,7 @@ impl Cache {
     }
 
     pub(super) fn purge(&mut self, upto: LogId) {
+        self.sizes.purge(upto.index);
         let kept = self.entries.split_off(&(upto.index + 1));
         for entry in std::mem::replace(&mut self.entries, kept).values() {
             self.bytes -= cost(entry);

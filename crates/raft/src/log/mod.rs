@@ -3,6 +3,7 @@
 
 mod cache;
 mod open;
+mod sizes;
 mod writer;
 
 use std::fmt::Debug;
@@ -58,6 +59,19 @@ impl LogStore {
 
     pub(crate) fn cached_bytes(&self) -> usize {
         self.cache.read().bytes()
+    }
+
+    /// The bytes of the entries from `index` on, or up to a mebibyte more.
+    pub(crate) fn bytes_from(&self, index: u64) -> u64 {
+        self.cache.read().sizes.from(index)
+    }
+
+    /// The entry up to which the log can be purged so that at most `bytes` are left below the entry `end`. `None` if nothing
+    /// has to go.
+    pub(crate) fn surplus(&self, bytes: u64, end: u64) -> Option<u64> {
+        let cache = self.cache.read();
+        let upto = cache.sizes.keeping(bytes, end)?.checked_sub(1)?;
+        (upto >= cache.start()).then_some(upto)
     }
 
     /// Shrinks the tail in memory when nothing was added to the log since the last call.

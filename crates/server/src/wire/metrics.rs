@@ -118,6 +118,11 @@ impl Collected {
         out.gauge("raft_proposals_limit", "Writes that may be under way", dyad_raft::PROPOSALS_MAX as i64)?;
         out.gauge("raft_queue_depth", "Operations waiting for the log's writer", raft.queue as i64)?;
         out.gauge("raft_queue_limit", "Operations that may wait", dyad_raft::QUEUE_MAX as i64)?;
+        out.gauge(
+            "raft_log_bytes",
+            "Bytes of entries in the log, to within a mebibyte",
+            raft.log_bytes as i64,
+        )?;
         out.gauge("raft_tail_bytes", "Bytes of log entries in memory", raft.tail_bytes as i64)?;
         timings(
             out,
