@@ -1,7 +1,7 @@
 //! The use cases about the cluster: its members, its leader, and whether this member can be sent requests.
 
 use dyad_naming::ports::MemberView;
-use dyad_state::ports::Leader;
+use dyad_state::ports::{Knowledge, Leader};
 
 use crate::caller::{Action, Caller, Resource};
 use crate::fault::Fault;
@@ -36,6 +36,11 @@ pub fn cluster(app: &App, caller: &Caller) -> Result<Cluster, Fault> {
 pub fn ready(app: &App, cp: bool) -> Result<(), Fault> {
     if !app.members.ready() {
         return Err(Fault::NotReady("naming"));
+    }
+    // Others have what this member lacks. Where no cluster was founded yet, nobody has it, and members that wait for each other
+    // must be called ready: some orchestrators start the next one only then.
+    if app.linearize.knowledge() == Knowledge::Joining {
+        return Err(Fault::NotReady("config"));
     }
     if cp && app.propose.leader().is_none() {
         return Err(Fault::NotReady("naming_persistent_service"));

@@ -97,6 +97,9 @@ pub enum Fault {
     TooLong,
     #[error("the server stops now")]
     Stopping,
+    /// What is not here may be there on another member (503).
+    #[error("this member has not received the state of its cluster yet: ask another member")]
+    NoState,
     /// There is no room for the contents that the request would read.
     #[error("{0}")]
     NoRoom(#[from] Full),
@@ -239,6 +242,7 @@ impl Fault {
             | Fault::Overloaded
             | Fault::TooLong
             | Fault::Stopping
+            | Fault::NoState
             | Fault::NoRoom(Full::All)
             | Fault::NoPlace(_) => Class::Unavailable,
             Fault::NotReady(_) | Fault::UnknownReply | Fault::Content(ContentError::Damaged(_)) => {

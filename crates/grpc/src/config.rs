@@ -232,7 +232,7 @@ pub(crate) fn listen(call: &Call) -> Result<Answer, GrpcError> {
                 }
             }
             let key = checked(&context.data_id, &context.group, tenant_of(context))?;
-            read::listens(&caller, &key)?;
+            read::listens(&call.front.app, &caller, &key)?;
             Ok(key)
         })
         .collect::<Result<Vec<ConfigKey>, GrpcError>>()?;

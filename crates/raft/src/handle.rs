@@ -10,7 +10,7 @@ use std::time::Duration;
 use dyad_config::{ConfigState, Contents};
 use dyad_proto::raft::raft_server::RaftServer;
 use dyad_state::CpState;
-use dyad_state::ports::CpSink;
+use dyad_state::ports::{CpSink, Knowledge};
 use dyad_types::MemberId;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
@@ -57,6 +57,10 @@ pub(crate) struct Inner {
     /// Which leader was heard last, and when; 0 and the start of this member while none was.
     pub(crate) last_heard: Mutex<(u64, Instant)>,
     recovered: AtomicBool,
+    /// Whether the store had no state at the start.
+    blank: bool,
+    /// Whether another member has said that there is a cluster to join.
+    joining: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -115,6 +119,16 @@ impl Inner {
         }
         recovery
     }
+
+    pub(crate) fn knowledge(&self) -> Knowledge {
+        if !self.blank || self.recovery() == Recovery::Done {
+            Knowledge::Some
+        } else if self.joining.load(Ordering::Relaxed) {
+            Knowledge::Joining
+        } else {
+            Knowledge::NoCluster
+        }
+    }
 }
 
 /// The running raft of one member.
@@ -172,6 +186,7 @@ impl RaftHandle {
         // What the store found wrong says more than what became of it.
         let wrong = |error: String| fatal.get().map_or_else(|| StartError::Raft(error), Into::into);
         machine.replay().await.map_err(|error| wrong(error.to_string()))?;
+        let blank = machine.is_blank();
         let me = Arc::new(Me::new(config.member.0, machine.applied()));
         let peers = Arc::new(Peers::new(dial));
         let factory =
@@ -194,6 +209,8 @@ impl RaftHandle {
             receiving: tokio::sync::Mutex::default(),
             last_heard: Mutex::new((0, Instant::now())),
             recovered: AtomicBool::new(false),
+            blank,
+            joining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         });
         let tasks = vec![
@@ -267,6 +284,11 @@ impl RaftHandle {
     /// Whether reads can be answered without missing an acknowledged write. See [`Recovery`].
     pub fn recovery(&self) -> Recovery {
         self.inner.recovery()
+    }
+
+    /// Notes that another member belongs to a cluster, which this one has to join. It shows in [`Linearize::knowledge`].
+    pub fn will_join(&self) {
+        self.inner.joining.store(true, Ordering::Relaxed);
     }
 
     /// Waits until [`Recovery::Done`]. False if this does not happen within `limit`, because no leader was heard or the

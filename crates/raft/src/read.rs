@@ -3,7 +3,7 @@
 
 use dyad_naming::ports::BoxFuture;
 use dyad_proto::raft as pb;
-use dyad_state::ports::{Linearize, ProposeError};
+use dyad_state::ports::{Knowledge, Linearize, ProposeError};
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
 use tonic::Code;
@@ -103,5 +103,9 @@ impl Inner {
 impl Linearize for RaftHandle {
     fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>> {
         Box::pin(self.inner.linearize())
+    }
+
+    fn knowledge(&self) -> Knowledge {
+        self.inner.knowledge()
     }
 }

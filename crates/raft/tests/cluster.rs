@@ -14,7 +14,7 @@ use dyad_naming::cp::{NamingCommand, NamingReply};
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
 use dyad_raft::{Dial, MemBackend, MemContents, Node, RaftConfig, RaftHandle, Recovery, Role};
-use dyad_state::ports::{Propose, ProposeError};
+use dyad_state::ports::{Knowledge, Linearize, Propose, ProposeError};
 use dyad_state::{CpReply, Envelope, LEVEL, Part, RequestId};
 use dyad_types::{Instance, MemberId};
 
@@ -265,6 +265,31 @@ fn without_a_majority_writes_are_refused_and_no_leader_is_shown() {
     let refused = last.propose(register(1));
     assert!(matches!(refused, Err(ProposeError::NoLeader(_) | ProposeError::Timeout(_))), "{refused:?}");
     assert!(!last.has(1));
+}
+
+/// Two disks of three are lost, and with them the majority. The empty members must not speak for the cluster.
+#[test]
+fn members_with_empty_disks_know_nothing_until_they_are_taken_in() {
+    let mut cluster = Cluster::new(3, |_| {});
+    cluster.members[0].register(1);
+    cluster.converged();
+    assert!(cluster.members.iter().all(|member| member.handle().knowledge() == Knowledge::Some));
+    let survivor = cluster.leader().unwrap();
+    let lost: Vec<usize> = (0..3).filter(|at| *at != survivor).collect();
+    for at in &lost {
+        cluster.members[*at].crash();
+    }
+    for at in lost {
+        let mut fresh =
+            Member::new(0xf000 + at as u64, cluster.dir.path().join(format!("fresh-{at}")), |_| {});
+        fresh.node = cluster.members[at].node.clone();
+        fresh.start();
+        assert_eq!(fresh.handle().knowledge(), Knowledge::NoCluster);
+        fresh.handle().will_join();
+        assert_eq!(fresh.handle().knowledge(), Knowledge::Joining);
+        cluster.members[at] = fresh;
+    }
+    assert_eq!(cluster.members[survivor].handle().knowledge(), Knowledge::Some, "it had the state once");
 }
 
 #[test]

@@ -30,6 +30,19 @@ pub trait Linearize: Send + Sync + 'static {
     /// leader. It comes within 1 s if no leader was heard for an election time-out, or if the leader is heard and answers this
     /// member nothing. `Storage` if the store of this member has failed. The read can be tried again.
     fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
+    /// Whether what is missing from the state that this member has applied can be called absent.
+    fn knowledge(&self) -> Knowledge;
+}
+
+/// What a member knows of the state of its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// It had the state once, or it has it now.
+    Some,
+    /// It has never had it, and no other member said that there is a cluster: one has still to be founded.
+    NoCluster,
+    /// It has never had it, and another member has it: this one waits to be taken in, with an empty disk.
+    Joining,
 }
 
 /// The leader that a member knows.

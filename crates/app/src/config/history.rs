@@ -39,7 +39,7 @@ pub fn version<T>(
     (key, wanted): (&ConfigKey, Wanted),
     show: impl FnOnce(&HistoryEntry<'_>, &ShownVersion) -> T,
 ) -> Result<Option<Roomed<T>>, Fault> {
-    let view = View::of(app, caller.clone());
+    let view = View::of(app, caller.clone())?;
     let item = view.item(key)?;
     let nid = match wanted {
         Wanted::Write(nid) => nid,
@@ -87,7 +87,7 @@ pub fn two<T>(
     (key, from, to): (&ConfigKey, Option<Revision>, Option<Revision>),
     compare: impl FnOnce(Option<&ContentRow>, &ContentRow) -> Result<T, Fault>,
 ) -> Result<Roomed<T>, Fault> {
-    let view = View::of(app, caller.clone());
+    let view = View::of(app, caller.clone())?;
     let none = || Fault::NotFound(format!("{key} has no history"));
     let item = view.item(key)?.ok_or_else(none)?;
     let to = match to {
@@ -126,7 +126,7 @@ pub async fn rollback(
     to: Revision,
     author: Author,
 ) -> Result<RolledBack, Fault> {
-    if View::of(app, author.caller.clone()).item(&key)?.is_none_or(|item| item.version(to).is_none()) {
+    if View::of(app, author.caller.clone())?.item(&key)?.is_none_or(|item| item.version(to).is_none()) {
         return Err(unknown(&key, to));
     }
     let row = match row(app, to, LARGEST).await {

@@ -93,7 +93,7 @@ pub async fn update(app: &App, id: &str, (name, desc): (&str, &str), author: Aut
 /// It is the default namespace and would be emptied, it is not empty, or the core does not acknowledge it.
 pub async fn delete(app: &Arc<App>, id: Box<str>, inside: Inside, author: Author) -> Result<(), Fault> {
     let services = app.registry.services_in(&id);
-    let view = View::of(app, author.caller.clone());
+    let view = View::of(app, author.caller.clone())?;
     match (inside, view.namespace(&id)?) {
         (Inside::Goes, Some(present)) if present.is_default => {
             let what = "the default namespace cannot be deleted, and nothing in it was removed";

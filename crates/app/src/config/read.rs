@@ -10,6 +10,7 @@ use dyad_config::{
 };
 
 use super::write::blocking;
+use dyad_state::ports::Knowledge;
 use dyad_types::{ConfigKey, Lease, Part};
 
 use crate::caller::{Action, Caller, Resource};
@@ -83,15 +84,28 @@ impl Answered {
 /// A caller that may not read it.
 pub fn item(app: &App, caller: &Caller, key: &ConfigKey) -> Result<Option<Arc<ConfigItem>>, Fault> {
     caller.may(Action::Read, &Resource::Config(key))?;
+    known(app)?;
     Ok(app.configs.item(key))
+}
+
+/// Can what is not in the configurations of this member be called absent?
+///
+/// # Errors
+/// This member has never had the state of its cluster.
+pub(super) fn known(app: &App) -> Result<(), Fault> {
+    match app.linearize.knowledge() {
+        Knowledge::Some => Ok(()),
+        Knowledge::NoCluster | Knowledge::Joining => Err(Fault::NoState),
+    }
 }
 
 /// May the caller listen to the configuration? The comparison with what it has tells it that there is another content.
 ///
 /// # Errors
-/// A caller that may not read it.
-pub fn listens(caller: &Caller, key: &ConfigKey) -> Result<(), Fault> {
-    caller.may(Action::Read, &Resource::Config(key))
+/// A caller that may not read it, or a member that could only call it removed.
+pub fn listens(app: &App, caller: &Caller, key: &ConfigKey) -> Result<(), Fault> {
+    caller.may(Action::Read, &Resource::Config(key))?;
+    known(app)
 }
 
 /// Which release of a configuration this reader gets; `None` is 404.

@@ -11,6 +11,7 @@ use dyad_config::{
 use dyad_types::ConfigKey;
 
 use crate::caller::{Action, Caller, Resource};
+use crate::config::read::known;
 use crate::fault::Fault;
 use crate::state::App;
 
@@ -22,8 +23,11 @@ pub struct View {
 }
 
 impl View {
-    pub fn of(app: &App, caller: Caller) -> View {
-        View { state: app.configs.state(), caller }
+    /// # Errors
+    /// This member has never had the state of its cluster.
+    pub fn of(app: &App, caller: Caller) -> Result<View, Fault> {
+        known(app)?;
+        Ok(View { state: app.configs.state(), caller })
     }
 
     /// The configuration, also when only its history is left.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dyad_naming::ServiceView;
 use dyad_naming::view::ViewInstance;
 use dyad_push::naming::SubscriberInfo;
+use dyad_state::ports::Knowledge;
 use dyad_types::ServiceKey;
 
 use crate::caller::{Action, Caller, Resource};
@@ -54,8 +55,21 @@ pub fn views(app: &App, caller: &Caller, max: usize) -> Vec<Arc<ServiceView>> {
 /// As of [`list`].
 pub fn present(app: &App, service: &ServiceKey) -> Result<Arc<ServiceView>, Fault> {
     let view = app.registry.view(service);
-    app.ephemeral.admit(view.is_some())?;
+    admit(app, view.is_some())?;
     Ok(view.unwrap_or_else(|| app.registry.view_or_unknown(service)))
+}
+
+/// Can this member answer for a service that it knows, or does not know? A service that it knows has ephemeral instances, or is
+/// of the state that it has. A service that it does not know can be persistent while it waits for the state.
+///
+/// # Errors
+/// This member does not serve, or does not know whether there is such a service.
+pub(super) fn admit(app: &App, known: bool) -> Result<(), Fault> {
+    app.ephemeral.admit(known)?;
+    if !known && app.linearize.knowledge() == Knowledge::Joining {
+        return Err(Fault::NoState);
+    }
+    Ok(())
 }
 
 /// One instance, with the view that shows it.
@@ -79,7 +93,7 @@ pub(super) fn find(
     (ip, port, cluster): (&str, u16, &str),
 ) -> Result<(Arc<ServiceView>, ViewInstance), Fault> {
     let view = app.registry.view(service);
-    app.ephemeral.admit(view.is_some())?;
+    admit(app, view.is_some())?;
     let Some(view) = view.filter(|view| !view.instances().is_empty()) else {
         return Err(Fault::NoHosts { service: service.clone(), cluster: cluster.to_owned() });
     };

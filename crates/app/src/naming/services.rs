@@ -8,6 +8,7 @@ use dyad_naming::registry::ServicePage;
 use dyad_types::ServiceKey;
 
 use super::delegate::propose;
+use super::read::admit;
 use crate::caller::{Action, Caller, Resource};
 use crate::fault::Fault;
 use crate::state::App;
@@ -23,7 +24,8 @@ pub fn services(
     (page, size): (i32, i32),
 ) -> Result<ServicePage, Fault> {
     caller.may(Action::Read, &Resource::Services { namespace, group: Some(group) })?;
-    app.ephemeral.admit(true)?;
+    // A list that lacks services is wrong for each of them.
+    admit(app, false)?;
     app.registry.services(namespace, group, page, size).map_err(Fault::Invalid)
 }
 
@@ -100,6 +102,6 @@ pub async fn delete(app: &App, caller: &Caller, service: ServiceKey) -> Result<(
 pub fn service(app: &App, caller: &Caller, service: ServiceKey) -> Result<Arc<ServiceView>, Fault> {
     caller.may(Action::Read, &Resource::Service(&service))?;
     let view = app.registry.view(&service);
-    app.ephemeral.admit(view.is_some())?;
+    admit(app, view.is_some())?;
     view.ok_or(Fault::NoServiceDetail(service))
 }

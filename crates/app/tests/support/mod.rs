@@ -31,7 +31,7 @@ use dyad_naming::ports::{BeatOutcome, BoxFuture, Ending, Ephemeral, EphemeralErr
 use dyad_naming::{Registry, Switches, VisiblePublication};
 use dyad_push::config::{ListenLimits, ListenMetrics, Listeners};
 use dyad_push::naming::{Push, PushMetrics};
-use dyad_state::ports::{Leader, Linearize, Propose, ProposeError};
+use dyad_state::ports::{Knowledge, Leader, Linearize, Propose, ProposeError};
 use dyad_state::{CpCommand, CpReply, CpState, Envelope, Stamp};
 use dyad_types::{BeatSlot, ClientId, MemberId, Millis, Origin, Publication, PublicationKey};
 use dyad_types::{Budget, Clock};
@@ -166,6 +166,8 @@ pub struct LocalPropose {
     pub shown: Arc<Mutex<ConfigState>>,
     /// What every proposal answers, when a test wants an error; the leader is unknown then.
     pub refuse: Mutex<Option<ProposeError>>,
+    /// What the member says that it knows of the state.
+    pub knowledge: Mutex<Knowledge>,
     /// What every command is replied to, when a test wants a reply that takes a huge state.
     pub reply: Mutex<Option<CpReply>>,
 }
@@ -205,6 +207,10 @@ impl Propose for LocalPropose {
 impl Linearize for LocalPropose {
     fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>> {
         Box::pin(async move { self.refuse.lock().clone().map_or(Ok(()), Err) })
+    }
+
+    fn knowledge(&self) -> Knowledge {
+        *self.knowledge.lock()
     }
 }
 
@@ -297,6 +303,7 @@ impl Server {
             listeners: listeners.clone(),
             state: Mutex::default(),
             shown: shown.clone(),
+            knowledge: Mutex::new(Knowledge::Some),
             refuse: Mutex::default(),
             reply: Mutex::default(),
         });

@@ -77,7 +77,7 @@ fn get(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
         let Some(Named { scope, name, is_namespace }) = scope(params, generation)? else {
             return refused(generation, NO_SCOPE);
         };
-        let (capacity, usage) = View::of(app, params.caller()).limits(&scope)?;
+        let (capacity, usage) = View::of(app, params.caller())?.limits(&scope)?;
         let moment = |ms: u64| (ms > 0).then(|| timestamp(ms));
         let mut data = json!({
             "id": "0",

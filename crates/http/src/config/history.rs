@@ -89,7 +89,7 @@ fn list(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
     let read = || -> Result<Step, Fault> {
         let key = config_key(params, generation)?;
         let asked = page(params, Some((1, 100)), PAGE_MAX)?;
-        let (app, view) = (Arc::clone(app), View::of(app, params.caller()));
+        let (app, view) = (Arc::clone(app), View::of(app, params.caller())?);
         let reader = Arc::clone(&app);
         let page = move |stop: &Stop| -> Result<Value, Fault> {
             let found = view.history(&key, asked)?;
@@ -175,7 +175,7 @@ fn configs(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
             required(params, Key::NamespaceId, Generation::V2)?;
         }
         let namespace = Box::from(namespace_param(params).unwrap_or_default());
-        let (app, view) = (Arc::clone(app), View::of(app, params.caller()));
+        let (app, view) = (Arc::clone(app), View::of(app, params.caller())?);
         Ok(Step::wait(async move {
             let list = move |stop: &Stop| -> Result<Value, Fault> {
                 let filter = Filter { namespace: Some(namespace), ..Filter::default() };

@@ -151,7 +151,7 @@ fn run(
     form: (Shape, Generation),
     stop: &Stop,
 ) -> Result<Made, Fault> {
-    let view = View::of(app, caller.clone());
+    let view = View::of(app, caller.clone())?;
     let mut scanned = 0;
     let stored = |pattern: &Pattern, release: &Release, work: &mut Work<'_>| {
         scanned += release.len as usize;

@@ -94,7 +94,7 @@ fn by_ids(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
         let (app, source) = (Arc::clone(app), source(params));
         Ok(Step::wait(async move {
             let turn = app.turns.next().await?;
-            let view = View::of(&app, source.caller.clone());
+            let view = View::of(&app, source.caller.clone())?;
             let item = |(key, item): (&ConfigKey, &Arc<ConfigItem>)| RemoveItem {
                 key: key.clone(),
                 id: item.formal().map(|release| release.id),

@@ -31,7 +31,7 @@ pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
             let id = needed(params, Key::NamespaceId)?;
             return done(Reply::json(one(app, params, id, Generation::V1)?.to_string()));
         }
-        let body = json!({ "code": 200, "message": Value::Null, "data": all(app, params, Generation::V1) });
+        let body = json!({ "code": 200, "message": Value::Null, "data": all(app, params, Generation::V1)? });
         done(Reply::json(body.to_string()))
     };
     Step::of(read())
@@ -39,12 +39,12 @@ pub(crate) fn v1(app: &Arc<App>, params: &Params) -> Step {
 
 /// `GET /v2/console/namespace/list`.
 pub(crate) fn v2_list(app: &Arc<App>, params: &Params) -> Step {
-    Step::Done(Ok(result(&all(app, params, Generation::V2))))
+    Step::of(all(app, params, Generation::V2).and_then(|all| done(result(&all))))
 }
 
 /// `GET /v3/…/core/namespace/list`.
 pub(crate) fn v3_list(app: &Arc<App>, params: &Params) -> Step {
-    Step::Done(Ok(result(&all(app, params, Generation::V3))))
+    Step::of(all(app, params, Generation::V3).and_then(|all| done(result(&all))))
 }
 
 /// `GET /v2/console/namespace`.
@@ -203,18 +203,18 @@ fn desc(params: &Params) -> &str {
     params.get(Key::NamespaceDesc).unwrap_or_default()
 }
 
-fn all(app: &App, params: &Params, generation: Generation) -> Value {
-    View::of(app, params.caller()).namespaces().iter().map(|view| shape(view, generation)).collect()
+fn all(app: &App, params: &Params, generation: Generation) -> Result<Value, Fault> {
+    Ok(View::of(app, params.caller())?.namespaces().iter().map(|view| shape(view, generation)).collect())
 }
 
 fn one(app: &App, params: &Params, id: &str, generation: Generation) -> Result<Value, Fault> {
-    let seen = View::of(app, params.caller());
+    let seen = View::of(app, params.caller())?;
     let view = seen.namespace(id)?.ok_or_else(|| Fault::NoNamespace(config_namespace(id).to_owned()))?;
     Ok(shape(&view, generation))
 }
 
 fn exists(app: &App, params: &Params, id: &str) -> Result<bool, Fault> {
-    Ok(View::of(app, params.caller()).namespace(id)?.is_some())
+    Ok(View::of(app, params.caller())?.namespace(id)?.is_some())
 }
 
 fn shape(view: &NamespaceView<'_>, generation: Generation) -> Value {

@@ -93,6 +93,11 @@ impl StateMachine {
         Arc::clone(&self.applied)
     }
 
+    /// Whether nothing was ever applied here.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.last.is_none()
+    }
+
     #[cfg(test)]
     pub(crate) fn contents(&self) -> &ContentStore {
         &self.stores.contents

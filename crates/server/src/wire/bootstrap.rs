@@ -108,7 +108,10 @@ async fn round(parts: &Parts, directory: &Directory) -> Round {
                 Err(error) => Round::Again(format!("founding the cluster failed: {error}")),
             }
         }
-        Decision::Join(via) => join(parts, directory, &own, via).await,
+        Decision::Join(via) => {
+            parts.raft.will_join();
+            join(parts, directory, &own, via).await
+        }
         // In a cluster already: nothing to do, but its membership may have another address for this member.
         Decision::Restart if moved(parts, &own) => {
             join(parts, directory, &own, answers.into_iter().map(|(address, _)| address).collect()).await

@@ -100,7 +100,7 @@ impl Poll {
         for record in &records {
             consume_budget().await;
             let wanted = wanted(record)?;
-            read::listens(&self.caller, &wanted.key)?;
+            read::listens(app, &self.caller, &wanted.key)?;
             all.push(wanted);
         }
         let mut changed = Vec::new();

@@ -54,7 +54,7 @@ pub(crate) fn clone(app: &Arc<App>, params: &Params, generation: Generation) -> 
         if wishes.is_empty() {
             return refuse(Refusal::NothingSelected, "the list is empty");
         }
-        if View::of(app, params.caller()).namespace(namespace)?.is_none() {
+        if View::of(app, params.caller())?.namespace(namespace)?.is_none() {
             return refuse(Refusal::NoNamespace, &format!("namespace {namespace} does not exist"));
         }
         let (app, namespace, source) = (Arc::clone(app), namespace.to_owned(), source(params));
@@ -116,7 +116,7 @@ fn load(
     namespace: &str,
     stop: &Stop,
 ) -> Result<(Vec<(ConfigKey, Draft)>, Lease), Fault> {
-    let view = View::of(app, caller.clone());
+    let view = View::of(app, caller.clone())?;
     let ids: BTreeSet<Revision> = wishes.iter().map(|wish| wish.id).collect();
     let found = view.by_ids(&ids);
     let by_id: BTreeMap<Revision, _> = found

@@ -45,7 +45,7 @@ pub(crate) fn export(app: &Arc<App>, params: &Params, new: bool) -> Step {
         Ok(Step::wait(async move {
             let turn = app.turns.next().await?;
             let made = turn.run(move |stop| {
-                let view = View::of(&app, caller.clone());
+                let view = View::of(&app, caller.clone())?;
                 let releases = chosen(&view, ids.as_ref(), &filter, stop)?;
                 archive_of(&app, &caller, &releases, new, stop)
             });

@@ -34,7 +34,7 @@ pub(crate) fn import(app: &Arc<App>, params: &Params, generation: Generation) ->
         let Some(file) = params.rest.file.clone() else {
             return Ok(Step::Done(Ok(Refusal::NoData.reply(generation, "there is no part \"file\""))));
         };
-        if View::of(app, params.caller()).namespace(namespace)?.is_none() {
+        if View::of(app, params.caller())?.namespace(namespace)?.is_none() {
             let reason = format!("namespace {namespace} does not exist");
             return Ok(Step::Done(Ok(Refusal::NoNamespace.reply(generation, &reason))));
         }
