@@ -9,7 +9,7 @@ use dyad_config::{Catalog, Contents};
 use dyad_naming::Registry;
 use dyad_naming::Switches;
 use dyad_naming::ports::{Ephemeral, Members};
-use dyad_state::ports::{Linearize, Propose};
+use dyad_state::ports::{Knowledge, Linearize, Propose};
 use dyad_types::Places;
 use dyad_types::budget::Budget;
 use dyad_types::check::METADATA_MAX;
@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 
 use crate::clients::Clients;
 use crate::config::{ConfigMetrics, Turns};
+use crate::fault::Fault;
 use dyad_push::config::Listeners;
 use dyad_push::naming::Push;
 use dyad_types::Clock;
@@ -58,6 +59,19 @@ pub struct App {
     pub turns: Turns,
     /// What `GET /metrics` shows.
     pub prometheus: Arc<MetricsRegistry>,
+}
+
+impl App {
+    /// Can what is not in the configurations of this member be called absent? A member that lost its disk has none.
+    ///
+    /// # Errors
+    /// This member has never had the state of its cluster.
+    pub fn has_state(&self) -> Result<(), Fault> {
+        match self.linearize.knowledge() {
+            Knowledge::Some => Ok(()),
+            Knowledge::NoCluster | Knowledge::Joining => Err(Fault::NoState),
+        }
+    }
 }
 
 impl fmt::Debug for App {

@@ -43,7 +43,11 @@ fn what_may_be_elsewhere_is_503_and_not_absent() {
     let set = |knowledge| *server.propose.knowledge.lock() = knowledge;
     let ready = "/v1/console/health/readiness";
     assert_eq!(server.ns("POST", "/instance?serviceName=known&ip=10.0.0.1&port=80").status, 200);
+    let durable = "/instance?serviceName=durable&ip=10.0.0.2&port=80&ephemeral=false";
+    assert_eq!(server.ns("POST", durable).status, 200);
     let known = "/v1/ns/instance/list?serviceName=known";
+    // A member that was sent the beginning of the state may know some of its instances.
+    let partly = "/v1/ns/instance/list?serviceName=durable";
 
     let absent = SERVICES.map(status);
     assert!(STATE.iter().all(|path| [200, 404].contains(&status(path))));
@@ -56,6 +60,7 @@ fn what_may_be_elsewhere_is_503_and_not_absent() {
     }
     assert_eq!(listen(&server), 503, "it is told nothing");
     assert_eq!((status(known), status(ready)), (200, 500), "ephemeral instances are served");
+    assert_eq!((status(partly), status("/prometheus")), (503, 503));
     let refused = server.get("/nacos/v1/cs/configs?dataId=absent&group=G");
     assert!(refused.body.contains("has not received the state of its cluster yet"), "{}", refused.body);
 
@@ -65,5 +70,5 @@ fn what_may_be_elsewhere_is_503_and_not_absent() {
         assert_eq!(status(path), 503, "{path}");
     }
     assert_eq!(SERVICES.map(status), absent);
-    assert_eq!((status(known), status(ready)), (200, 200));
+    assert_eq!((status(known), status(partly), status(ready)), (200, 200, 200));
 }

@@ -7,7 +7,7 @@ use dyad_types::ConfigKey;
 use crate::connection::Connection;
 use crate::frame::quoted;
 use crate::watched::{Watched, Watches};
-use dyad_app::App;
+use dyad_app::{App, Fault};
 use dyad_push::fuzzy::{Appearance, Fuzzy, Named, Step};
 
 impl Watched for ConfigKey {
@@ -15,6 +15,10 @@ impl Watched for ConfigKey {
 
     fn fuzzy(app: &App) -> &Fuzzy<ConfigKey> {
         app.listeners.fuzzy()
+    }
+
+    fn known(app: &App) -> Result<(), Fault> {
+        app.has_state()
     }
 
     fn present(app: &App, takes: &dyn Fn(&ConfigKey) -> bool) -> (BTreeSet<ConfigKey>, bool) {

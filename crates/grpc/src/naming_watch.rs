@@ -7,7 +7,7 @@ use dyad_types::ServiceKey;
 use crate::connection::Connection;
 use crate::frame::quoted;
 use crate::watched::{Watched, Watches};
-use dyad_app::App;
+use dyad_app::{App, Fault};
 use dyad_push::fuzzy::{Appearance, Fuzzy, MATCHES_MAX, Named, Step};
 
 impl Watched for ServiceKey {
@@ -15,6 +15,10 @@ impl Watched for ServiceKey {
 
     fn fuzzy(app: &App) -> &Fuzzy<ServiceKey> {
         app.push.fuzzy()
+    }
+
+    fn known(app: &App) -> Result<(), Fault> {
+        dyad_app::naming::read::admit_all(app)
     }
 
     fn present(app: &App, takes: &dyn Fn(&ServiceKey) -> bool) -> (BTreeSet<ServiceKey>, bool) {

@@ -30,6 +30,8 @@ pub(crate) fn watch<K: Watched>(call: &Call) -> Result<Answer, GrpcError> {
             Ok(Answer::Fixed(DONE))
         }
         "WATCH" => {
+            // It would tell the client that what it has is gone.
+            K::known(app)?;
             let received = request.received_group_keys.unwrap_or_default();
             let received = received.iter().filter_map(|key| K::from_text(&key.0)).collect();
             let initial = request.initializing.unwrap_or(false);

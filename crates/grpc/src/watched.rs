@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::connection::Connection;
 use crate::frame::{self, quoted};
-use dyad_app::App;
+use dyad_app::{App, Fault};
 use dyad_push::fuzzy::{Fuzzy, Named, Step, Watch};
 
 /// A connection's watches of one kind, by pattern.
@@ -21,6 +21,8 @@ pub(crate) trait Watched: Named {
     /// What the keys name, for errors.
     const WHAT: &'static str;
     fn fuzzy(app: &App) -> &Fuzzy<Self>;
+    /// Can this member say which there are?
+    fn known(app: &App) -> Result<(), Fault>;
     /// What is there, as [`Fuzzy::watch`] asks for it.
     fn present(app: &App, takes: &dyn Fn(&Self) -> bool) -> (BTreeSet<Self>, bool);
     fn held(connection: &Connection) -> &Watches<Self>;

@@ -58,7 +58,7 @@ pub struct RaftConfig {
     pub snapshot_every: u64,
     /// A snapshot is also made after this many bytes of entries. Default 64 MiB.
     pub snapshot_bytes: u64,
-    /// At most this many bytes of entries stay in the log below a snapshot, but for a mebibyte. Default 16 MiB.
+    /// At most this many bytes of entries stay in the log below a snapshot, but for a mebibyte and an entry. Default 16 MiB.
     pub keep_bytes: u64,
     /// This many entries stay in the log below a snapshot. Default 10,000.
     pub keep_entries: u64,
@@ -98,9 +98,9 @@ impl RaftConfig {
             allow_log_reversion: Some(false),
             api_batch_linger_ms: 0,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
-            max_in_snapshot_log_to_keep: self.keep_entries,
+            // `compact` purges, by bytes too. Two who decide could undercut each other.
+            max_in_snapshot_log_to_keep: u64::MAX,
             replication_lag_threshold: self.keep_entries,
-            purge_batch_size: self.keep_entries.clamp(1, 1024),
             ..Config::default()
         };
         config.validate().map(Arc::new).map_err(|e| StartError::Raft(e.to_string()))

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::backend::{ContentBackend, LogBackend, SledBackend, SledContents};
-use crate::compact;
+use crate::backend::{ContentBackend, LogBackend, MetaKey, SledBackend, SledContents};
+use crate::compact::Compaction;
 use crate::config::RaftConfig;
 use crate::contents::{ContentStore, Reader};
 use crate::error::{Fatal, FatalSlot, StartError};
@@ -29,6 +29,7 @@ use crate::log::{LogStore, Owner};
 use crate::machine::{SnapshotDir, StateMachine, Stores, stored_cluster_id};
 use crate::network::{Dial, Factory, Me, Peers, Service};
 use crate::propose::Admission;
+use crate::record;
 use crate::space::Space;
 use crate::stats::ContentStats;
 use crate::status::{RaftStatus, Recovery};
@@ -57,8 +58,9 @@ pub(crate) struct Inner {
     /// Which leader was heard last, and when; 0 and the start of this member while none was.
     pub(crate) last_heard: Mutex<(u64, Instant)>,
     recovered: AtomicBool,
-    /// Whether the store had no state at the start.
+    /// Whether the store had never had the whole state at the start.
     blank: bool,
+    noted_whole: AtomicBool,
     /// Whether another member has said that there is a cluster to join.
     joining: AtomicBool,
     stopping: AtomicBool,
@@ -118,6 +120,15 @@ impl Inner {
             self.recovered.store(true, Ordering::Relaxed);
         }
         recovery
+    }
+
+    /// Notes in the store that this member has had the whole state, once it has.
+    pub(crate) async fn note_whole(&self) {
+        if self.blank && self.recovery() == Recovery::Done && !self.noted_whole.swap(true, Ordering::Relaxed)
+        {
+            // A failure is in the fatal slot.
+            let _ = self.log.put_meta(MetaKey::Whole, record::encode_number(1)).await;
+        }
     }
 
     pub(crate) fn knowledge(&self) -> Knowledge {
@@ -186,7 +197,7 @@ impl RaftHandle {
         // What the store found wrong says more than what became of it.
         let wrong = |error: String| fatal.get().map_or_else(|| StartError::Raft(error), Into::into);
         machine.replay().await.map_err(|error| wrong(error.to_string()))?;
-        let blank = machine.is_blank();
+        let machine_blank = machine.is_blank();
         let me = Arc::new(Me::new(config.member.0, machine.applied()));
         let peers = Arc::new(Peers::new(dial));
         let factory =
@@ -194,6 +205,15 @@ impl RaftHandle {
         let raft =
             openraft::Raft::new(config.member.0, config.openraft()?, factory, log.clone(), machine).await;
         let raft = raft.map_err(|error| wrong(error.to_string()))?;
+        let compaction = Compaction {
+            raft: raft.clone(),
+            log: log.clone(),
+            snapshots: Arc::clone(&snapshots),
+            config: config.clone(),
+        };
+        let blank = is_blank(&log, machine_blank).await.map_err(|error| wrong(error.to_string()))?;
+        // It has voted, or was sent entries, before it was stopped: there is a cluster.
+        let joining = blank && raft.is_initialized().await.unwrap_or(false);
         let inner = Arc::new(Inner {
             space,
             config,
@@ -210,13 +230,14 @@ impl RaftHandle {
             last_heard: Mutex::new((0, Instant::now())),
             recovered: AtomicBool::new(false),
             blank,
-            joining: AtomicBool::new(false),
+            noted_whole: AtomicBool::new(false),
+            joining: AtomicBool::new(joining),
             stopping: AtomicBool::new(false),
         });
         let tasks = vec![
             tokio::spawn(steward::run(Arc::clone(&inner))),
             tokio::spawn(steward::watch(Arc::clone(&inner))),
-            tokio::spawn(compact::run(Arc::clone(&inner))),
+            tokio::spawn(compaction.run()),
         ];
         Ok(Arc::new(RaftHandle { inner, tasks: Mutex::new(tasks) }))
     }
@@ -403,6 +424,17 @@ fn open(
     let (snapshots, loaded) = SnapshotDir::open(snapshot_dir.to_owned(), log.clone())?;
     let contents = ContentStore::open_for(contents, fatal, loaded.as_ref().map(|loaded| &loaded.state))?;
     Ok(Opened { stores: Stores { log, contents }, snapshots, loaded, cluster_id })
+}
+
+/// Has this member never had the whole state? A store that holds nothing gets a mark, which is removed when the member has caught
+/// up: what it was sent before a stop is only a beginning. A store of a version before 0.6 has no mark and was whole.
+async fn is_blank(log: &LogStore, empty: bool) -> std::io::Result<bool> {
+    if empty {
+        log.put_meta(MetaKey::Whole, record::encode_number(0)).await?;
+        return Ok(true);
+    }
+    let mark = log.backend().get_meta(MetaKey::Whole)?;
+    Ok(mark.is_some_and(|mark| record::decode_number(&mark).is_ok_and(|whole| whole == 0)))
 }
 
 /// Runs start-up work off the runtime. sled panics on some torn files instead of saying so: that is a corrupt store too.

@@ -35,7 +35,7 @@ pub struct RaftStatus {
     pub proposals: usize,
     /// The number of operations that wait for the log's writer. The limit is 1,024.
     pub queue: usize,
-    /// The bytes of the entries in the log above [`RaftStatus::purged`], or up to a mebibyte more.
+    /// The bytes of the entries in the log above [`RaftStatus::purged`], or up to a mebibyte and one entry more.
     pub log_bytes: u64,
     /// The bytes of the log entries in memory.
     pub tail_bytes: usize,

@@ -23,6 +23,7 @@ pub(crate) async fn run(inner: Arc<Inner>) {
             inner.finish_joint().await;
             inner.raise_level().await;
         }
+        inner.note_whole().await;
         let changed = tokio::time::timeout(LOOK_AGAIN, metrics.changed()).await;
         if matches!(changed, Ok(Err(_))) {
             return;

@@ -113,31 +113,31 @@ fn a_member_far_behind_fetches_the_rows_of_the_snapshot() {
 fn large_entries_bring_a_snapshot_and_leave_the_log() {
     const MEBIBYTE: u64 = 1024 * 1024;
     let mut cluster = Cluster::new(3, |config| {
-        config.snapshot_bytes = 8 * MEBIBYTE;
-        config.keep_bytes = 2 * MEBIBYTE;
+        config.snapshot_bytes = 4 * MEBIBYTE;
+        config.keep_bytes = MEBIBYTE;
     });
     let late = cluster.a_follower();
     cluster.members[late].crash();
     let writer = cluster.a_follower();
     let large = |version: u64| format!("{version}{}", "x".repeat(500_000));
-    for version in 0..60 {
+    for version in 0..30 {
         publish(&cluster.members[writer], 0, &large(version));
     }
     for member in cluster.running() {
         let status = || member.handle().status();
-        eventually("a snapshot of many bytes", || status().snapshot.filter(|snapshot| *snapshot > 30));
-        // 8 MiB between two snapshots, 2 MiB below the last, one of each more for what is counted by the mebibyte.
+        eventually("a snapshot of many bytes", || status().snapshot.filter(|snapshot| *snapshot > 15));
+        // 4 MiB between two snapshots, 1 MiB below the last, and one more of each for what is counted by the mebibyte.
         eventually("the log is short", || {
             let status = status();
             let entries = status.last_log? - status.purged?;
-            (entries * 500_000 < 13 * MEBIBYTE && status.log_bytes < 14 * MEBIBYTE).then_some(())
+            (entries * 500_000 < 9 * MEBIBYTE && status.log_bytes < 10 * MEBIBYTE).then_some(())
         });
     }
     cluster.members[late].start();
     cluster.settled();
     cluster.converged();
     assert!(cluster.members[late].handle().status().snapshot.is_some(), "it came by snapshot");
-    assert!(cluster.running().all(|member| content(member, 0) == Some(large(59))));
+    assert!(cluster.running().all(|member| content(member, 0) == Some(large(29))));
     for member in &mut cluster.members {
         member.crash();
     }
@@ -146,8 +146,8 @@ fn large_entries_bring_a_snapshot_and_leave_the_log() {
     }
     cluster.settled();
     for member in cluster.running() {
-        assert_eq!(readable(member), 60, "history is whole");
-        assert!(member.handle().status().log_bytes < 14 * MEBIBYTE, "counted anew");
+        assert_eq!(readable(member), 30, "history is whole");
+        assert!(member.handle().status().log_bytes < 10 * MEBIBYTE, "counted anew");
     }
 }
 

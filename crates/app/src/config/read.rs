@@ -10,7 +10,6 @@ use dyad_config::{
 };
 
 use super::write::blocking;
-use dyad_state::ports::Knowledge;
 use dyad_types::{ConfigKey, Lease, Part};
 
 use crate::caller::{Action, Caller, Resource};
@@ -84,19 +83,8 @@ impl Answered {
 /// A caller that may not read it.
 pub fn item(app: &App, caller: &Caller, key: &ConfigKey) -> Result<Option<Arc<ConfigItem>>, Fault> {
     caller.may(Action::Read, &Resource::Config(key))?;
-    known(app)?;
+    app.has_state()?;
     Ok(app.configs.item(key))
-}
-
-/// Can what is not in the configurations of this member be called absent?
-///
-/// # Errors
-/// This member has never had the state of its cluster.
-pub(super) fn known(app: &App) -> Result<(), Fault> {
-    match app.linearize.knowledge() {
-        Knowledge::Some => Ok(()),
-        Knowledge::NoCluster | Knowledge::Joining => Err(Fault::NoState),
-    }
 }
 
 /// May the caller listen to the configuration? The comparison with what it has tells it that there is another content.
@@ -105,7 +93,7 @@ pub(super) fn known(app: &App) -> Result<(), Fault> {
 /// A caller that may not read it, or a member that could only call it removed.
 pub fn listens(app: &App, caller: &Caller, key: &ConfigKey) -> Result<(), Fault> {
     caller.may(Action::Read, &Resource::Config(key))?;
-    known(app)
+    app.has_state()
 }
 
 /// Which release of a configuration this reader gets; `None` is 404.

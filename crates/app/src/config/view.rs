@@ -11,7 +11,6 @@ use dyad_config::{
 use dyad_types::ConfigKey;
 
 use crate::caller::{Action, Caller, Resource};
-use crate::config::read::known;
 use crate::fault::Fault;
 use crate::state::App;
 
@@ -26,7 +25,7 @@ impl View {
     /// # Errors
     /// This member has never had the state of its cluster.
     pub fn of(app: &App, caller: Caller) -> Result<View, Fault> {
-        known(app)?;
+        app.has_state()?;
         Ok(View { state: app.configs.state(), caller })
     }
 

@@ -243,6 +243,7 @@ pub async fn publish(app: &App, prepared: Prepared, author: Author) -> Result<Pu
     let Prepared { key, gray, cas, mut draft, content, keeps } = prepared;
     draft.content = with_md5(content).await?;
     if gray.is_none() && keeps.any() {
+        app.has_state()?;
         keeps.fill(&mut draft, app.configs.item(&key).as_deref().and_then(ConfigItem::formal));
     }
     let change = match gray {
@@ -280,9 +281,13 @@ pub async fn remove(
 
 /// The name of the gray release that a removal by tag is about. Nacos 2.5 wants the release's name there, others the tag: both
 /// are understood.
-pub fn release_of_tag(app: &App, key: &ConfigKey, tag: &str) -> Box<str> {
+///
+/// # Errors
+/// This member has never had the state of its cluster.
+pub fn release_of_tag(app: &App, key: &ConfigKey, tag: &str) -> Result<Box<str>, Fault> {
+    app.has_state()?;
     let named = app.configs.item(key).is_some_and(|item| item.gray(tag).is_some());
-    if named { tag.into() } else { tag_gray_name(tag).into() }
+    Ok(if named { tag.into() } else { tag_gray_name(tag).into() })
 }
 
 /// Removes the formal releases of these configurations, if they still have the ids, in as many commands as it takes.

@@ -6,7 +6,7 @@ use dyad_naming::ServiceView;
 use dyad_naming::view::ViewInstance;
 use dyad_push::naming::SubscriberInfo;
 use dyad_state::ports::Knowledge;
-use dyad_types::ServiceKey;
+use dyad_types::{Lifetime, ServiceKey};
 
 use crate::caller::{Action, Caller, Resource};
 use crate::fault::Fault;
@@ -27,7 +27,7 @@ pub fn list_known(app: &App, caller: &Caller, service: &ServiceKey) -> Result<Op
     caller.may(Action::Read, &Resource::Service(service))?;
     let last_ref_ms = app.push.now_ms();
     let Some(view) = app.registry.view(service) else { return Ok(None) };
-    app.ephemeral.admit(true)?;
+    admit(app, service, true)?;
     Ok(Some(List { view, last_ref_ms }))
 }
 
@@ -55,21 +55,34 @@ pub fn views(app: &App, caller: &Caller, max: usize) -> Vec<Arc<ServiceView>> {
 /// As of [`list`].
 pub fn present(app: &App, service: &ServiceKey) -> Result<Arc<ServiceView>, Fault> {
     let view = app.registry.view(service);
-    admit(app, view.is_some())?;
+    admit(app, service, view.is_some())?;
     Ok(view.unwrap_or_else(|| app.registry.view_or_unknown(service)))
 }
 
-/// Can this member answer for a service that it knows, or does not know? A service that it knows has ephemeral instances, or is
-/// of the state that it has. A service that it does not know can be persistent while it waits for the state.
+/// Can this member answer for a service, which it knows or does not know? While it waits for the state, or has been sent only the
+/// beginning of it, it can answer for services with ephemeral instances alone.
 ///
 /// # Errors
-/// This member does not serve, or does not know whether there is such a service.
-pub(super) fn admit(app: &App, known: bool) -> Result<(), Fault> {
+/// This member does not serve, or does not know what instances there are.
+pub(super) fn admit(app: &App, service: &ServiceKey, known: bool) -> Result<(), Fault> {
     app.ephemeral.admit(known)?;
-    if !known && app.linearize.knowledge() == Knowledge::Joining {
+    let ephemeral = || app.registry.lifetime(service, app.clock.now()) == Some(Lifetime::Ephemeral);
+    if app.linearize.knowledge() == Knowledge::Joining && !ephemeral() {
         return Err(Fault::NoState);
     }
     Ok(())
+}
+
+/// Can this member show all services?
+///
+/// # Errors
+/// This member does not serve, or waits for the state: a list that lacks services is wrong for each of them.
+pub fn admit_all(app: &App) -> Result<(), Fault> {
+    app.ephemeral.admit(true)?;
+    match app.linearize.knowledge() {
+        Knowledge::Joining => Err(Fault::NoState),
+        Knowledge::Some | Knowledge::NoCluster => Ok(()),
+    }
 }
 
 /// One instance, with the view that shows it.
@@ -93,7 +106,7 @@ pub(super) fn find(
     (ip, port, cluster): (&str, u16, &str),
 ) -> Result<(Arc<ServiceView>, ViewInstance), Fault> {
     let view = app.registry.view(service);
-    admit(app, view.is_some())?;
+    admit(app, service, view.is_some())?;
     let Some(view) = view.filter(|view| !view.instances().is_empty()) else {
         return Err(Fault::NoHosts { service: service.clone(), cluster: cluster.to_owned() });
     };

@@ -8,7 +8,7 @@ use dyad_naming::registry::ServicePage;
 use dyad_types::ServiceKey;
 
 use super::delegate::propose;
-use super::read::admit;
+use super::read::{admit, admit_all};
 use crate::caller::{Action, Caller, Resource};
 use crate::fault::Fault;
 use crate::state::App;
@@ -24,8 +24,7 @@ pub fn services(
     (page, size): (i32, i32),
 ) -> Result<ServicePage, Fault> {
     caller.may(Action::Read, &Resource::Services { namespace, group: Some(group) })?;
-    // A list that lacks services is wrong for each of them.
-    admit(app, false)?;
+    admit_all(app)?;
     app.registry.services(namespace, group, page, size).map_err(Fault::Invalid)
 }
 
@@ -102,6 +101,6 @@ pub async fn delete(app: &App, caller: &Caller, service: ServiceKey) -> Result<(
 pub fn service(app: &App, caller: &Caller, service: ServiceKey) -> Result<Arc<ServiceView>, Fault> {
     caller.may(Action::Read, &Resource::Service(&service))?;
     let view = app.registry.view(&service);
-    admit(app, view.is_some())?;
+    admit(app, &service, view.is_some())?;
     view.ok_or(Fault::NoServiceDetail(service))
 }

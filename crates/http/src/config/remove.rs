@@ -57,7 +57,8 @@ fn one(app: &Arc<App>, params: &Params, generation: Generation) -> Step {
     let prepare = || -> Result<Step, Fault> {
         let key = config_key(params, generation)?;
         let gray = params.get(Key::GrayName).map(Box::from);
-        let gray = gray.or_else(|| params.get(Key::Tag).map(|tag| release_of_tag(app, &key, tag)));
+        let tag = || params.get(Key::Tag).map(|tag| release_of_tag(app, &key, tag)).transpose();
+        let gray = gray.map_or_else(tag, |gray| Ok(Some(gray)))?;
         let (app, source) = (Arc::clone(app), source(params));
         Ok(Step::wait(async move {
             remove(&app, key, gray, source).await?;

@@ -30,6 +30,7 @@ pub(crate) fn targets(app: &Arc<App>, params: &Params) -> Step {
 
 fn all(app: &App, caller: &Caller, namespace: Option<&str>, stop: &Stop) -> Result<Vec<Value>, Fault> {
     let mut targets = Vec::new();
+    read::admit_all(app)?;
     let views = read::views(app, caller, usize::MAX);
     for view in views.iter().filter(|view| namespace.is_none_or(|id| view.key().namespace() == id)) {
         stop.check()?;

@@ -61,9 +61,16 @@ impl LogStore {
         self.cache.read().bytes()
     }
 
-    /// The bytes of the entries from `index` on, or up to a mebibyte more.
+    /// The bytes of the entries from `index` on, or up to a mebibyte and one entry more.
     pub(crate) fn bytes_from(&self, index: u64) -> u64 {
-        self.cache.read().sizes.from(index)
+        let cache = self.cache.read();
+        cache.sizes.from(index.max(cache.start()))
+    }
+
+    /// Whether the entry is in the log.
+    pub(crate) fn has(&self, index: u64) -> bool {
+        let cache = self.cache.read();
+        (cache.start()..cache.end()).contains(&index)
     }
 
     /// The entry up to which the log can be purged so that at most `bytes` are left below the entry `end`. `None` if nothing

@@ -1,4 +1,4 @@
-//! How many bytes of entries lie above an index, to within a mebibyte: what decides when a snapshot is made, and how much of
+//! How many bytes of entries lie above an index, to within a mebibyte and an entry: what decides when a snapshot is made, and how much of
 //! the log stays below it. openraft counts entries, and an entry has 100 bytes or 10 MiB.
 
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ impl Sizes {
         self.end = index + 1;
     }
 
-    /// Forgets the entries from `index` on, of which it counts up to a mebibyte still.
+    /// Forgets the entries from `index` on, of which it may still count those up to the last mark: a mebibyte, and an entry.
     pub(super) fn truncate(&mut self, index: u64) {
         while let Some((_, before)) = self.marks.pop_back_if(|(marked, _)| *marked >= index) {
             self.total = before;
@@ -41,7 +41,7 @@ impl Sizes {
         }
     }
 
-    /// The bytes of the entries from `index` on, or up to a mebibyte more.
+    /// The bytes of the entries from `index` on, or up to a mebibyte and an entry more.
     pub(super) fn from(&self, index: u64) -> u64 {
         if index >= self.end {
             return 0;

@@ -176,7 +176,7 @@ impl SnapshotDir {
         self.publish(file, meta, sha256).await
     }
 
-    /// Renames a complete, synced file to its name and makes it the current snapshot, unless a newer one is.
+    /// Renames a complete, synced file to its name and makes it the current snapshot, unless one that has as much is.
     pub(crate) async fn publish(
         &self,
         file: SnapshotFile,
@@ -186,7 +186,7 @@ impl SnapshotDir {
         let _turn = self.turn.lock().await;
         let old = self.current();
         if let Some(old) = &old
-            && old.meta.last_log_id > meta.last_log_id
+            && old.meta.last_log_id >= meta.last_log_id
         {
             return Ok(old.clone());
         }

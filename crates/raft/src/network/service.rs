@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{Me, snapshot};
 use crate::config::READ_DEADLINE;
 use crate::contact::Wait;
+use crate::error::Fatal;
 use crate::handle::Inner;
 use crate::propose::Refused;
 use crate::types::{LogId, Vote, index_of};
@@ -46,6 +47,12 @@ impl Service {
             return Err(Status::invalid_argument("the snapshot is newer than its sender's vote"));
         }
         if last > committed && index_of(last.as_ref()) <= index_of(committed.as_ref()) {
+            let upto = |last: Option<&LogId>| last.map_or_else(|| "nothing".into(), ToString::to_string);
+            self.inner.fatal.set(Fatal::Overruled {
+                file: self.inner.log.backend().file(),
+                committed: upto(committed.as_ref()),
+                kept: format!("a snapshot up to {}, and nothing", upto(last.as_ref())),
+            });
             return Err(Status::invalid_argument("the snapshot contradicts committed entries"));
         }
         Ok(())

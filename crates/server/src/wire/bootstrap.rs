@@ -72,6 +72,9 @@ enum Round {
 /// One round: asks every address and does what follows.
 async fn round(parts: &Parts, directory: &Directory) -> Round {
     let hellos = join_all((0..directory.entries().len()).map(|at| directory.hello(at))).await;
+    if hellos.iter().flatten().any(|hello| hello.cluster_id.is_some()) {
+        parts.raft.will_join();
+    }
     let Some(own) = directory.own_entry() else {
         return Round::Again(
             "no address of the member list is this member: set --advertise, or mend the list".into(),
@@ -108,10 +111,7 @@ async fn round(parts: &Parts, directory: &Directory) -> Round {
                 Err(error) => Round::Again(format!("founding the cluster failed: {error}")),
             }
         }
-        Decision::Join(via) => {
-            parts.raft.will_join();
-            join(parts, directory, &own, via).await
-        }
+        Decision::Join(via) => join(parts, directory, &own, via).await,
         // In a cluster already: nothing to do, but its membership may have another address for this member.
         Decision::Restart if moved(parts, &own) => {
             join(parts, directory, &own, answers.into_iter().map(|(address, _)| address).collect()).await

@@ -224,7 +224,7 @@ async fn start_raft(
     let raft = RaftHandle::start(config, dial, sink.clone()).await;
     drop(opening);
     let raft = raft.map_err(|error| host::failure(error.exit_code(), error.to_string()))?;
-    // Before the member votes for the first time.
+    // Before the cluster port is served: whoever asks this member for a vote finds both written.
     logged::write(data.path(), me, incarnation)?;
     let fatal = raft.on_fatal();
     panics::explain(move || fatal.borrow().as_ref().map(|f| host::failure(f.exit_code(), f.to_string())));
