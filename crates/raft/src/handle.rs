@@ -420,10 +420,34 @@ fn open(
     snapshot_dir: &Path,
 ) -> Result<Opened, StartError> {
     let log = LogStore::open(log, owner, fatal.clone())?;
+    check_not_emptied(&log, &*contents, snapshot_dir)?;
     let cluster_id = stored_cluster_id(&log)?;
     let (snapshots, loaded) = SnapshotDir::open(snapshot_dir.to_owned(), log.clone())?;
     let contents = ContentStore::open_for(contents, fatal, loaded.as_ref().map(|loaded| &loaded.state))?;
     Ok(Opened { stores: Stores { log, contents }, snapshots, loaded, cluster_id })
+}
+
+/// An entry is in the log before its content is stored and before a snapshot has it. A log without entries beside either was emptied,
+/// or is another one. Only a member that joins is sent both first, and its log has the mark of [`is_blank`].
+fn check_not_emptied(
+    log: &LogStore,
+    contents: &dyn ContentBackend,
+    snapshots: &Path,
+) -> Result<(), StartError> {
+    let io = |source| StartError::Io { file: log.backend().file(), source };
+    if !log.is_empty() || log.backend().get_meta(MetaKey::Whole).map_err(io)?.is_some() {
+        return Ok(());
+    }
+    let stored = contents.list(0, 1).map_err(|source| StartError::Io { file: contents.file(), source })?;
+    let beside = if !stored.is_empty() {
+        contents.file()
+    } else if crate::machine::has_snapshot(snapshots) {
+        snapshots.display().to_string()
+    } else {
+        return Ok(());
+    };
+    let cause = format!("it is empty, and {beside} is not: it is not the log of this member");
+    Err(StartError::Corrupt { file: log.backend().file(), at: "the first entry".into(), cause })
 }
 
 /// Has this member never had the whole state? A store that holds nothing gets a mark, which is removed when the member has caught

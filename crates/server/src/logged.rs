@@ -12,6 +12,8 @@ use std::path::Path;
 use dyad_cli::Failure;
 use dyad_types::MemberId;
 
+use crate::identity::{self, Identity};
+
 /// The file's name in the data directory.
 pub const FILE: &str = "logged";
 /// First line: what the file is, and the version of its form.
@@ -21,12 +23,14 @@ const NEXT: &str = "logged.tmp";
 /// No such file is larger.
 const SIZE_MAX: u64 = 256;
 
-/// The last start of `member` that is known to be in its log. `None` if there was none, or if the file is that of another
+/// The last start of the member that is known to be in its log. `None` if there was none, or if the file is that of another
 /// member: then this member's identity is a new one, and has no log yet.
 ///
 /// # Errors
-/// `Exit::Corrupt` if the file is not whole.
-pub fn read(dir: &Path, member: MemberId) -> Result<Option<u64>, Failure> {
+/// `Exit::Corrupt` if the file is not whole, or is newer than the identity. The identity is not changed then, so that a restart
+/// says the same.
+pub fn read(dir: &Path, identity: &Identity) -> Result<Option<u64>, Failure> {
+    let (member, last) = (identity.member(), identity.incarnation());
     let path = dir.join(FILE);
     let mut bytes = Vec::new();
     let read = File::open(&path).and_then(|file| file.take(SIZE_MAX + 1).read_to_end(&mut bytes));
@@ -37,7 +41,17 @@ pub fn read(dir: &Path, member: MemberId) -> Result<Option<u64>, Failure> {
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| Failure::corrupt(&path, "it is not text"))?;
     let (owner, start) = decode(text).map_err(|why| Failure::corrupt(&path, &why))?;
-    Ok((owner == member).then_some(start))
+    if owner != member {
+        return Ok(None);
+    }
+    if start > last {
+        let why = format!(
+            "the last start that it knows is {last}, and the file `{FILE}` knows start {start}: files of two times are mixed in \
+             this directory"
+        );
+        return Err(Failure::corrupt(&dir.join(identity::FILE), &why));
+    }
+    Ok(Some(start))
 }
 
 /// Notes that the log of `member` remembers `start`. It is on the disk when this returns.
@@ -85,14 +99,37 @@ mod tests {
 
     const MEMBER: MemberId = MemberId(0x00ff_0000_0000_0001);
 
+    fn started(dir: &Path, starts: u64) -> Identity {
+        let mut identity = Identity::load_or_create(dir).unwrap();
+        identity.persist(starts).unwrap();
+        identity
+    }
+
     #[test]
     fn remembers_the_start_of_one_member() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read(dir.path(), MEMBER).unwrap(), None);
-        write(dir.path(), MEMBER, 3).unwrap();
-        write(dir.path(), MEMBER, 4).unwrap();
-        assert_eq!(read(dir.path(), MEMBER).unwrap(), Some(4));
-        assert_eq!(read(dir.path(), MemberId(2)).unwrap(), None, "a member that was drawn anew has no log");
+        let dir = dir.path();
+        let identity = started(dir, 4);
+        assert_eq!(read(dir, &identity).unwrap(), None);
+        write(dir, identity.member(), 3).unwrap();
+        write(dir, identity.member(), 4).unwrap();
+        assert_eq!(read(dir, &identity).unwrap(), Some(4));
+        write(dir, MEMBER, 9).unwrap();
+        assert_eq!(read(dir, &identity).unwrap(), None, "a member that was drawn anew has no log");
+    }
+
+    /// Each refusal would raise the incarnation until the next start is accepted, if it was compared after it.
+    #[test]
+    fn an_older_identity_is_refused_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let identity = started(dir, 4);
+        write(dir, identity.member(), 5).unwrap();
+        for _ in 0..3 {
+            let failure = read(dir, &Identity::load_or_create(dir).unwrap()).unwrap_err();
+            assert_eq!(failure.exit, Exit::Corrupt);
+            assert!(failure.message.contains("files of two times are mixed"), "{}", failure.message);
+        }
     }
 
     #[test]
@@ -120,7 +157,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join(FILE);
             fs::write(&path, &bytes).unwrap();
-            let failure = read(dir.path(), MEMBER).expect_err(&String::from_utf8_lossy(&bytes));
+            let identity = started(dir.path(), 1);
+            let failure = read(dir.path(), &identity).expect_err(&String::from_utf8_lossy(&bytes));
             assert_eq!(failure.exit, Exit::Corrupt, "{bytes:?}");
             assert_eq!(fs::read(&path).unwrap(), bytes);
         }

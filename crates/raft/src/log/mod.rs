@@ -67,6 +67,11 @@ impl LogStore {
         cache.sizes.from(index.max(cache.start()))
     }
 
+    /// Whether there is no entry, and none was purged.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cache.read().last.is_none()
+    }
+
     /// Whether the entry is in the log.
     pub(crate) fn has(&self, index: u64) -> bool {
         let cache = self.cache.read();

@@ -68,10 +68,6 @@ impl Opening<'_> {
         let Some(Claim { start, logged }) = claim else { return Ok(()) };
         let found = self.meta(MetaKey::Start, record::decode_number)?;
         let cause = match (found, logged) {
-            (_, Some(logged)) if logged >= start => format!(
-                "the file `identity` is older than the file `logged`: this would be start {start}, after start {logged}. Files of \
-                 two times are mixed in this directory: put a copy of a whole directory into an empty one"
-            ),
             (None, Some(logged)) => {
                 format!("it is empty, or not the log of this member, which had one at its start {logged}")
             }

@@ -236,6 +236,14 @@ fn file_name(last: Option<LogId>) -> String {
     format!("snap-{term}-{leader:016x}-{index:020}.bin")
 }
 
+/// Whether there is a file with the name of a complete snapshot.
+pub(crate) fn has_snapshot(dir: &Path) -> bool {
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names
+        .into_iter()
+        .any(|name| name.to_str().is_some_and(|name| name.starts_with("snap-") && name.ends_with(".bin")))
+}
+
 /// Removes left-overs of our own making; other files are not ours to touch.
 fn remove_others(dir: &Path, keep: Option<&str>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {

@@ -25,7 +25,7 @@ use crate::space::Space;
 use crate::types::{
     Entry, LogId, Outcome, Payload, Proposal, SnapshotMeta, StoredMembership, TypeConfig, index_of,
 };
-pub(crate) use files::{Blank, Loaded, Snapshot, SnapshotDir, SnapshotFile, load};
+pub(crate) use files::{Blank, Loaded, Snapshot, SnapshotDir, SnapshotFile, has_snapshot, load};
 pub(crate) use format::{Header, SNAPSHOT_MAX};
 #[cfg(test)]
 pub(crate) use format::{read as read_snapshot, write as write_snapshot};

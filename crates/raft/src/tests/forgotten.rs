@@ -52,7 +52,7 @@ async fn a_log_of_a_version_that_noted_no_start_is_taken() {
     append(&log, 0..5).await;
     log.stop().await;
     start(&old, 9, None).await.unwrap();
-    assert!(cause(start(&old, 9, Some(9)).await).contains("`identity` is older than the file `logged`"));
+    assert!(cause(start(&old, 9, Some(9)).await).contains("its last start is 9"));
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let files = Files::raise(&settings);
     let data = DataDir::open(&settings.data_dir)?;
     let mut identity = Identity::load_or_create(data.path())?;
+    let logged = logged::read(data.path(), &identity)?;
     // Ports first: a port in use must not cost an incarnation.
     let named = |failure: Failure, port| match (failure.exit, settings.claimed(port)) {
         (Exit::InUse, Some(by)) => Failure::new(failure.exit, format!("{}: {by}", failure.message)),
@@ -76,9 +77,16 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     identity.advance()?;
     tracing::info!(origin = %identity.origin(), version = env!("CARGO_PKG_VERSION"), "starting");
     let mut prometheus = Prometheus::with_prefix("dyad");
-    let (parts, fatal) =
-        assemble(settings, files, &data, identity, (http.address, grpc.address), cluster, &mut prometheus)
-            .await?;
+    let (parts, fatal) = assemble(
+        settings,
+        files,
+        &data,
+        (identity, logged),
+        (http.address, grpc.address),
+        cluster,
+        &mut prometheus,
+    )
+    .await?;
     let admin = AdminSocket::open(&data)?;
     let status = parts.clone();
     let handler = Arc::new(move |request| members::answer(&status, request));
@@ -109,7 +117,7 @@ async fn assemble(
     settings: Settings,
     files: Files,
     data: &DataDir,
-    identity: Identity,
+    (identity, logged): (Identity, Option<u64>),
     (http, grpc): (SocketAddr, SocketAddr),
     cluster: Option<TcpListener>,
     prometheus: &mut Prometheus,
@@ -127,7 +135,7 @@ async fn assemble(
         None => None,
     };
     sink.push(push.clone());
-    let raft = start_raft(&settings, data, identity.origin(), link.as_ref(), &sink).await?;
+    let raft = start_raft(&settings, data, (identity.origin(), logged), link.as_ref(), &sink).await?;
     let state = Arc::downgrade(&raft);
     sink.configs().connect(move || state.upgrade().map(|raft| raft.config_state()).unwrap_or_default());
     let configured = settings.members.len().max(1);
@@ -208,12 +216,12 @@ impl Link {
 async fn start_raft(
     settings: &Settings,
     data: &DataDir,
-    Origin { member: me, incarnation }: Origin,
+    (Origin { member: me, incarnation }, logged): (Origin, Option<u64>),
     link: Option<&Link>,
     sink: &Arc<cp::Sink>,
 ) -> Result<Arc<RaftHandle>, Failure> {
     let mut config = RaftConfig::new(me, data.path().to_owned());
-    config.claim = Some(Claim { start: incarnation, logged: logged::read(data.path(), me)? });
+    config.claim = Some(Claim { start: incarnation, logged });
     config.min_free_bytes = settings.min_free_disk;
     config.wall_clock = clock::wall_ms;
     let dial: Arc<dyn dyad_raft::Dial> = match link {
