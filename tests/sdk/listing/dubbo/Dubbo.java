@@ -12,11 +12,6 @@ import org.apache.dubbo.config.bootstrap.DubboBootstrap;
  * says what it has come to: "ready", or the answer of the call.
  */
 public class Dubbo {
-    /** What is called. */
-    public interface Greeter {
-        String greet(String name);
-    }
-
     public static void main(String[] args) throws Exception {
         DubboBootstrap bootstrap = DubboBootstrap.newInstance();
         ApplicationConfig application = new ApplicationConfig(args[0]);
