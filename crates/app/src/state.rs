@@ -68,7 +68,7 @@ impl App {
     /// This member has never had the state of its cluster.
     pub fn has_state(&self) -> Result<(), Fault> {
         match self.linearize.knowledge() {
-            Knowledge::Some => Ok(()),
+            Knowledge::Known => Ok(()),
             Knowledge::NoCluster | Knowledge::Joining => Err(Fault::NoState),
         }
     }

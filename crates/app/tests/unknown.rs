@@ -6,7 +6,9 @@ mod support;
 
 use dyad_http::Limits;
 use dyad_state::ports::Knowledge;
+use serde_json::json;
 use support::Server;
+use support::sdk::Sdk;
 
 /// Reads of the state.
 const STATE: [&str; 11] = [
@@ -71,4 +73,36 @@ fn what_may_be_elsewhere_is_503_and_not_absent() {
     }
     assert_eq!(SERVICES.map(status), absent);
     assert_eq!((status(known), status(partly), status(ready)), (200, 200, 200));
+}
+
+#[tokio::test]
+async fn over_grpc_no_client_is_told_that_what_it_has_is_gone() {
+    let server = Server::start(Limits::default());
+    let mut sdk = Sdk::registered(&server).await;
+    let config = json!({ "groupKeyPattern": "public>>G>>*", "receivedGroupKeys": ["has+G+public"], "watchType": "WATCH",
+        "initializing": true, "module": "config" });
+    let naming = json!({ "groupKeyPattern": "public>>DEFAULT_GROUP>>*", "receivedGroupKeys": ["public@@DEFAULT_GROUP@@has"],
+        "watchType": "WATCH", "initializing": true, "namespace": "public", "module": "naming" });
+    let listen = json!({ "listen": true, "module": "config",
+        "configListenContexts": [{ "dataId": "has", "group": "G", "tenant": "", "md5": "5d41402abc4b2a76b9719d911017c592" }] });
+    let requests = [
+        ("ConfigFuzzyWatchRequest", config),
+        ("NamingFuzzyWatchRequest", naming),
+        ("ConfigBatchListenRequest", listen),
+        ("ConfigQueryRequest", json!({ "dataId": "has", "group": "G", "tenant": "", "module": "config" })),
+    ];
+    *server.propose.knowledge.lock() = Knowledge::Joining;
+    for (kind, request) in &requests {
+        let answer = sdk.call(kind, &request.to_string()).await;
+        assert_eq!(answer.codes(), (500, 500), "{kind}");
+    }
+    assert!(sdk.is_quiet(100).await);
+    *server.propose.knowledge.lock() = Knowledge::Known;
+    let answer = sdk.call(requests[0].0, &requests[0].1.to_string()).await;
+    assert_eq!(answer.codes(), (200, 0));
+    assert_eq!(
+        sdk.push().await.unwrap().json()["contexts"][0]["changedType"],
+        "DELETE_CONFIG",
+        "it knows by now"
+    );
 }

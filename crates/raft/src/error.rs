@@ -46,11 +46,10 @@ pub enum Fatal {
     Corrupt { file: String, at: String, cause: String },
     /// The other members have lost acknowledged writes, and this one has them.
     #[error(
-        "{file}: this member has applied the entries up to {committed}, and the leader has {kept} in common with it: other \
-         members run on older copies of their data directories. Keep this directory: it has what they lack. Stop all members \
-         before more is written"
+        "{file}: the entries up to {committed} were committed here, but {leader}: other members run on older copies of their \
+         data directories. Keep this directory, because it has what they lack, and stop all members before more is written"
     )]
-    Overruled { file: String, committed: String, kept: String },
+    Overruled { file: String, committed: String, leader: String },
     #[error("raft stopped: {0}")]
     Raft(String),
 }

@@ -133,7 +133,7 @@ impl Inner {
 
     pub(crate) fn knowledge(&self) -> Knowledge {
         if !self.blank || self.recovery() == Recovery::Done {
-            Knowledge::Some
+            Knowledge::Known
         } else if self.joining.load(Ordering::Relaxed) {
             Knowledge::Joining
         } else {
@@ -197,7 +197,7 @@ impl RaftHandle {
         // What the store found wrong says more than what became of it.
         let wrong = |error: String| fatal.get().map_or_else(|| StartError::Raft(error), Into::into);
         machine.replay().await.map_err(|error| wrong(error.to_string()))?;
-        let machine_blank = machine.is_blank();
+        let empty = machine.is_blank();
         let me = Arc::new(Me::new(config.member.0, machine.applied()));
         let peers = Arc::new(Peers::new(dial));
         let factory =
@@ -211,7 +211,7 @@ impl RaftHandle {
             snapshots: Arc::clone(&snapshots),
             config: config.clone(),
         };
-        let blank = is_blank(&log, machine_blank).await.map_err(|error| wrong(error.to_string()))?;
+        let blank = is_blank(&log, empty).await.map_err(|error| wrong(error.to_string()))?;
         // It has voted, or was sent entries, before it was stopped: there is a cluster.
         let joining = blank && raft.is_initialized().await.unwrap_or(false);
         let inner = Arc::new(Inner {
@@ -450,8 +450,9 @@ fn check_not_emptied(
     Err(StartError::Corrupt { file: log.backend().file(), at: "the first entry".into(), cause })
 }
 
-/// Has this member never had the whole state? A store that holds nothing gets a mark, which is removed when the member has caught
-/// up: what it was sent before a stop is only a beginning. A store of a version before 0.6 has no mark and was whole.
+/// Has this member never had the whole state? A store that holds nothing gets the mark 0, and the mark 1 when the member has caught
+/// up: what it was sent before a stop in between is only a beginning. A store of a version before 0.6 has no mark and is taken for
+/// whole.
 async fn is_blank(log: &LogStore, empty: bool) -> std::io::Result<bool> {
     if empty {
         log.put_meta(MetaKey::Whole, record::encode_number(0)).await?;

@@ -166,7 +166,8 @@ fn draw() -> MemberId {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// Reads a small file of text.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     use io::Read;
     let mut bytes = Vec::new();
     File::open(path)?.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
@@ -174,9 +175,13 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 fn encode(member: MemberId, incarnation: u64) -> String {
-    let body = format!("{HEADER}\nmember {member}\nincarnation {incarnation}\n");
+    sealed(format!("{HEADER}\nmember {member}\nincarnation {incarnation}\n"))
+}
+
+/// The lines with a checksum behind them.
+pub(crate) fn sealed(body: String) -> String {
     let sum = crc32c::crc32c(body.as_bytes());
-    format!("{body}crc32c {sum:08x}\n")
+    body + &format!("crc32c {sum:08x}\n")
 }
 
 /// Accepts exactly what `encode` writes; the error says what is not as written.

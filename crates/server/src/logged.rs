@@ -2,11 +2,11 @@
 //!
 //! The log remembers its last start, and this file remembers it outside of the log. A member whose log is gone, or was
 //! replaced by an older copy, has forgotten what it acknowledged and for whom it voted. It must not take part as if nothing
-//! had happened, and the comparison of the two shows it. The file is one of its own, since versions before 0.7 read the
+//! had happened, and the comparison of the two shows it. The file is one of its own, since versions before 0.6 read the
 //! identity and take no other form of it.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use dyad_cli::Failure;
@@ -20,8 +20,6 @@ pub const FILE: &str = "logged";
 const HEADER: &str = "dyad logged 1";
 /// The next text, until it takes the file's name.
 const NEXT: &str = "logged.tmp";
-/// No such file is larger.
-const SIZE_MAX: u64 = 256;
 
 /// The last start of the member that is known to be in its log. `None` if there was none, or if the file is that of another
 /// member: then this member's identity is a new one, and has no log yet.
@@ -32,15 +30,15 @@ const SIZE_MAX: u64 = 256;
 pub fn read(dir: &Path, identity: &Identity) -> Result<Option<u64>, Failure> {
     let (member, last) = (identity.member(), identity.incarnation());
     let path = dir.join(FILE);
-    let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(SIZE_MAX + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => {}
+    let text = match identity::read(&path) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(Failure::corrupt(&path, &error.to_string()));
+        }
         Err(error) => return Err(Failure::file("read", &path, &error)),
-    }
-    let text = std::str::from_utf8(&bytes).map_err(|_| Failure::corrupt(&path, "it is not text"))?;
-    let (owner, start) = decode(text).map_err(|why| Failure::corrupt(&path, &why))?;
+    };
+    let (owner, start) = decode(&text).map_err(|why| Failure::corrupt(&path, &why))?;
     if owner != member {
         return Ok(None);
     }
@@ -70,9 +68,7 @@ pub fn write(dir: &Path, member: MemberId, start: u64) -> Result<(), Failure> {
 }
 
 fn encode(member: MemberId, start: u64) -> String {
-    let body = format!("{HEADER}\nmember {member}\nstart {start}\n");
-    let sum = crc32c::crc32c(body.as_bytes());
-    format!("{body}crc32c {sum:08x}\n")
+    identity::sealed(format!("{HEADER}\nmember {member}\nstart {start}\n"))
 }
 
 /// Accepts exactly what `encode` writes.

@@ -38,7 +38,7 @@ pub trait Linearize: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Knowledge {
     /// It had the state once, or it has it now.
-    Some,
+    Known,
     /// It has never had it, and no other member said that there is a cluster: one has still to be founded.
     NoCluster,
     /// It has never had it, and another member has it: this one waits to be taken in, with an empty disk.

@@ -81,7 +81,7 @@ pub fn admit_all(app: &App) -> Result<(), Fault> {
     app.ephemeral.admit(true)?;
     match app.linearize.knowledge() {
         Knowledge::Joining => Err(Fault::NoState),
-        Knowledge::Some | Knowledge::NoCluster => Ok(()),
+        Knowledge::Known | Knowledge::NoCluster => Ok(()),
     }
 }
 

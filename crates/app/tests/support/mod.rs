@@ -303,7 +303,7 @@ impl Server {
             listeners: listeners.clone(),
             state: Mutex::default(),
             shown: shown.clone(),
-            knowledge: Mutex::new(Knowledge::Some),
+            knowledge: Mutex::new(Knowledge::Known),
             refuse: Mutex::default(),
             reply: Mutex::default(),
         });

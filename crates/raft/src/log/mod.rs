@@ -322,9 +322,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if let Some(committed) = committed
             && last.is_none_or(|last| last.index < committed.index)
         {
-            let kept = last.map_or_else(|| "nothing".into(), |last| format!("entry {last}"));
+            let leader = match last {
+                Some(last) => format!("the log of the leader agrees with them only up to {last}"),
+                None => "the log of the leader agrees with none of them".into(),
+            };
             let fatal =
-                Fatal::Overruled { file: self.backend.file(), committed: committed.to_string(), kept };
+                Fatal::Overruled { file: self.backend.file(), committed: committed.to_string(), leader };
             let error = io::Error::new(io::ErrorKind::InvalidData, fatal.to_string());
             self.fatal.set(fatal);
             return Err(error);

@@ -78,7 +78,7 @@ impl Opening<'_> {
             }
             (Some(found), _) if found >= start => {
                 format!(
-                    "it is newer than the file `identity`, of which an older copy was put back: its last start is {found}, and this would be start {start}"
+                    "its last start is {found}, and by the file `identity` this is start {start}: that file is an older copy"
                 )
             }
             _ => return Ok(()),

@@ -47,11 +47,11 @@ impl Service {
             return Err(Status::invalid_argument("the snapshot is newer than its sender's vote"));
         }
         if last > committed && index_of(last.as_ref()) <= index_of(committed.as_ref()) {
-            let upto = |last: Option<&LogId>| last.map_or_else(|| "nothing".into(), ToString::to_string);
+            let upto = |last: Option<LogId>| last.map_or_else(|| "none".into(), |last| last.to_string());
             self.inner.fatal.set(Fatal::Overruled {
                 file: self.inner.log.backend().file(),
-                committed: upto(committed.as_ref()),
-                kept: format!("a snapshot up to {}, and nothing", upto(last.as_ref())),
+                committed: upto(committed),
+                leader: format!("the leader sends a snapshot of others, up to {}", upto(last)),
             });
             return Err(Status::invalid_argument("the snapshot contradicts committed entries"));
         }

@@ -41,7 +41,7 @@ async fn a_log_that_lacks_what_its_member_had_is_refused() {
     let older = cause(start(&copy, 8, Some(7)).await);
     assert!(older.contains("an older copy: its last start is 3") && older.contains("start 7"), "{older}");
     let older = cause(start(&log, 4, Some(3)).await);
-    assert!(older.contains("newer than the file `identity`"), "{older}");
+    assert!(older.contains("by the file `identity` this is start 4"), "{older}");
     start(&log, 8, Some(7)).await.unwrap();
 }
 
@@ -52,7 +52,10 @@ async fn a_log_of_a_version_that_noted_no_start_is_taken() {
     append(&log, 0..5).await;
     log.stop().await;
     start(&old, 9, None).await.unwrap();
-    assert!(cause(start(&old, 9, Some(9)).await).contains("its last start is 9"));
+    assert!(
+        cause(start(&old, 9, Some(9)).await)
+            .contains("its last start is 9, and by the file `identity` this is start 9")
+    );
 }
 
 #[tokio::test]

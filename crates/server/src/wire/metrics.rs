@@ -120,7 +120,7 @@ impl Collected {
         out.gauge("raft_queue_limit", "Operations that may wait", dyad_raft::QUEUE_MAX as i64)?;
         out.gauge(
             "raft_log_bytes",
-            "Bytes of entries in the log, to within a mebibyte",
+            "Bytes of entries in the log, to within a mebibyte and one entry",
             raft.log_bytes as i64,
         )?;
         out.gauge("raft_tail_bytes", "Bytes of log entries in memory", raft.tail_bytes as i64)?;
