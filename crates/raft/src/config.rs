@@ -95,9 +95,7 @@ impl RaftConfig {
             enable_pre_vote: Some(true),
             // A restarted leader that simply goes on may have lost what it acknowledged: it must be elected again.
             enable_leader_restore: Some(false),
-            // A follower whose disk was set back is sent again what it lacks. Otherwise it would lack it, and take no new entry
-            // either, until another member leads. What it has voted for meanwhile can be undone in neither case.
-            allow_log_reversion: Some(true),
+            allow_log_reversion: Some(false),
             api_batch_linger_ms: 0,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
             // `compact` purges, by bytes too. Two who decide could undercut each other.

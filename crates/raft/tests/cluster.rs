@@ -267,44 +267,6 @@ fn without_a_majority_writes_are_refused_and_no_leader_is_shown() {
     assert!(!last.has(1));
 }
 
-/// A machine that was set back to a snapshot of its disk: the leader knows that it had more.
-#[test]
-fn a_follower_whose_disk_was_set_back_is_sent_what_it_lacks() {
-    let mut cluster = Cluster::new(3, |_| {});
-    cluster.members[0].register(1);
-    cluster.converged();
-    let victim = cluster.a_follower();
-    cluster.members[victim].crash();
-    let (dir, copy) = (cluster.members[victim].dir.clone(), cluster.dir.path().join("copy"));
-    copy_dir(&dir, &copy);
-    cluster.members[victim].start();
-    let leader = cluster.leader().unwrap();
-    (2..6).for_each(|port| cluster.members[leader].register(port));
-    cluster.converged();
-    cluster.members[victim].crash();
-    std::fs::remove_dir_all(&dir).unwrap();
-    copy_dir(&copy, &dir);
-    cluster.members[victim].start();
-    assert_eq!(cluster.leader(), Some(leader), "the same leader, which remembers");
-    let member = &cluster.members[victim];
-    eventually("it has what it lacked", || (1..6).all(|port| member.has(port)).then_some(()));
-    cluster.members[leader].register(6);
-    eventually("and what comes", || member.has(6).then_some(()));
-}
-
-fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &to);
-        } else if let Err(error) = std::fs::copy(entry.path(), to) {
-            // What belongs to the one process that held it goes a moment after that process.
-            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
-        }
-    }
-}
-
 /// Two disks of three are lost, and with them the majority. The empty members must not speak for the cluster.
 #[test]
 fn members_with_empty_disks_know_nothing_until_they_are_taken_in() {
