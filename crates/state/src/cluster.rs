@@ -6,14 +6,18 @@
 //! every member has a build that knows the rule. A build without it stops at that entry instead of going its own way.
 
 use dyad_types::{MemberId, Origin};
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 /// The highest level that this build knows.
 ///
 /// - 1: the rules of 0.5.0. The configurations' requests are remembered, and forgotten by their age alone.
 /// - 2: the requests of every part are remembered ([`crate::RequestId`]), the newest 4,096 whatever their age. An override
 ///   ends in the entry that ends its persistent instance.
-pub const LEVEL: u32 = 2;
+/// - 3: the addresses of removed members are remembered ([`ClusterCommand::Exclude`]).
+pub const LEVEL: u32 = 3;
+
+/// Addresses that are remembered as excluded: each is one removal in the life of a cluster. Further ones are not remembered.
+pub const EXCLUDED_MAX: usize = 256;
 
 /// A change of the cluster itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,11 @@ pub enum ClusterCommand {
     Retire { origin: Origin },
     /// Says that every member knows the rules of this level, which hold from this entry on. Reply: Done.
     Raise { level: u32 },
+    /// Says that whoever comes back at this address (`host:http_port`) is no member, until it is admitted. Level 3. Reply: Done, or
+    /// Full if [`EXCLUDED_MAX`] addresses are excluded.
+    Exclude { address: String },
+    /// Takes an [`ClusterCommand::Exclude`] back. Level 3. Reply: Done.
+    Admit { address: String },
 }
 
 impl ClusterCommand {
@@ -34,6 +43,8 @@ impl ClusterCommand {
             ClusterCommand::Found { .. } => "found",
             ClusterCommand::Retire { .. } => "retire",
             ClusterCommand::Raise { .. } => "raise",
+            ClusterCommand::Exclude { .. } => "exclude",
+            ClusterCommand::Admit { .. } => "admit",
         }
     }
 }
@@ -43,6 +54,7 @@ impl ClusterCommand {
 pub enum ClusterReply {
     Done,
     Exists,
+    Full,
 }
 
 /// The identity of the cluster, its retired members and its level. Clones are O(1).
@@ -52,11 +64,12 @@ pub struct ClusterState {
     /// For each member its highest retired incarnation.
     pub(crate) retired: OrdMap<MemberId, u64>,
     pub(crate) level: u32,
+    pub(crate) excluded: OrdSet<String>,
 }
 
 impl Default for ClusterState {
     fn default() -> ClusterState {
-        ClusterState { id: None, retired: OrdMap::new(), level: 1 }
+        ClusterState { id: None, retired: OrdMap::new(), level: 1, excluded: OrdSet::new() }
     }
 }
 
@@ -76,6 +89,16 @@ impl ClusterState {
         self.retired.iter().map(|(&member, &incarnation)| Origin { member, incarnation })
     }
 
+    /// The addresses of members that were removed and not admitted again.
+    pub fn excluded(&self) -> impl Iterator<Item = &str> {
+        self.excluded.iter().map(String::as_str)
+    }
+
+    /// Whether this address was removed from the cluster.
+    pub fn is_excluded(&self, address: &str) -> bool {
+        self.excluded.contains(address)
+    }
+
     /// The only mutator. The flag tells whether a retirement was new.
     pub(crate) fn apply(&mut self, command: &ClusterCommand) -> (ClusterReply, bool) {
         match command {
@@ -87,6 +110,17 @@ impl ClusterState {
             ClusterCommand::Retire { origin } => (ClusterReply::Done, self.retire(*origin)),
             ClusterCommand::Raise { level } => {
                 self.level = self.level.max(*level);
+                (ClusterReply::Done, false)
+            }
+            ClusterCommand::Exclude { address } => {
+                if self.excluded.len() >= EXCLUDED_MAX && !self.excluded.contains(address) {
+                    return (ClusterReply::Full, false);
+                }
+                self.excluded.insert(address.clone());
+                (ClusterReply::Done, false)
+            }
+            ClusterCommand::Admit { address } => {
+                self.excluded.remove(address);
                 (ClusterReply::Done, false)
             }
         }

@@ -16,6 +16,8 @@ pub(crate) const FORMAT: u8 = 1;
 
 /// The number of a reply of the configurations; the smaller ones are the other parts'.
 const CONFIG_REPLY: u32 = 9;
+/// The number of [`ClusterReply::Full`].
+const FULL_REPLY: u32 = 10;
 
 impl Envelope {
     /// The bytes of the envelope, with their version, as they are stored in the log and sent between members.
@@ -65,6 +67,9 @@ impl CpReply {
         let naming = match self {
             CpReply::Cluster(ClusterReply::Done) => naming::ReplyRecord::from(&NamingReply::Done),
             CpReply::Cluster(ClusterReply::Exists) => naming::ReplyRecord::from(&NamingReply::Exists),
+            CpReply::Cluster(ClusterReply::Full) => {
+                naming::ReplyRecord { kind: FULL_REPLY, ..Default::default() }
+            }
             CpReply::Naming(reply) => reply.into(),
             CpReply::Config(_) => naming::ReplyRecord { kind: CONFIG_REPLY, ..Default::default() },
         };
@@ -84,6 +89,7 @@ impl CpReply {
         match (part, record.config) {
             (Part::Config, Some(config)) => Ok(CpReply::Config(config.try_into()?)),
             (Part::Config, None) => Err(BadRecord("the record lacks its configuration reply".into())),
+            (Part::Cluster, None) if record.kind == FULL_REPLY => Ok(CpReply::Cluster(ClusterReply::Full)),
             (part, _) => {
                 let ReplyRecord { kind, text, limit, .. } = record;
                 let reply = NamingReply::try_from(naming::ReplyRecord { kind, text, limit })?;
@@ -138,7 +144,7 @@ pub(crate) fn level_of(level: u32) -> Result<u32, BadRecord> {
 /// Exactly one of the first three is set. Builds that do not know a further field skip it.
 #[derive(Clone, PartialEq, Message)]
 struct CommandRecord {
-    #[prost(oneof = "ClusterKind", tags = "1, 4, 13")]
+    #[prost(oneof = "ClusterKind", tags = "1, 4, 13, 15, 16")]
     cluster: Option<ClusterKind>,
     #[prost(oneof = "naming::CommandKind", tags = "2, 3, 5, 6, 7, 8, 9, 10, 11")]
     naming: Option<naming::CommandKind>,
@@ -157,6 +163,10 @@ enum ClusterKind {
     Retire(RetireRecord),
     #[prost(message, tag = "13")]
     Raise(RaiseRecord),
+    #[prost(message, tag = "15")]
+    Exclude(AddressRecord),
+    #[prost(message, tag = "16")]
+    Admit(AddressRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -169,6 +179,12 @@ struct FoundRecord {
 struct RaiseRecord {
     #[prost(uint32, tag = "1")]
     level: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AddressRecord {
+    #[prost(string, tag = "1")]
+    address: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -199,6 +215,12 @@ impl From<&ClusterCommand> for ClusterKind {
             }
             ClusterCommand::Retire { origin } => ClusterKind::Retire((*origin).into()),
             ClusterCommand::Raise { level } => ClusterKind::Raise(RaiseRecord { level: *level }),
+            ClusterCommand::Exclude { address } => {
+                ClusterKind::Exclude(AddressRecord { address: address.clone() })
+            }
+            ClusterCommand::Admit { address } => {
+                ClusterKind::Admit(AddressRecord { address: address.clone() })
+            }
         }
     }
 }
@@ -213,6 +235,8 @@ impl TryFrom<ClusterKind> for ClusterCommand {
             }
             ClusterKind::Retire(record) => ClusterCommand::Retire { origin: record.into() },
             ClusterKind::Raise(record) => ClusterCommand::Raise { level: level_of(record.level)? },
+            ClusterKind::Exclude(record) => ClusterCommand::Exclude { address: record.address },
+            ClusterKind::Admit(record) => ClusterCommand::Admit { address: record.address },
         })
     }
 }

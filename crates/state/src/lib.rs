@@ -14,7 +14,7 @@ mod requests;
 mod snapshot;
 mod state;
 
-pub use cluster::{ClusterCommand, ClusterReply, ClusterState, LEVEL};
+pub use cluster::{ClusterCommand, ClusterReply, ClusterState, EXCLUDED_MAX, LEVEL};
 pub use command::{CpChanges, CpCommand, CpReply, Part};
 pub use dyad_types::{BadRecord, Stamp};
 pub use envelope::Envelope;

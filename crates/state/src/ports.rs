@@ -32,6 +32,8 @@ pub trait Linearize: Send + Sync + 'static {
     fn linearize(&self) -> BoxFuture<'_, Result<(), ProposeError>>;
     /// Whether what is missing from the state that this member has applied can be called absent.
     fn knowledge(&self) -> Knowledge;
+    /// Why this member takes no writes and answers no consistent reads, whatever its leader. `None` almost always.
+    fn barred(&self) -> Option<String>;
 }
 
 /// What a member knows of the state of its cluster.
@@ -43,6 +45,8 @@ pub enum Knowledge {
     NoCluster,
     /// It has never had it, and another member has it: this one waits to be taken in, with an empty disk.
     Joining,
+    /// It had it, and was removed from the cluster: what it has grows old.
+    Removed,
 }
 
 /// The leader that a member knows.
@@ -69,6 +73,9 @@ pub enum ProposeError {
     TooLarge { len: usize, max: usize },
     #[error("the store refuses writes: {0}")]
     Storage(String),
+    /// This member may not speak for its cluster at present. The text says why, and what to do.
+    #[error("{0}")]
+    Barred(String),
 }
 
 /// Hears of every applied entry. It is called while the entry is applied, so it must be quick.

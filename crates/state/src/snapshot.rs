@@ -62,6 +62,7 @@ impl CpState {
             switches: self.naming.switches().to_json(),
             retired: self.cluster.retired().map(Into::into).collect(),
             level: if self.cluster.level > 1 { self.cluster.level } else { 0 },
+            excluded: self.cluster.excluded().map(str::to_owned).collect(),
         })
     }
 
@@ -69,6 +70,7 @@ impl CpState {
         self.now_ms = header.now_ms;
         self.cluster.id = header.cluster_id.as_deref().map(cluster_id_of).transpose()?;
         self.cluster.level = level_of(header.level)?;
+        self.cluster.excluded = header.excluded.into_iter().collect();
         self.naming.restore_switches(&header.switches)?;
         for retired in header.retired {
             let Origin { member, incarnation } = retired.into();
@@ -108,4 +110,7 @@ struct HeaderRecord {
     /// 0 is level 1, which was not written.
     #[prost(uint32, tag = "5")]
     level: u32,
+    /// Only from level 3 on.
+    #[prost(string, repeated, tag = "6")]
+    excluded: Vec<String>,
 }

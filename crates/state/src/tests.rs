@@ -40,6 +40,23 @@ fn retirement_only_rises_and_time_never_goes_back() {
 }
 
 #[test]
+fn an_excluded_address_is_kept_until_it_is_admitted() {
+    let mut state = CpState::default();
+    let address = |n: usize| format!("10.0.0.1:{n}");
+    apply(&mut state, ClusterCommand::Raise { level: 3 }, 1);
+    for n in 0..EXCLUDED_MAX {
+        let (reply, _) = apply(&mut state, ClusterCommand::Exclude { address: address(n) }, 1);
+        assert_eq!(reply, CpReply::Cluster(ClusterReply::Done));
+    }
+    let mut exclude = |n| apply(&mut state, ClusterCommand::Exclude { address: address(n) }, 1).0;
+    assert_eq!(exclude(0), CpReply::Cluster(ClusterReply::Done), "it is known");
+    assert_eq!(exclude(EXCLUDED_MAX), CpReply::Cluster(ClusterReply::Full));
+    apply(&mut state, ClusterCommand::Admit { address: address(0) }, 1);
+    assert!(!state.cluster().is_excluded(&address(0)) && state.cluster().is_excluded(&address(1)));
+    assert_eq!(CpState::restore(state.snapshot()).unwrap(), state);
+}
+
+#[test]
 fn a_large_service_is_split_over_records_and_damage_is_refused() {
     let mut state = CpState::default();
     for n in 0..3_000 {
@@ -58,7 +75,7 @@ fn a_large_service_is_split_over_records_and_damage_is_refused() {
         (records[1..].to_vec(), "a snapshot must begin with one header"),
         (vec![header.clone(), header.clone()], "a snapshot must begin with one header"),
         (vec![vec![3]], "a snapshot record of format 3; this build reads format 2"),
-        (vec![vec![2, 10, 2, 40, 9]], "a cluster of level 9; this build knows level 2; install a newer one"),
+        (vec![vec![2, 10, 2, 40, 9]], "a cluster of level 9; this build knows level 3; install a newer one"),
         (vec![header, vec![1, 0x7a, 0]], "a snapshot record that this build does not know"),
     ];
     for (records, want) in cases {
@@ -75,7 +92,7 @@ fn unknown_and_damaged_commands_are_errors() {
         (&[1, 0x9a, 0x06, 0], "a command that this build does not know; install the version that wrote it"),
         (&[1, 0x12, 0], "the record lacks its service"),
         (&[1, 0x12, 0, 0x22, 0], "a command of two parts of the state"),
-        (&[1, 0x6a, 2, 8, 9], "a cluster of level 9; this build knows level 2; install a newer one"),
+        (&[1, 0x6a, 2, 8, 9], "a cluster of level 9; this build knows level 3; install a newer one"),
         (&[1, 0x6a, 0, 0x72, 1, 7], "a request id must have 16 bytes"),
     ];
     for (bytes, want) in cases {

@@ -337,7 +337,9 @@ fn command() -> impl Strategy<Value = CpCommand> {
     prop_oneof![
         1 => any::<u128>().prop_map(|cluster_id| ClusterCommand::Found { cluster_id }.into()),
         1 => origin.prop_map(|origin| ClusterCommand::Retire { origin }.into()),
-        1 => (1_u32..=2).prop_map(|level| ClusterCommand::Raise { level }.into()),
+        1 => (1_u32..=3).prop_map(|level| ClusterCommand::Raise { level }.into()),
+        1 => "[a-z]{1,9}".prop_map(|address| ClusterCommand::Exclude { address }.into()),
+        1 => "[a-z]{1,9}".prop_map(|address| ClusterCommand::Admit { address }.into()),
         20 => naming_command().prop_map(CpCommand::from),
         2 => any::<prop::sample::Index>().prop_map(|at| at.get(&config_samples()).command.clone()),
     ]
