@@ -34,16 +34,29 @@ pub fn cluster(app: &App, caller: &Caller) -> Result<Cluster, Fault> {
 /// # Errors
 /// What it is not ready for.
 pub fn ready(app: &App, cp: bool) -> Result<(), Fault> {
-    if !app.members.ready() {
-        return Err(Fault::NotReady("naming"));
+    let not_ready = |part, why: String| Err(Fault::NotReady { part, why });
+    if let Err(why) = app.members.ready() {
+        return not_ready("naming", why);
     }
     // Others have what this member lacks. Where no cluster was founded yet, nobody has it, and members that wait for each other
     // must be called ready: some orchestrators start the next one only then.
-    if app.linearize.knowledge() == Knowledge::Joining {
-        return Err(Fault::NotReady("config"));
+    match app.linearize.knowledge() {
+        Knowledge::Joining => {
+            return not_ready(
+                "config",
+                "this member has not received the state of its cluster yet".to_owned(),
+            );
+        }
+        Knowledge::Removed => {
+            return not_ready("config", "this member was removed from its cluster".to_owned());
+        }
+        Knowledge::Known | Knowledge::NoCluster => {}
+    }
+    if let Some(why) = app.linearize.barred() {
+        return not_ready("config", why);
     }
     if cp && app.propose.leader().is_none() {
-        return Err(Fault::NotReady("naming_persistent_service"));
+        return not_ready("naming_persistent_service", "no raft leader is known".to_owned());
     }
     Ok(())
 }

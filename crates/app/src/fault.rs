@@ -100,6 +100,9 @@ pub enum Fault {
     /// What is not here may be there on another member (503).
     #[error("this member has not received the state of its cluster yet: ask another member")]
     NoState,
+    /// The state that is here is no longer the cluster's (503).
+    #[error("this member was removed from its cluster: ask another member")]
+    Removed,
     /// There is no room for the contents that the request would read.
     #[error("{0}")]
     NoRoom(#[from] Full),
@@ -107,8 +110,8 @@ pub enum Fault {
     #[error("{0}")]
     NoPlace(#[from] NoPlace),
     /// The member is not ready, which `readiness` answers with 500.
-    #[error("{0} not in readiness")]
-    NotReady(&'static str),
+    #[error("{part} not in readiness: {why}")]
+    NotReady { part: &'static str, why: String },
     /// A parameter is missing that a method demands in Spring.
     #[error("Required request parameter '{name}' for method parameter type {kind} is not present")]
     MissingParam { name: &'static str, kind: &'static str },
@@ -243,9 +246,10 @@ impl Fault {
             | Fault::TooLong
             | Fault::Stopping
             | Fault::NoState
+            | Fault::Removed
             | Fault::NoRoom(Full::All)
             | Fault::NoPlace(_) => Class::Unavailable,
-            Fault::NotReady(_) | Fault::UnknownReply | Fault::Content(ContentError::Damaged(_)) => {
+            Fault::NotReady { .. } | Fault::UnknownReply | Fault::Content(ContentError::Damaged(_)) => {
                 Class::Internal
             }
         }

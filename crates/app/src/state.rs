@@ -70,6 +70,7 @@ impl App {
         match self.linearize.knowledge() {
             Knowledge::Known => Ok(()),
             Knowledge::NoCluster | Knowledge::Joining => Err(Fault::NoState),
+            Knowledge::Removed => Err(Fault::Removed),
         }
     }
 }

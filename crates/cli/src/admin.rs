@@ -16,13 +16,16 @@ use crate::exit::{Exit, Failure};
 pub const FILE: &str = "admin.sock";
 /// The longest time in which each side may send its line.
 pub const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest time for the answer to a change of the membership: a new member catches up first, and the request may go through a
+/// member to the leader. Each of these steps has its own, shorter limit.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(90);
 /// What the address of a Unix socket holds, without its closing zero.
 const PATH_MAX: usize = 107;
 /// Longest answer that is read: 64 members with 1,000 origins each fit many times.
 const ANSWER_MAX: u64 = 64 * 1024 * 1024;
 
 /// A command. It is sent as `{"command":"status"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum AdminRequest {
     /// Asks for the status. The answer is a `status::ClusterStatus`.
@@ -32,6 +35,40 @@ pub enum AdminRequest {
     /// Takes in gRPC clients again. The answer is `{"clients":n,"drained":…}`: the number of clients that are here, and
     /// whether the member was drained.
     Undrain,
+    /// Takes in the server at this address. The answer to this and to each of the following is `{"done":"…"}`, a sentence. A member
+    /// is named by its address or its id.
+    Add {
+        address: String,
+        learner: bool,
+    },
+    Remove {
+        member: String,
+    },
+    /// Takes in the server at `address`, and lets the member `old` go in the same change.
+    Replace {
+        old: String,
+        address: String,
+    },
+    Promote {
+        member: String,
+    },
+    Demote {
+        member: String,
+    },
+    /// Lets the member `to` lead, or any other than the present leader.
+    TransferLeader {
+        to: Option<String>,
+    },
+}
+
+impl AdminRequest {
+    /// How long the answer may take.
+    fn limit(&self) -> Duration {
+        match self {
+            AdminRequest::Status | AdminRequest::Drain | AdminRequest::Undrain => LINE_TIMEOUT,
+            _ => CHANGE_TIMEOUT,
+        }
+    }
 }
 
 /// Gives one command to the server that runs on `data_dir`.
@@ -51,7 +88,7 @@ pub fn call(data_dir: &Path, request: AdminRequest) -> Result<Value, Failure> {
         let message = format!("{}: {why}; --data-dir names the server's data directory", path.display());
         Failure::new(Exit::Refused, message)
     };
-    let line = exchange(&path, request).map_err(failed)?;
+    let line = exchange(&path, &request).map_err(failed)?;
     let value: Value = serde_json::from_str(&line).map_err(|error| failed(error.into()))?;
     match value.get("error").and_then(Value::as_str) {
         Some(error) => Err(Failure::new(Exit::Refused, error)),
@@ -59,11 +96,11 @@ pub fn call(data_dir: &Path, request: AdminRequest) -> Result<Value, Failure> {
     }
 }
 
-fn exchange(path: &Path, request: AdminRequest) -> io::Result<String> {
+fn exchange(path: &Path, request: &AdminRequest) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(LINE_TIMEOUT))?;
+    stream.set_read_timeout(Some(request.limit()))?;
     stream.set_write_timeout(Some(LINE_TIMEOUT))?;
-    let mut bytes = serde_json::to_vec(&request)?;
+    let mut bytes = serde_json::to_vec(request)?;
     bytes.push(b'\n');
     stream.write_all(&bytes)?;
     let mut line = String::new();

@@ -23,6 +23,18 @@ pub fn status(data_dir: &Path, output: Output) -> Result<(), Failure> {
     }
 }
 
+/// A change of the membership or of the leader, such as `dyad cluster add`.
+///
+/// # Errors
+/// `Exit::Refused` if no server answers on the data directory's socket, or the cluster refuses the change.
+pub fn change(data_dir: &Path, request: AdminRequest) -> Result<(), Failure> {
+    let answer = admin::call(data_dir, request)?;
+    match answer["done"].as_str() {
+        Some(done) => print(&format!("{done}\n")),
+        None => Err(Failure::new(Exit::Refused, "the server's answer is of another version")),
+    }
+}
+
 /// `dyad cluster drain`.
 ///
 /// # Errors

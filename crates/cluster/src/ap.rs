@@ -158,8 +158,12 @@ impl Ap {
         self.core.lock().peers.insert(peer, queue);
     }
 
-    pub(crate) fn peer_down(&self, peer: MemberId) {
+    /// The stream of this queue is down. A newer one, to another address of the peer, may be up already.
+    pub(crate) fn peer_down(&self, peer: MemberId, queue: &mpsc::Sender<Message>) {
         let mut core = self.core.lock();
+        if !core.peers.get(&peer).is_some_and(|up| up.same_channel(queue)) {
+            return;
+        }
         core.peers.remove(&peer);
         self.step(&mut core, Input::StreamDown(peer), None);
     }

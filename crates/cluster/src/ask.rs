@@ -27,9 +27,9 @@ pub trait Answer: Send + Sync + std::fmt::Debug + 'static {
 /// Asks all other members at once. Members that do not answer, or answer another status than 200, are left out.
 pub fn ask_others(directory: &Arc<Directory>, target: &str) -> BoxFuture<'static, Vec<Bytes>> {
     let request = AskRequest { from: directory.me().0, target: target.to_owned() };
-    let own = directory.own_entry();
-    let others = (0..directory.entries().len()).filter(|at| own.as_ref() != Some(&directory.entries()[*at]));
-    let asked: Vec<_> = others.map(|at| ask(directory.channel(at), request.clone())).collect();
+    let others = directory.members().into_iter().filter(|row| row.id != Some(directory.me()));
+    let contacts = others.filter_map(|row| directory.contact(&row.entry.address));
+    let asked: Vec<_> = contacts.map(|contact| ask(contact.channel(), request.clone())).collect();
     Box::pin(async move { join_all(asked).await.into_iter().flatten().collect() })
 }
 

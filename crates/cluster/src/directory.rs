@@ -1,10 +1,12 @@
-//! Which member answers at which configured address.
+//! Which member answers at which address.
 //!
-//! The list of members has addresses, and each member draws its own identity. The directory sends the request Hello to
-//! each address and keeps the last answer. By the same request a member finds out which entry of the list it is itself:
-//! the one that answers with the random number (*nonce*) of this start.
+//! The setting `members` only says whom to ask first. Who the members are is in the replicated state ([`Membership`]), and a
+//! member that does not hear of a change by the log hears of it by the answers of the others. The directory sends the request
+//! Hello to each address and keeps the last answer. By the same request a member finds out which address is its own: the one
+//! that answers with the random number (*nonce*) of this start.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -13,38 +15,18 @@ use dyad_proto::cluster::{HelloReply, HelloRequest};
 use dyad_types::MemberId;
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::ask::Answer;
 use crate::dial::Dialer;
+use crate::membership::{Entry, Found, Membership, Row};
 
 /// The longest time for an answer to Hello. A member that is alive answers at once, and a call that hangs must not
 /// delay the others.
 pub const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
 /// A member is asked every 2 s; what it said about itself three Hellos ago is not true any more.
-const LOAD_MAX_AGE: Duration = Duration::from_secs(6);
-
-/// One entry of the configured member list.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    /// `host:http_port`. This is the name of the member in lists and answers.
-    pub address: String,
-    /// `host:cluster_port`.
-    pub cluster_address: String,
-}
-
-/// The last answer of an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub member: MemberId,
-    pub incarnation: u64,
-    /// The raft cluster to which the member belongs, if any. 0 means that the member does not know the identity of its
-    /// cluster yet.
-    pub cluster_id: Option<u128>,
-    /// The list of members at that member, sorted.
-    pub members: Vec<String>,
-    pub me: bool,
-}
+const ANSWER_MAX_AGE: Duration = Duration::from_secs(6);
 
 /// The load of a member, as it says itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,28 +37,49 @@ pub struct Load {
     pub draining: bool,
 }
 
-/// What an entry's member said about its load, and when.
-#[derive(Clone, Copy, Debug)]
-struct Said {
-    member: MemberId,
-    load: Load,
+/// An answer, and when it came.
+#[derive(Clone, Debug)]
+struct Heard {
+    found: Found,
+    load: Option<Load>,
     at: Instant,
 }
 
-/// The configured list and the last answers.
+/// An address that is asked who answers there.
+#[derive(Debug)]
+pub struct Contact {
+    pub entry: Entry,
+    channel: Channel,
+    /// Notified when the member there asked who we are, which shows that it runs now.
+    greeted: Notify,
+    /// Cancelled when the address belongs to no member any more.
+    pub(crate) gone: CancellationToken,
+}
+
+impl Contact {
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Completes when the member there asks who we are.
+    pub(crate) async fn greeting(&self) {
+        self.greeted.notified().await;
+    }
+}
+
+/// The addresses that are asked, and the last answers.
 #[derive(Debug)]
 pub struct Directory {
     me: MemberId,
     nonce: u64,
-    entries: Vec<Entry>,
-    channels: Vec<Channel>,
-    found: RwLock<BTreeMap<String, Found>>,
-    /// For each entry: notified when the member there asked who we are, which shows that it runs now.
-    greeted: Vec<Notify>,
-    /// Raised whenever an answer changed.
+    dialer: Dialer,
+    configured: Vec<Entry>,
+    contacts: RwLock<Vec<Arc<Contact>>>,
+    membership: RwLock<Option<Membership>>,
+    removed: AtomicBool,
+    heard: RwLock<BTreeMap<String, Heard>>,
+    /// Raised whenever an answer or the membership changed.
     changed: watch::Sender<u64>,
-    /// The loads, by entry. They are not in `found`, because they change all the time and many hear of the changes of `found`.
-    said: RwLock<BTreeMap<usize, Said>>,
     /// The load of this member. `None` until it is known.
     load: RwLock<Option<Load>>,
     /// Who answers what members ask. Set once, when the front end exists.
@@ -84,29 +87,27 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes a directory of `entries` for this member. `nonce` is the random number of this start.
+    /// Makes a directory for this member. `configured` is the setting `members`, and `nonce` is the random number of this start.
     ///
     /// # Errors
     /// An entry is not an address.
     pub fn new(
         me: MemberId,
         nonce: u64,
-        entries: Vec<Entry>,
-        dialer: &Dialer,
+        configured: Vec<Entry>,
+        dialer: Dialer,
     ) -> Result<Directory, tonic::transport::Error> {
-        let channels =
-            entries.iter().map(|e| dialer.channel(&e.cluster_address)).collect::<Result<Vec<_>, _>>()?;
-        let greeted = entries.iter().map(|_| Notify::new()).collect();
-        let changed = watch::channel(0).0;
+        let contacts = configured.iter().map(|entry| contact(&dialer, entry)).collect::<Result<_, _>>()?;
         Ok(Directory {
             me,
             nonce,
-            entries,
-            channels,
-            found: RwLock::default(),
-            greeted,
-            changed,
-            said: RwLock::default(),
+            dialer,
+            configured,
+            contacts: RwLock::new(contacts),
+            membership: RwLock::default(),
+            removed: AtomicBool::new(false),
+            heard: RwLock::default(),
+            changed: watch::channel(0).0,
             load: RwLock::default(),
             answer: OnceLock::new(),
         })
@@ -129,54 +130,124 @@ impl Directory {
         self.nonce
     }
 
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// The setting `members`.
+    pub fn configured(&self) -> &[Entry] {
+        &self.configured
     }
 
-    pub fn channel(&self, at: usize) -> Channel {
-        self.channels[at].clone()
+    /// Every address that is asked: those of the members, and those that the setting names besides.
+    pub fn contacts(&self) -> Vec<Arc<Contact>> {
+        self.contacts.read().clone()
     }
 
-    /// The addresses of the list, sorted. Members compare them when they found a cluster.
+    /// The contact of a member's `host:http_port`.
+    pub fn contact(&self, address: &str) -> Option<Arc<Contact>> {
+        self.contacts.read().iter().find(|contact| contact.entry.address == address).cloned()
+    }
+
+    /// The addresses of the setting, sorted. Members compare them when they found a cluster.
     pub fn sorted_addresses(&self) -> Vec<String> {
-        let mut list: Vec<String> = self.entries.iter().map(|e| e.address.clone()).collect();
+        let mut list: Vec<String> = self.configured.iter().map(|e| e.address.clone()).collect();
         list.sort();
         list
     }
 
-    /// A channel that changes when an identity or a cluster id changed.
+    /// A channel that changes when an answer or the membership changed.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
     /// The last answers of all addresses that ever answered.
     pub fn found(&self) -> BTreeMap<String, Found> {
-        self.found.read().clone()
+        self.heard.read().iter().map(|(address, heard)| (address.clone(), heard.found.clone())).collect()
     }
 
-    /// The ids of all members that are known, including this one, without duplicates.
-    pub fn known(&self) -> Vec<MemberId> {
-        let mut known: Vec<MemberId> =
-            self.found.read().values().map(|f| f.member).chain([self.me]).collect();
-        known.sort_unstable();
-        known.dedup();
-        known
+    /// The answers that are so new that they hold now.
+    pub fn fresh(&self) -> BTreeMap<String, Found> {
+        let heard = self.heard.read();
+        let fresh = heard.iter().filter(|(_, heard)| heard.at.elapsed() <= ANSWER_MAX_AGE);
+        fresh.map(|(address, heard)| (address.clone(), heard.found.clone())).collect()
+    }
+
+    /// Who the members are, by the newest change that this member knows of.
+    pub fn membership(&self) -> Option<Membership> {
+        self.membership.read().clone()
+    }
+
+    /// Whether this member was a member, and is none any more.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Takes the membership over, and whether it says that this member was removed. Connections follow.
+    pub fn follow(&self, membership: Membership, removed: bool) {
+        let mut held = self.membership.write();
+        if held.as_ref() == Some(&membership) && self.is_removed() == removed {
+            return;
+        }
+        let mut contacts = self.contacts.write();
+        let wanted = membership.contacts(&self.configured);
+        let mut next = Vec::with_capacity(wanted.len());
+        for entry in &wanted {
+            let kept = contacts.iter().find(|contact| contact.entry == *entry).cloned();
+            match kept.map_or_else(|| contact(&self.dialer, entry), Ok) {
+                Ok(contact) => next.push(contact),
+                Err(error) => {
+                    tracing::warn!(%error, address = entry.cluster_address, "not the address of a member")
+                }
+            }
+        }
+        for contact in contacts.iter().filter(|contact| !wanted.contains(&contact.entry)) {
+            contact.gone.cancel();
+        }
+        *contacts = next;
+        self.heard.write().retain(|address, _| wanted.iter().any(|entry| entry.address == *address));
+        *held = Some(membership);
+        self.removed.store(removed, Ordering::Relaxed);
+        drop((contacts, held));
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// The members, and those that are about to become members. While the membership is not known, the addresses of the setting.
+    pub fn members(&self) -> Vec<Row> {
+        let heard = self.heard.read();
+        let found = |address: &str| heard.get(address).map(|heard| &heard.found);
+        match &*self.membership.read() {
+            Some(membership) => membership.rows(&self.configured, found),
+            None => {
+                let row = |entry: &Entry| Row {
+                    id: found(&entry.address).map(|found| found.member),
+                    entry: entry.clone(),
+                };
+                self.configured.iter().map(row).collect()
+            }
+        }
     }
 
     pub fn address_of(&self, member: MemberId) -> Option<String> {
-        self.found.read().iter().find(|(_, f)| f.member == member).map(|(address, _)| address.clone())
+        self.members().into_iter().find(|row| row.id == Some(member)).map(|row| row.entry.address)
     }
 
-    /// The entry that is this member. `None` until it was found by the nonce, or the settings named it.
+    /// The address that is this member's. `None` until it was found by the nonce, or the settings named it.
     pub fn own_entry(&self) -> Option<Entry> {
-        let found = self.found.read();
-        self.entries.iter().find(|e| found.get(&e.address).is_some_and(|f| f.me)).cloned()
+        let heard = self.heard.read();
+        let contacts = self.contacts.read();
+        let mine = |contact: &&Arc<Contact>| heard.get(&contact.entry.address).is_some_and(|h| h.found.me);
+        contacts.iter().find(mine).map(|contact| contact.entry.clone())
     }
 
-    /// Sets which entry this member is, if the settings name it.
+    /// Sets which address is this member's, if the settings name it.
     pub fn set_own(&self, address: &str, incarnation: u64) {
-        let members = self.sorted_addresses();
-        self.note(address, Found { member: self.me, incarnation, cluster_id: None, members, me: true });
+        let found = Found {
+            member: self.me,
+            incarnation,
+            cluster_id: None,
+            members: self.sorted_addresses(),
+            membership: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            me: true,
+        };
+        self.note(address, found, None);
     }
 
     /// Sets the load that this member tells the others from now on.
@@ -190,53 +261,36 @@ impl Directory {
 
     /// The last load of each other member. Members that have not answered for 6 s are left out.
     pub fn loads(&self) -> BTreeMap<MemberId, Load> {
-        let said = self.said.read();
-        let fresh = said.values().filter(|said| said.member != self.me && said.at.elapsed() <= LOAD_MAX_AGE);
-        fresh.map(|said| (said.member, said.load)).collect()
+        let heard = self.heard.read();
+        let fresh = heard.values().filter(|h| h.found.member != self.me && h.at.elapsed() <= ANSWER_MAX_AGE);
+        fresh.filter_map(|heard| Some((heard.found.member, heard.load?))).collect()
     }
 
     /// The member of this address asked who we are: whoever waits to ask it need not wait longer.
     pub(crate) fn greeted(&self, address: &str) {
-        if let Some(at) = self.entries.iter().position(|entry| entry.address == address) {
-            self.greeted[at].notify_one();
+        if let Some(contact) = self.contact(address) {
+            contact.greeted.notify_one();
         }
     }
 
-    /// Completes when the member of entry `at` asks who we are.
-    pub(crate) async fn greeting(&self, at: usize) {
-        self.greeted[at].notified().await;
-    }
-
-    /// Asks the member at entry `at` who it is.
+    /// Asks the member at this address who it is.
     ///
     /// # Errors
     /// It does not answer in time, or it refuses, for example because its token is another one.
-    pub async fn hello(&self, at: usize) -> Result<Found, tonic::Status> {
-        let entry = &self.entries[at];
+    pub async fn hello(&self, contact: &Contact) -> Result<Found, tonic::Status> {
         let own = self.own_entry().map(|e| e.address).unwrap_or_default();
         let request = HelloRequest { from: self.me.0, nonce: self.nonce, address: own };
-        let mut client = ClusterClient::new(self.channel(at));
+        let mut client = ClusterClient::new(contact.channel());
         let reply = tokio::time::timeout(HELLO_TIMEOUT, client.hello(request))
             .await
             .map_err(|_| tonic::Status::deadline_exceeded("no answer to Hello"))??
             .into_inner();
-        self.hear(at, &reply);
+        let load = reply.load.as_ref().map(|load| Load { clients: load.clients, draining: load.draining });
         let found = self.read(reply);
-        self.note(&entry.address, found.clone());
-        Ok(found)
-    }
-
-    fn hear(&self, at: usize, reply: &HelloReply) {
-        let mut said = self.said.write();
-        match &reply.load {
-            Some(load) => {
-                let load = Load { clients: load.clients, draining: load.draining };
-                said.insert(at, Said { member: MemberId(reply.member), load, at: Instant::now() });
-            }
-            None => {
-                said.remove(&at);
-            }
+        if !contact.gone.is_cancelled() {
+            self.note(&contact.entry.address, found.clone(), load);
         }
+        Ok(found)
     }
 
     fn read(&self, reply: HelloReply) -> Found {
@@ -246,16 +300,23 @@ impl Directory {
             incarnation: reply.incarnation,
             cluster_id: <[u8; 16]>::try_from(&reply.cluster_id[..]).ok().map(u128::from_be_bytes),
             members: reply.members,
+            membership: reply.membership.map(Membership::from_wire),
+            version: reply.version,
             me,
         }
     }
 
-    fn note(&self, address: &str, found: Found) {
-        let mut map = self.found.write();
-        let before = map.insert(address.to_owned(), found.clone());
-        drop(map);
-        if before.as_ref() != Some(&found) {
+    fn note(&self, address: &str, found: Found, load: Option<Load>) {
+        let heard = Heard { found: found.clone(), load, at: Instant::now() };
+        let before = self.heard.write().insert(address.to_owned(), heard);
+        if before.map(|before| before.found).as_ref() != Some(&found) {
             self.changed.send_modify(|n| *n += 1);
         }
     }
+}
+
+fn contact(dialer: &Dialer, entry: &Entry) -> Result<Arc<Contact>, tonic::transport::Error> {
+    let channel = dialer.channel(&entry.cluster_address)?;
+    let (greeted, gone) = (Notify::new(), CancellationToken::new());
+    Ok(Arc::new(Contact { entry: entry.clone(), channel, greeted, gone }))
 }

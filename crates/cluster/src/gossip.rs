@@ -1,5 +1,6 @@
-//! Outgoing gossip. For each configured address one task finds out which member answers there, and keeps one stream to it.
+//! Outgoing gossip. For each address one task finds out which member answers there, and keeps one stream to it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use crate::ap::Ap;
-use crate::directory::Directory;
+use crate::directory::{Contact, Directory};
+use crate::membership::Entry;
 use crate::service::{FROM, TO};
 
 /// Messages waiting for one peer. A full queue drops: the protocol repeats what matters, so a slow peer costs no more
@@ -26,29 +28,59 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How often a stream's peer is asked again who it is, to notice a changed cluster id.
 const HELLO_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Keeps a stream to the member at entry `at` of the directory until `stop`.
-pub async fn run_peer(directory: Arc<Directory>, ap: Arc<Ap>, at: usize, stop: CancellationToken) {
+/// Keeps a stream to the member at each address of the directory, until `stop`. Addresses come and go.
+pub async fn run(directory: Arc<Directory>, ap: Arc<Ap>, stop: CancellationToken) {
+    let mut changed = directory.subscribe();
+    let mut peers: BTreeMap<Entry, CancellationToken> = BTreeMap::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        peers.retain(|_, gone| !gone.is_cancelled());
+        for contact in directory.contacts() {
+            if !peers.contains_key(&contact.entry) {
+                peers.insert(contact.entry.clone(), contact.gone.clone());
+                tasks.spawn(run_peer(directory.clone(), ap.clone(), contact, stop.clone()));
+            }
+        }
+        tokio::select! {
+            change = changed.changed() => if change.is_err() { break },
+            // Ended tasks are let go of.
+            Some(_) = tasks.join_next() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Keeps a stream to the member at one address until `stop`, or until the address is no member's.
+async fn run_peer(directory: Arc<Directory>, ap: Arc<Ap>, contact: Arc<Contact>, stop: CancellationToken) {
+    let gone = contact.gone.clone();
+    tokio::select! {
+        () = follow(&directory, &ap, &contact, &stop) => {}
+        () = gone.cancelled() => {}
+    }
+}
+
+async fn follow(directory: &Directory, ap: &Ap, contact: &Contact, stop: &CancellationToken) {
     let mut retry = RETRY_MIN;
     let mut refusal = None;
     while !stop.is_cancelled() {
-        match directory.hello(at).await {
+        match directory.hello(contact).await {
             Ok(found) if found.me => {
-                // The entry is this member itself: nothing to stream, but the name may move to another host.
-                pause(&stop, HELLO_INTERVAL).await;
+                // The address is this member's own: nothing to stream, but the name may move to another host.
+                pause(stop, HELLO_INTERVAL).await;
             }
             Ok(found) => {
                 retry = RETRY_MIN;
                 refusal = None;
                 ap.input(Input::Answered(found.member));
-                stream(&directory, &ap, at, found.member, &stop).await;
-                ap.peer_down(found.member);
-                pause(&stop, RETRY_MIN).await;
+                stream((directory, ap), contact, found.member, stop).await;
+                pause(stop, RETRY_MIN).await;
             }
             Err(status) => {
-                note_refusal(&directory.entries()[at].address, &status, &mut refusal);
+                note_refusal(&contact.entry.address, &status, &mut refusal);
                 tokio::select! {
-                    () = pause(&stop, retry) => {}
-                    () = directory.greeting(at) => {}
+                    () = pause(stop, retry) => {}
+                    () = contact.greeting() => {}
                 }
                 retry = (retry * 2).min(RETRY_MAX);
             }
@@ -80,8 +112,26 @@ fn describe(status: &tonic::Status) -> String {
     text
 }
 
+/// A peer to which there is a stream. When it is dropped, by whatever end, the core hears that the stream is down.
+struct Up<'a> {
+    ap: &'a Ap,
+    member: MemberId,
+    queue: mpsc::Sender<Message>,
+}
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        self.ap.peer_down(self.member, &self.queue);
+    }
+}
+
 /// One stream to `member`, until it breaks, somebody else answers at the address, or `stop`.
-async fn stream(directory: &Directory, ap: &Ap, at: usize, member: MemberId, stop: &CancellationToken) {
+async fn stream(
+    (directory, ap): (&Directory, &Ap),
+    contact: &Contact,
+    member: MemberId,
+    stop: &CancellationToken,
+) {
     let (sender, receiver) = mpsc::channel(OUTBOUND_MAX);
     let frames = ReceiverStream::new(receiver).filter_map(frame);
     let mut request = Request::new(frames);
@@ -89,8 +139,9 @@ async fn stream(directory: &Directory, ap: &Ap, at: usize, member: MemberId, sto
     for (name, id) in [(FROM, directory.me()), (TO, member)] {
         headers.insert(name, id.to_string().parse().expect("hex digits are a header value"));
     }
-    ap.peer_up(member, sender);
-    let mut client = ClusterClient::new(directory.channel(at));
+    ap.peer_up(member, sender.clone());
+    let _up = Up { ap, member, queue: sender };
+    let mut client = ClusterClient::new(contact.channel());
     let call = client.gossip(request);
     tokio::pin!(call);
     let mut ask = tokio::time::interval(HELLO_INTERVAL);
@@ -104,7 +155,7 @@ async fn stream(directory: &Directory, ap: &Ap, at: usize, member: MemberId, sto
             }
             _ = ask.tick() => {
                 // An address can change hands (an emptied disk, a re-used container address).
-                match directory.hello(at).await {
+                match directory.hello(contact).await {
                     Ok(found) if found.member != member => return,
                     Ok(_) => ap.input(Input::Answered(member)),
                     // The stream itself shows whether the peer is there.

@@ -77,6 +77,9 @@ impl Cluster for ClusterService {
         let cluster_id = self.cluster_id.cluster_id().await;
         let cluster_id = cluster_id.map(|id| id.to_be_bytes().to_vec()).unwrap_or_default();
         let load = self.directory.load();
+        // What a removed member knows is what others told it.
+        let membership =
+            self.directory.membership().filter(|_| !cluster_id.is_empty() && !self.directory.is_removed());
         Ok(Response::new(HelloReply {
             member: self.directory.me().0,
             nonce: self.directory.nonce(),
@@ -86,6 +89,7 @@ impl Cluster for ClusterService {
             members: self.directory.sorted_addresses(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             load: load.map(|load| Load { clients: load.clients, draining: load.draining }),
+            membership: membership.map(|membership| membership.to_wire()),
         }))
     }
 

@@ -97,5 +97,8 @@ pub trait Members: Send + Sync + 'static {
     /// about itself alone. Gives the bodies of the answers; a member that does not answer within 2 s is left out.
     fn ask(&self, target: &str) -> BoxFuture<'static, Vec<bytes::Bytes>>;
     /// Whether this member is READY (rule 20), which is what the readiness check answers.
-    fn ready(&self) -> bool;
+    ///
+    /// # Errors
+    /// It is not; the text says what it waits for.
+    fn ready(&self) -> Result<(), String>;
 }

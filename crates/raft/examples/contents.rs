@@ -48,7 +48,7 @@ async fn start(dir: &Path) -> (Arc<RaftHandle>, Arc<Readers>) {
     let readers = Arc::new(Readers(Catalog::default()));
     let config = RaftConfig::new(MemberId(1), dir.to_owned());
     let handle = RaftHandle::start(config, Arc::new(NoDial), readers.clone()).await.unwrap();
-    let node = Node { address: "a:8848".into(), cluster_address: "127.0.0.1:1".into() };
+    let node = Node::new("a:8848", "127.0.0.1:1");
     handle.initialize(BTreeMap::from([(MemberId(1), node)])).await.unwrap();
     assert!(handle.wait_recovered(Duration::from_secs(600)).await);
     (handle, readers)

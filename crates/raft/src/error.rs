@@ -50,6 +50,18 @@ pub enum Fatal {
          data directories. Keep this directory, because it has what they lack, and stop all members before more is written"
     )]
     Overruled { file: String, committed: String, leader: String },
+    /// This member has less than others have seen of it.
+    #[error(
+        "{file} was set back to an older copy: member {by:016x} has seen {seen} here, and now there is {now}. This member has \
+         forgotten what it acknowledged and must not take part; `dyad recover --discard` sets the copy aside, and it joins anew"
+    )]
+    SetBack { file: String, seen: String, by: u64, now: String },
+    /// Another process runs on a copy of this data directory.
+    #[error(
+        "{file} is a copy: the server at {address} is this very member and runs; stop that one, or give this one an empty data \
+         directory"
+    )]
+    Twin { file: String, address: String },
     #[error("raft stopped: {0}")]
     Raft(String),
 }
@@ -58,7 +70,7 @@ impl Fatal {
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Fatal::Corrupt { .. } | Fatal::Overruled { .. } => 4,
+            Fatal::Corrupt { .. } | Fatal::Overruled { .. } | Fatal::SetBack { .. } | Fatal::Twin { .. } => 4,
             Fatal::Disk { .. } | Fatal::Raft(_) => 5,
         }
     }
@@ -70,7 +82,9 @@ impl From<Fatal> for StartError {
             Fatal::Disk { file, cause } => StartError::Io { file, source: io::Error::other(cause) },
             Fatal::Corrupt { file, at, cause } => StartError::Corrupt { file, at, cause },
             Fatal::Raft(cause) => StartError::Raft(cause),
-            overruled @ Fatal::Overruled { .. } => StartError::Overruled(overruled.to_string()),
+            stop @ (Fatal::Overruled { .. } | Fatal::SetBack { .. } | Fatal::Twin { .. }) => {
+                StartError::Overruled(stop.to_string())
+            }
         }
     }
 }

@@ -2,7 +2,6 @@
 //! leadership and stop it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use dyad_types::MemberId;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -26,19 +25,20 @@ use crate::config::RaftConfig;
 use crate::contents::{ContentStore, Reader};
 use crate::error::{Fatal, FatalSlot, StartError};
 use crate::log::{LogStore, Owner};
-use crate::machine::{SnapshotDir, StateMachine, Stores, stored_cluster_id};
+use crate::machine::{SnapshotDir, StateMachine, Stores};
 use crate::network::{Dial, Factory, Me, Peers, Service};
+use crate::opening::{self, Opened, blocking, is_blank};
 use crate::propose::Admission;
 use crate::record;
 use crate::space::Space;
 use crate::stats::ContentStats;
-use crate::status::{RaftStatus, Recovery};
+use crate::status::{Peer, RaftStatus, Recovery};
 use crate::steward;
-use crate::types::{Metrics, Node, TypeConfig, Vote};
+use crate::types::{Metrics, Node, TypeConfig, Vote, index_of};
 use crate::wire::MESSAGE_MAX;
 
 /// How long a hand-over of leadership may take; after it the others elect by themselves.
-const TRANSFER_LIMIT: Duration = Duration::from_secs(1);
+pub(crate) const TRANSFER_LIMIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Inner {
     pub(crate) config: RaftConfig,
@@ -63,7 +63,21 @@ pub(crate) struct Inner {
     noted_whole: AtomicBool,
     /// Whether another member has said that there is a cluster to join.
     joining: AtomicBool,
+    standing: RwLock<Standing>,
+    /// Whether the others were asked what they have seen of this member.
+    pub(crate) asked: AtomicBool,
     stopping: AtomicBool,
+}
+
+/// Whether this member may speak for its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    #[default]
+    Member,
+    /// It takes no writes and answers no consistent reads, for this reason.
+    Barred(String),
+    /// It is no member any more: besides, it asks nobody for a vote, and what it has is not read.
+    Removed,
 }
 
 impl Inner {
@@ -131,8 +145,63 @@ impl Inner {
         }
     }
 
+    /// If this member leads, hands the leadership within a second to `to`, or to the follower that has the most of the log. True if
+    /// another member leads then, or if this one did not lead.
+    pub(crate) async fn transfer_to(&self, to: Option<u64>) -> bool {
+        let best = self.metrics(|m| {
+            if m.state != ServerState::Leader {
+                return None;
+            }
+            let voters =
+                m.membership_config.voter_ids().filter(|id| *id != m.id && to.is_none_or(|to| to == *id));
+            let matched = |id: u64| m.replication.as_ref().and_then(|r| r.get(&id).copied().flatten());
+            Some(voters.max_by_key(|id| matched(*id)))
+        });
+        let Some(best) = best else { return true };
+        // A sole voter has nobody to hand over to.
+        let Some(best) = best else { return false };
+        let me = self.me.id;
+        self.raft.trigger().transfer_leader(best).await.is_ok()
+            && self.wait(TRANSFER_LIMIT, |i| i.known_leader().is_some_and(|(leader, _)| leader != me)).await
+    }
+
+    /// Waits until it holds. False if it does not within `limit`.
+    async fn wait(&self, limit: Duration, done: impl Fn(&Inner) -> bool) -> bool {
+        let mut metrics = self.raft.metrics();
+        let deadline = Instant::now() + limit;
+        loop {
+            metrics.borrow_and_update();
+            if done(self) {
+                return true;
+            }
+            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return done(self),
+            }
+        }
+    }
+
+    /// Lets this member stand for election, unless it was removed, or has not asked yet whether its store was set back.
+    pub(crate) fn let_elect(&self) {
+        let member = *self.standing.read() != Standing::Removed;
+        self.raft.runtime_config().elect(member && self.asked.load(Ordering::Relaxed));
+    }
+
+    /// Why this member does not speak for its cluster.
+    pub(crate) fn barred(&self) -> Option<String> {
+        match &*self.standing.read() {
+            Standing::Member => None,
+            Standing::Barred(why) => Some(why.clone()),
+            Standing::Removed => {
+                Some("this member was removed from its cluster: ask another member".to_owned())
+            }
+        }
+    }
+
     pub(crate) fn knowledge(&self) -> Knowledge {
-        if !self.blank || self.recovery() == Recovery::Done {
+        if *self.standing.read() == Standing::Removed {
+            Knowledge::Removed
+        } else if !self.blank || self.recovery() == Recovery::Done {
             Knowledge::Known
         } else if self.joining.load(Ordering::Relaxed) {
             Knowledge::Joining
@@ -187,7 +256,8 @@ impl RaftHandle {
         let fatal = FatalSlot::new();
         let (slot, dir) = (fatal.clone(), config.data_dir.join("snapshots"));
         let owner = Owner { member: config.member.0, claim: config.claim };
-        let opened = blocking(&config.data_dir, move || open(log, contents, owner, slot, &dir)).await?;
+        let opened =
+            blocking(&config.data_dir, move || opening::open(log, contents, owner, slot, &dir)).await?;
         let Opened { stores, snapshots, loaded, cluster_id } = opened;
         let Stores { log, contents } = stores.clone();
         let snapshots = Arc::new(snapshots);
@@ -213,7 +283,8 @@ impl RaftHandle {
         };
         let blank = is_blank(&log, empty).await.map_err(|error| wrong(error.to_string()))?;
         // It has voted, or was sent entries, before it was stopped: there is a cluster.
-        let joining = blank && raft.is_initialized().await.unwrap_or(false);
+        let initialized = raft.is_initialized().await.unwrap_or(false);
+        let joining = blank && initialized;
         let inner = Arc::new(Inner {
             space,
             config,
@@ -232,8 +303,16 @@ impl RaftHandle {
             blank,
             noted_whole: AtomicBool::new(false),
             joining: AtomicBool::new(joining),
+            standing: RwLock::default(),
+            asked: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         });
+        if inner.membership().voter_ids().any(|id| id != inner.me.id) {
+            inner.let_elect();
+            tokio::spawn(Arc::clone(&inner).ask_what_was_seen());
+        } else {
+            inner.asked.store(true, Ordering::Relaxed);
+        }
         let tasks = vec![
             tokio::spawn(steward::run(Arc::clone(&inner))),
             tokio::spawn(steward::watch(Arc::clone(&inner))),
@@ -315,27 +394,12 @@ impl RaftHandle {
     /// Waits until [`Recovery::Done`]. False if this does not happen within `limit`, because no leader was heard or the
     /// leader has not committed anything yet.
     pub async fn wait_recovered(&self, limit: Duration) -> bool {
-        self.wait(limit, |inner| inner.recovery() == Recovery::Done).await
+        self.inner.wait(limit, |inner| inner.recovery() == Recovery::Done).await
     }
 
     /// Waits until a leader is known. False if this does not happen within `limit`.
     pub async fn wait_leader(&self, limit: Duration) -> bool {
-        self.wait(limit, |inner| inner.known_leader().is_some()).await
-    }
-
-    async fn wait(&self, limit: Duration, done: impl Fn(&Inner) -> bool) -> bool {
-        let mut metrics = self.inner.raft.metrics();
-        let deadline = Instant::now() + limit;
-        loop {
-            metrics.borrow_and_update();
-            if done(&self.inner) {
-                return true;
-            }
-            match tokio::time::timeout_at(deadline, metrics.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return done(&self.inner),
-            }
-        }
+        self.inner.wait(limit, |inner| inner.known_leader().is_some()).await
     }
 
     /// A channel that gets the error after which the process must end ([`Fatal::exit_code`]).
@@ -360,21 +424,46 @@ impl RaftHandle {
     /// If this member leads, hands the leadership within a second to the follower that has the most of the log. True if
     /// another member leads then, or if this one did not lead.
     pub async fn transfer_leader(&self) -> bool {
+        self.inner.transfer_to(None).await
+    }
+
+    /// The members by the last committed change of the membership, and its index. `None` while this member knows of none, or while
+    /// a change is under way that is not committed yet.
+    pub fn members(&self) -> Option<(u64, Vec<Peer>)> {
         let inner = &self.inner;
-        let best = inner.metrics(|m| {
-            if m.state != ServerState::Leader {
-                return None;
-            }
-            let voters = m.membership_config.voter_ids().filter(|id| *id != m.id);
-            let matched = |id: u64| m.replication.as_ref().and_then(|r| r.get(&id).copied().flatten());
-            Some(voters.max_by_key(|id| matched(*id)))
-        });
-        let Some(best) = best else { return true };
-        // A sole voter has nobody to hand over to.
-        let Some(best) = best else { return false };
-        let me = inner.me.id;
-        inner.raft.trigger().transfer_leader(best).await.is_ok()
-            && self.wait(TRANSFER_LIMIT, |i| i.known_leader().is_some_and(|(leader, _)| leader != me)).await
+        let index = inner.metrics(|m| {
+            let index = index_of(m.membership_config.log_id().as_ref())?;
+            (m.last_applied.is_some_and(|applied| applied.index >= index)).then_some(index)
+        })?;
+        let status = inner.status();
+        Some((index, status.voters.into_iter().chain(status.learners).collect()))
+    }
+
+    /// A channel that changes with the role of this member and with the membership.
+    pub fn on_members(&self) -> impl Future<Output = ()> + use<> {
+        let mut metrics = self.inner.raft.server_metrics();
+        metrics.borrow_and_update();
+        async move {
+            // The end of raft is told elsewhere.
+            let _ended = metrics.changed().await;
+        }
+    }
+
+    /// Whether this member may speak for its cluster.
+    pub fn standing(&self) -> Standing {
+        self.inner.standing.read().clone()
+    }
+
+    /// Sets whether this member may speak for its cluster. True if that is new.
+    pub fn stand(&self, standing: Standing) -> bool {
+        let mut now = self.inner.standing.write();
+        if *now == standing {
+            return false;
+        }
+        *now = standing;
+        drop(now);
+        self.inner.let_elect();
+        true
     }
 
     /// Stops raft: hands over the leadership, waits for the writes under way, stops openraft, and makes the log
@@ -403,73 +492,4 @@ impl Drop for RaftHandle {
             task.abort();
         }
     }
-}
-
-struct Opened {
-    stores: Stores,
-    snapshots: SnapshotDir,
-    loaded: Option<crate::machine::Loaded>,
-    cluster_id: Option<u128>,
-}
-
-fn open(
-    log: Arc<dyn LogBackend>,
-    contents: Arc<dyn ContentBackend>,
-    owner: Owner,
-    fatal: FatalSlot,
-    snapshot_dir: &Path,
-) -> Result<Opened, StartError> {
-    let log = LogStore::open(log, owner, fatal.clone())?;
-    check_not_emptied(&log, &*contents, snapshot_dir)?;
-    let cluster_id = stored_cluster_id(&log)?;
-    let (snapshots, loaded) = SnapshotDir::open(snapshot_dir.to_owned(), log.clone())?;
-    let contents = ContentStore::open_for(contents, fatal, loaded.as_ref().map(|loaded| &loaded.state))?;
-    Ok(Opened { stores: Stores { log, contents }, snapshots, loaded, cluster_id })
-}
-
-/// An entry is in the log before its content is stored and before a snapshot has it. A log without entries beside either was emptied,
-/// or is another one. Only a member that joins is sent both first, and its log has the mark of [`is_blank`].
-fn check_not_emptied(
-    log: &LogStore,
-    contents: &dyn ContentBackend,
-    snapshots: &Path,
-) -> Result<(), StartError> {
-    let io = |source| StartError::Io { file: log.backend().file(), source };
-    if !log.is_empty() || log.backend().get_meta(MetaKey::Whole).map_err(io)?.is_some() {
-        return Ok(());
-    }
-    let stored = contents.list(0, 1).map_err(|source| StartError::Io { file: contents.file(), source })?;
-    let beside = if !stored.is_empty() {
-        contents.file()
-    } else if crate::machine::has_snapshot(snapshots) {
-        snapshots.display().to_string()
-    } else {
-        return Ok(());
-    };
-    let cause = format!("it is empty, and {beside} is not: it is not the log of this member");
-    Err(StartError::Corrupt { file: log.backend().file(), at: "the first entry".into(), cause })
-}
-
-/// Has this member never had the whole state? A store that holds nothing gets the mark 0, and the mark 1 when the member has caught
-/// up: what it was sent before a stop in between is only a beginning. A store of a version before 0.6 has no mark and is taken for
-/// whole.
-async fn is_blank(log: &LogStore, empty: bool) -> std::io::Result<bool> {
-    if empty {
-        log.put_meta(MetaKey::Whole, record::encode_number(0)).await?;
-        return Ok(true);
-    }
-    let mark = log.backend().get_meta(MetaKey::Whole)?;
-    Ok(mark.is_some_and(|mark| record::decode_number(&mark).is_ok_and(|whole| whole == 0)))
-}
-
-/// Runs start-up work off the runtime. sled panics on some torn files instead of saying so: that is a corrupt store too.
-async fn blocking<T: Send + 'static>(
-    file: &Path,
-    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
-) -> Result<T, StartError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| StartError::Corrupt {
-        file: file.display().to_string(),
-        at: "opening".to_owned(),
-        cause: error.to_string(),
-    })?
 }

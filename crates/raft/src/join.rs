@@ -1,4 +1,5 @@
-//! Membership: a member with an empty disk, or with a new address, becomes a voter, and the voter that it replaces is removed.
+//! Membership, as members change it by themselves: one with an empty disk, or with a new address, becomes a member, and the
+//! one that it replaces is removed. What operators change is in `members.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,11 +15,11 @@ use crate::types::{Node, StoredMembership};
 /// How long a new member may take to catch up with the log before it has to ask again.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
 /// Longer than the leader's own limits together, so that its answer arrives.
-const JOIN_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// Longest address a member may have: a host name of 253 and a port.
 const ADDRESS_MAX: usize = 260;
 
-/// Why a member is not a voter yet. After each of these errors it can try again.
+/// Why a member is not one yet. After each of these errors it can try again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     #[error("{0} does not answer: {1}")]
@@ -28,22 +29,23 @@ pub enum JoinError {
 }
 
 /// The highest level of the state that the build of a member knows.
-fn known_level(answer: pb::PingReply) -> u32 {
+fn known_level(answer: &pb::PingReply) -> u32 {
     answer.state_level.max(1)
 }
 
-fn refused(why: impl Into<String>) -> JoinError {
+pub(crate) fn refused(why: impl Into<String>) -> JoinError {
     JoinError::Refused(why.into())
 }
 
 impl RaftHandle {
-    /// Asks the member at the cluster address `via` to make this member, which is reached at `node`, a voter. That
-    /// member passes the request on to the leader. An old voter with the same advertised address that does not answer
+    /// Asks the member at the cluster address `via` to make this member, which is reached at `node`, a member. That
+    /// member passes the request on to the leader. An old member with the same advertised address that does not answer
     /// is removed in the same change. The members retire its Distro log later, when its clients have had the time to be
-    /// taken over (rule 25 of docs/distro.md). Asking again changes nothing if this member is a voter already.
+    /// taken over (rule 25 of docs/distro.md). Asking again changes nothing if this member is one already.
     ///
     /// # Errors
-    /// Nobody answers at `via`, there is no leader, or another member that answers has the same advertised address.
+    /// Nobody answers at `via`, there is no leader, another member that answers has the same advertised address, or the address was
+    /// removed from the cluster.
     pub async fn join(&self, via: &str, node: Node) -> Result<(), JoinError> {
         let inner = &self.inner;
         let request = pb::JoinRequest {
@@ -52,8 +54,27 @@ impl RaftHandle {
             address: node.address,
             cluster_address: node.cluster_address,
             forwarded: false,
+            learner: node.learner,
         };
         ask(inner, via, request).await
+    }
+
+    /// If this member leads, gives it the address `node` in the membership. True if it has that address then.
+    pub async fn move_here(&self, node: &Node) -> bool {
+        let inner = &self.inner;
+        if inner.known_leader().is_none_or(|(leader, _)| leader != inner.me.id) {
+            return false;
+        }
+        let _turn = inner.changing.lock().await;
+        let membership = inner.membership();
+        let Some(known) = membership.get_node(&inner.me.id) else { return false };
+        if known.is_at(node) {
+            return true;
+        }
+        tracing::info!("this member is at {} now, and was at {}", node.address, known.address);
+        let node = Node { learner: known.learner, ..node.clone() };
+        let change = ChangeMembers::SetNodes(BTreeMap::from([(inner.me.id, node)]));
+        inner.change(change, &membership, false).await.is_ok()
     }
 }
 
@@ -66,19 +87,33 @@ async fn ask(inner: &Inner, via: &str, request: pb::JoinRequest) -> Result<(), J
     if reply.refused.is_empty() { Ok(()) } else { Err(JoinError::Refused(reply.refused)) }
 }
 
+/// # Errors
+/// It is no address.
+pub(crate) fn check_node(node: &Node) -> Result<(), JoinError> {
+    let sane = |a: &str| !a.is_empty() && a.len() <= ADDRESS_MAX && a.contains(':');
+    if sane(&node.address) && sane(&node.cluster_address) {
+        return Ok(());
+    }
+    Err(refused("a member has an address and a cluster address, each as host:port"))
+}
+
 impl Inner {
     /// The answer to a Join: by the leader itself, else passed on once.
     pub(crate) async fn admit(&self, mut request: pb::JoinRequest) -> Result<(), JoinError> {
-        let sane = |a: &str| !a.is_empty() && a.len() <= ADDRESS_MAX;
-        if request.member == 0 || !sane(&request.address) || !sane(&request.cluster_address) {
-            return Err(refused("a join names a member, its address and its cluster address"));
+        let node = Node {
+            address: request.address.clone(),
+            cluster_address: request.cluster_address.clone(),
+            learner: request.learner,
+        };
+        check_node(&node)?;
+        if request.member == 0 {
+            return Err(refused("a join names a member"));
         }
         match self.known_leader() {
             Some((leader, _)) if leader == self.me.id => {
-                let node = Node { address: request.address, cluster_address: request.cluster_address };
                 // One membership change at a time: two would leave a joint configuration behind.
                 let _turn = self.changing.lock().await;
-                self.admit_here(request.member, node).await
+                self.admit_asking(request.member, node).await
             }
             Some((leader, node)) if !request.forwarded => {
                 request.forwarded = true;
@@ -90,49 +125,118 @@ impl Inner {
         }
     }
 
-    async fn admit_here(&self, id: u64, node: Node) -> Result<(), JoinError> {
+    async fn admit_asking(&self, id: u64, node: Node) -> Result<(), JoinError> {
         let membership = self.membership();
         let known = membership.get_node(&id);
-        if known == Some(&node) && membership.voter_ids().any(|voter| voter == id) {
-            return Ok(());
-        }
-        let Some(knows) = self.ping(id, &node, PING_LIMIT).await.map(known_level) else {
-            return Err(refused(format!("member {id:016x} does not answer at {}", node.cluster_address)));
-        };
-        let level = self.level();
-        if knows < level {
+        // A member that an operator has made a learner stays one, whatever its own settings say.
+        let node = Node { learner: known.map_or(node.learner, |known| known.learner), ..node };
+        if known.is_none() && self.is_excluded(&node.address) {
             return Err(refused(format!(
-                "this cluster's state is of level {level}, and the build of member {id:016x} knows level {knows}; \
-                 install the version that the other members have"
+                "{0} was removed from the cluster; `dyad cluster add {0}` on a member takes it in again",
+                node.address
             )));
         }
+        let replaced = self.replaced_by(id, &node).await?;
+        self.admit_here(id, node, replaced).await
+    }
+
+    pub(crate) fn is_excluded(&self, address: &str) -> bool {
+        self.me.applied.state.read().cluster().is_excluded(address)
+    }
+
+    /// Makes it a member at this address. `replaced` go in the change in which it gets its vote.
+    pub(crate) async fn admit_here(&self, id: u64, node: Node, replaced: Vec<u64>) -> Result<(), JoinError> {
+        let membership = self.membership();
+        let known = membership.get_node(&id);
+        let is_voter = membership.voter_ids().any(|voter| voter == id);
+        if known == Some(&node) && is_voter != node.learner && replaced.is_empty() {
+            return Ok(());
+        }
+        self.check_own_address(&membership)?;
+        let knows = self.answers_at(id, &node, known).await?;
+        self.check_level(id, knows)?;
         if known.is_some_and(|known| *known != node) {
             tracing::info!("member {id:016x} is at {} now", node.address);
             let change = ChangeMembers::SetNodes(BTreeMap::from([(id, node.clone())]));
-            self.change(change, &membership).await?;
+            self.change(change, &membership, false).await?;
         }
-        let replaced = self.replaced_by(id, &node).await?;
-        tracing::info!("member {id:016x} at {} joins", node.address);
-        let added = tokio::time::timeout(CATCH_UP_LIMIT, self.raft.add_learner(id, node, true)).await;
-        added
-            .map_err(|_| refused(format!("it has not caught up within {CATCH_UP_LIMIT:?}")))?
-            .map_err(|e| refused(e.to_string()))?;
+        if !is_voter {
+            tracing::info!("member {id:016x} at {} joins", node.address);
+            let added =
+                tokio::time::timeout(CATCH_UP_LIMIT, self.raft.add_learner(id, node.clone(), true)).await;
+            added
+                .map_err(|_| refused(format!("it has not caught up within {CATCH_UP_LIMIT:?}")))?
+                .map_err(|e| refused(e.to_string()))?;
+        }
+        self.take_the_place(id, node.learner, replaced).await
+    }
+
+    /// Gives the caught-up member its vote, and lets the replaced ones go, in one change.
+    async fn take_the_place(&self, id: u64, learner: bool, replaced: Vec<u64>) -> Result<(), JoinError> {
         let membership = self.membership();
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
         let (old_voters, old_learners): (BTreeSet<u64>, BTreeSet<u64>) =
             replaced.iter().partition(|old| voters.contains(old));
-        let mut changes = vec![ChangeMembers::AddVoterIds(BTreeSet::from([id]))];
+        let mut changes = Vec::new();
         if !old_learners.is_empty() {
-            changes.insert(0, ChangeMembers::RemoveNodes(old_learners));
+            changes.push(ChangeMembers::RemoveNodes(old_learners));
+        }
+        if !learner && !voters.contains(&id) {
+            changes.push(ChangeMembers::AddVoterIds(BTreeSet::from([id])));
         }
         if !old_voters.is_empty() {
             changes.push(ChangeMembers::RemoveVoters(old_voters));
         }
-        self.change(ChangeMembers::Batch(changes), &membership).await?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.change(ChangeMembers::Batch(changes), &membership, false).await?;
         for old in replaced {
             tracing::info!("member {old:016x} was replaced by {id:016x}");
         }
         Ok(())
+    }
+
+    /// Others would dial the leader in vain, and be members of a cluster that they cannot reach.
+    fn check_own_address(&self, membership: &StoredMembership) -> Result<(), JoinError> {
+        match membership.get_node(&self.me.id) {
+            Some(own) if !own.is_dialed() => Err(refused(
+                "the leader has no address at which other members could reach it yet: start it with --advertise and a cluster token",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The level that the member at `node` knows, if it is this one there.
+    ///
+    /// # Errors
+    /// It does not answer there, or it answers at its known address too, and there it is another process.
+    async fn answers_at(&self, id: u64, node: &Node, known: Option<&Node>) -> Result<u32, JoinError> {
+        let Some(answer) = self.ping(id, node, PING_LIMIT).await else {
+            return Err(refused(format!("member {id:016x} does not answer at {}", node.cluster_address)));
+        };
+        if let Some(known) = known.filter(|known| !known.is_at(node) && known.is_dialed())
+            && let Some(other) = self.ping(id, known, PING_LIMIT).await
+            && other.process != answer.process
+        {
+            return Err(refused(format!(
+                "member {id:016x} answers at {} and at {}: two servers run on copies of one data directory; stop one of \
+                 them and give it an empty directory",
+                known.address, node.address
+            )));
+        }
+        Ok(known_level(&answer))
+    }
+
+    fn check_level(&self, id: u64, knows: u32) -> Result<(), JoinError> {
+        let level = self.level();
+        if knows >= level {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "this cluster's state is of level {level}, and the build of member {id:016x} knows level {knows}; \
+             install the version that the other members have"
+        )))
     }
 
     /// The members of the same advertised address. Their disks are gone, or the address belongs to two machines.
@@ -166,7 +270,7 @@ impl Inner {
         let others = membership.nodes().filter(|(id, _)| **id != self.me.id);
         let answers = others.map(|(id, node)| self.ping(*id, node, PING_LIMIT));
         let answers = futures::future::join_all(answers).await;
-        if answers.into_iter().all(|answer| answer.is_some_and(|answer| known_level(answer) >= known)) {
+        if answers.into_iter().all(|answer| answer.is_some_and(|answer| known_level(&answer) >= known)) {
             match self.propose(ClusterCommand::Raise { level: known }.into()).await {
                 Ok(_) => {
                     tracing::info!("all members know level {known} of the state, which holds from now on")
@@ -176,13 +280,15 @@ impl Inner {
         }
     }
 
-    async fn change(
+    /// One change of the membership, if nobody has changed it since. `retain`: voters that are removed become learners.
+    pub(crate) async fn change(
         &self,
         change: ChangeMembers<u64, Node>,
         based_on: &StoredMembership,
+        retain: bool,
     ) -> Result<(), JoinError> {
         let precondition = Precondition::LastMembershipLogId { last_membership_log_id: *based_on.log_id() };
-        let changed = self.raft.change_membership_if(change, false, [precondition]);
+        let changed = self.raft.change_membership_if(change, retain, [precondition]);
         let changed = tokio::time::timeout(CATCH_UP_LIMIT, changed).await;
         changed
             .map_err(|_| refused("the change was not committed in time"))?
@@ -198,8 +304,41 @@ impl Inner {
             return;
         }
         tracing::info!("finishing a membership change that was left half done");
-        if let Err(error) = self.change(ChangeMembers::AddVoterIds(BTreeSet::new()), &membership).await {
+        if let Err(error) = self.change(ChangeMembers::AddVoterIds(BTreeSet::new()), &membership, false).await
+        {
             tracing::warn!("the membership change could not be finished: {error}");
+        }
+    }
+
+    /// Gives their vote to members that were to be voters, and takes it from those that were to be learners, where the leader died
+    /// in between. A member that is to get its vote has caught up, or the next look finds it so.
+    pub(crate) async fn finish_joins(&self) {
+        let Ok(_turn) = self.changing.try_lock() else { return };
+        let membership = self.membership();
+        if membership.get_joint_config().len() > 1 {
+            return;
+        }
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let half = |id: &u64, node: &Node| voters.contains(id) == node.learner;
+        let half: Vec<(u64, Node)> = membership
+            .nodes()
+            .filter(|(id, node)| half(id, node))
+            .map(|(id, node)| (*id, node.clone()))
+            .collect();
+        for (id, node) in half {
+            if node.learner {
+                if let Err(error) = self.take_vote(id).await {
+                    tracing::debug!("member {id:016x} still has its vote: {error}");
+                }
+                continue;
+            }
+            if self.ping(id, &node, PING_LIMIT).await.is_none() {
+                continue;
+            }
+            tracing::info!("finishing the joining of member {id:016x}, which was left half done");
+            if let Err(error) = self.admit_here(id, node, Vec::new()).await {
+                tracing::debug!("member {id:016x} does not have its vote yet: {error}");
+            }
         }
     }
 

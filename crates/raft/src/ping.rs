@@ -1,12 +1,17 @@
-//! What a member learns by asking another one whether it is there: that it can be reached, and what time it has.
+//! What a member learns by asking another one whether it is there: that it can be reached, what time it has, and what it has seen of
+//! the store of this one.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dyad_proto::raft as pb;
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use crate::error::Fatal;
 use crate::handle::{Inner, RaftHandle};
+use crate::seen::Seen;
 use crate::types::Node;
 
 /// A member that is there answers a ping on the same network well within this.
@@ -19,10 +24,18 @@ const REACH_LIMIT: Duration = Duration::from_millis(300);
 impl Inner {
     /// The answer of this very member, if it answers at its address within the limit.
     pub(crate) async fn ping(&self, id: u64, node: &Node, limit: Duration) -> Option<pb::PingReply> {
-        let request = pb::PingRequest { head: Some(self.me.head(id)) };
+        let own = Some(self.durable().to_wire());
+        let request = pb::PingRequest { head: Some(self.me.head_with_seen(id)), own };
         let mut client = self.peers.client(&node.cluster_address);
         let reply = tokio::time::timeout(limit, client.ping(request)).await.ok()?.ok()?.into_inner();
-        (reply.member == id).then_some(reply)
+        if reply.member != id {
+            return None;
+        }
+        if id != self.me.id {
+            // A contradiction is in the fatal slot, and ends the process.
+            self.compare(id, reply.seen).ok()?;
+        }
+        Some(reply)
     }
 
     /// Runs beside a request of this member, and ends when the leader is heard but does not hear: its messages arrive, and a ping
@@ -45,6 +58,64 @@ impl Inner {
                 return;
             }
         }
+    }
+}
+
+impl Inner {
+    /// What is here: at least what others can have seen. What a snapshot brought is not in the log.
+    fn has(&self) -> Seen {
+        let (term, _) = self.log.durable();
+        let (newer, applied) = self.metrics(|m| (m.current_term, m.last_applied.max(m.snapshot)));
+        Seen { term: term.max(newer), last: self.log.last().max(applied) }
+    }
+
+    /// What others may remember of this member.
+    pub(crate) fn durable(&self) -> Seen {
+        let (term, last) = self.log.durable();
+        Seen { term, last }
+    }
+
+    /// Compares what another member has seen of this one with what is here. A contradiction ends the process.
+    ///
+    /// # Errors
+    /// The store of this member was set back.
+    pub(crate) fn compare(&self, from: u64, seen: Option<pb::Seen>) -> Result<(), tonic::Status> {
+        let Some(seen) = seen.map(Seen::from_wire) else { return Ok(()) };
+        let now = self.has();
+        if seen.can_become(&now) {
+            return Ok(());
+        }
+        let file = self.log.backend().file();
+        self.fatal.set(Fatal::SetBack { file, seen: seen.to_string(), by: from, now: now.to_string() });
+        Err(tonic::Status::failed_precondition("the store of this member was set back to an older copy"))
+    }
+
+    /// [`Inner::compare`] with what the head of a message says.
+    ///
+    /// # Errors
+    /// As of [`Inner::compare`].
+    pub(crate) fn compare_head(&self, head: &mut Option<pb::Head>) -> Result<(), tonic::Status> {
+        let Some(head) = head else { return Ok(()) };
+        self.compare(head.from, head.seen.take())
+    }
+
+    /// Asks all other members, before this one stands for election, what they have seen of it, and whether another process is this
+    /// member too.
+    pub(crate) async fn ask_what_was_seen(self: Arc<Inner>) {
+        let membership = self.membership();
+        let asked = membership.nodes().filter(|(_, node)| node.is_dialed()).map(async |(id, node)| {
+            // It compares what was seen.
+            let answer = self.ping(*id, node, PING_LIMIT).await?;
+            Some((*id, node, answer))
+        });
+        for (id, node, answer) in join_all(asked).await.into_iter().flatten() {
+            if id == self.me.id && answer.process != self.me.process {
+                let file = self.log.backend().file();
+                self.fatal.set(Fatal::Twin { file, address: node.address.clone() });
+            }
+        }
+        self.asked.store(true, Ordering::Relaxed);
+        self.let_elect();
     }
 }
 

@@ -152,6 +152,9 @@ impl Inner {
         if self.stopping() {
             return Err(ProposeError::NoLeader("this member is shutting down".into()));
         }
+        if let Some(why) = self.barred() {
+            return Err(ProposeError::Barred(why));
+        }
         let _permit = self.admission.enter(bytes.len()).ok_or(ProposeError::Busy(PROPOSALS_MAX))?;
         let wait = Wait::new(PROPOSE_DEADLINE);
         let part = command.part();
@@ -209,6 +212,9 @@ impl Inner {
         Envelope::decode(&command).map_err(|e| Refused::Error(ProposeError::Lost(e.to_string())))?;
         if self.stopping() {
             return Err(Refused::NotLeader("the leader is shutting down".into()));
+        }
+        if let Some(why) = self.barred() {
+            return Err(Refused::NotLeader(why));
         }
         let permit = self.admission.enter(command.len());
         let _permit = permit.ok_or(Refused::Error(ProposeError::Busy(PROPOSALS_MAX)))?;

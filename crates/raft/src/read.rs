@@ -16,6 +16,9 @@ use crate::types::Node;
 
 impl Inner {
     async fn linearize(&self) -> Result<(), ProposeError> {
+        if let Some(why) = self.barred() {
+            return Err(ProposeError::Barred(why));
+        }
         let wait = Wait::new(READ_DEADLINE);
         tokio::select! {
             biased;
@@ -60,6 +63,9 @@ impl Inner {
     pub(crate) async fn read_index_here(&self, wait: &Wait) -> Result<u64, Refused> {
         if self.stopping() {
             return Err(Refused::NotLeader("this member is shutting down".into()));
+        }
+        if let Some(why) = self.barred() {
+            return Err(Refused::NotLeader(why));
         }
         let asked = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         match self.in_contact(wait, asked).await.ok_or(Refused::Timeout)? {
@@ -107,5 +113,9 @@ impl Linearize for RaftHandle {
 
     fn knowledge(&self) -> Knowledge {
         self.inner.knowledge()
+    }
+
+    fn barred(&self) -> Option<String> {
+        self.inner.barred()
     }
 }

@@ -249,6 +249,9 @@ struct NodeRecord {
     address: String,
     #[prost(string, tag = "3")]
     cluster_address: String,
+    /// Not written by builds before 0.7, whose members all have a vote.
+    #[prost(bool, tag = "4")]
+    learner: bool,
 }
 
 impl From<&Membership> for MembershipRecord {
@@ -262,6 +265,7 @@ impl From<&Membership> for MembershipRecord {
                     member,
                     address: node.address.clone(),
                     cluster_address: node.cluster_address.clone(),
+                    learner: node.learner,
                 })
                 .collect(),
         }
@@ -280,7 +284,12 @@ impl TryFrom<MembershipRecord> for Membership {
         let nodes: BTreeMap<u64, Node> = record
             .nodes
             .into_iter()
-            .map(|n| (n.member, Node { address: n.address, cluster_address: n.cluster_address }))
+            .map(|n| {
+                (
+                    n.member,
+                    Node { address: n.address, cluster_address: n.cluster_address, learner: n.learner },
+                )
+            })
             .collect();
         Membership::new(configs, nodes).map_err(|e| BadRecord::Content(format!("membership: {e}")))
     }

@@ -21,8 +21,10 @@ pub(crate) async fn run(inner: Arc<Inner>) {
         if leads {
             found(&inner).await;
             inner.finish_joint().await;
+            inner.finish_joins().await;
             inner.raise_level().await;
         }
+        inner.peers.moved(inner.membership().nodes());
         inner.note_whole().await;
         let changed = tokio::time::timeout(LOOK_AGAIN, metrics.changed()).await;
         if matches!(changed, Ok(Err(_))) {

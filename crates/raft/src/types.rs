@@ -33,6 +33,25 @@ pub struct Node {
     pub address: String,
     /// `host:cluster_port`, which the other members dial.
     pub cluster_address: String,
+    /// Whether the member is to have no vote. A member without a vote that is not meant to be one has yet to become a voter.
+    pub learner: bool,
+}
+
+impl Node {
+    /// A member that is to have a vote.
+    pub fn new(address: impl Into<String>, cluster_address: impl Into<String>) -> Node {
+        Node { address: address.into(), cluster_address: cluster_address.into(), learner: false }
+    }
+
+    /// Whether both have the same addresses.
+    pub(crate) fn is_at(&self, other: &Node) -> bool {
+        self.address == other.address && self.cluster_address == other.cluster_address
+    }
+
+    /// Whether others can reach it. A server that was founded alone may have no address yet.
+    pub(crate) fn is_dialed(&self) -> bool {
+        self.cluster_address.contains(':')
+    }
 }
 
 /// What a log entry carries: an encoded `Envelope` and the leader's clock.

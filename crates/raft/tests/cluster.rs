@@ -302,6 +302,7 @@ fn messages_for_others_are_refused_by_name() {
         to,
         cluster_id: cluster.to_be_bytes().to_vec().into(),
         level,
+        seen: None,
     };
     let me = member.id.0;
     let cases = [
@@ -310,12 +311,13 @@ fn messages_for_others_are_refused_by_name() {
         (head(5, cluster_id, 1), Some("this is member 0000000000001111, not 0000000000000005")),
         (head(me, 7, 1), Some("not 00000000000000000000000000000007")),
         (head(me, cluster_id, 2), Some("protocol level 2")),
-        (pb::Head { from: me, ..head(me, cluster_id, 1) }, Some("itself")),
+        // A process on a copy of the store finds out that it is one.
+        (pb::Head { from: me, ..head(me, cluster_id, 1) }, None),
     ];
     member.block_on(async {
         let mut client = RaftClient::new(common::Plain.channel(&member.node.cluster_address));
         for (head, refused) in cases {
-            let answer = client.ping(pb::PingRequest { head: Some(head.clone()) }).await;
+            let answer = client.ping(pb::PingRequest { head: Some(head.clone()), own: None }).await;
             match (answer, refused) {
                 (Ok(reply), None) => assert_eq!(reply.into_inner().member, me),
                 (Err(status), Some(text)) => {
@@ -325,8 +327,10 @@ fn messages_for_others_are_refused_by_name() {
                 (answer, _) => panic!("{head:?}: {answer:?}"),
             }
         }
-        let vote = pb::VoteRequest { head: Some(head(5, cluster_id, 1)), ..pb::VoteRequest::default() };
-        assert_eq!(client.vote(vote).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
+        for head in [head(5, cluster_id, 1), pb::Head { from: me, ..head(me, cluster_id, 1) }] {
+            let vote = pb::VoteRequest { head: Some(head), ..pb::VoteRequest::default() };
+            assert_eq!(client.vote(vote).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
+        }
     });
     assert_eq!(member.role(), Role::Leader);
 }
@@ -351,7 +355,7 @@ fn a_broken_disk_stops_the_member_and_says_where() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let disk = Arc::new(MemBackend::new());
-        let node = Node { address: "a:8848".into(), cluster_address: "127.0.0.1:1".into() };
+        let node = Node::new("a:8848", "127.0.0.1:1");
         let config = RaftConfig::new(MemberId(1), dir.path().into());
         let (dial, sink) = (Arc::new(common::Plain), Arc::new(common::NoSink));
         let handle = RaftHandle::start_on((disk.clone(), Arc::new(MemContents::new())), config, dial, sink)
@@ -385,6 +389,7 @@ fn a_write_that_is_forwarded_twice_takes_effect_once() {
         to: leader.id.0,
         cluster_id: leader.handle().status().cluster_id.unwrap().to_be_bytes().to_vec().into(),
         level: 1,
+        seen: None,
     };
     let request =
         pb::ProposeRequest { head: Some(head), command: envelope.encode().into(), deadline_ms: 5_000 };
@@ -461,7 +466,7 @@ fn the_level_rises_when_every_member_knows_it() {
     let via = cluster.members[cluster.leader().unwrap()].node.cluster_address.clone();
     let refused = old.block_on(old.handle().join(&via, old.node.clone())).unwrap_err().to_string();
     assert!(
-        refused.contains("of level 2, and the build of member 000000000000abcd knows level 1"),
+        refused.contains("of level 3, and the build of member 000000000000abcd knows level 1"),
         "{refused}"
     );
     assert_eq!(cluster.members[0].voters().len(), 3);

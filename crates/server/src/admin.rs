@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use dyad_cli::admin::{AdminRequest, FILE, LINE_TIMEOUT, check_length};
 use dyad_cli::{Exit, Failure};
+use dyad_naming::ports::BoxFuture;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -26,7 +27,7 @@ const CONNECTIONS_MAX: usize = 8;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What answers the commands.
-pub type Handler = Arc<dyn Fn(AdminRequest) -> Value + Send + Sync>;
+pub type Handler = Arc<dyn Fn(AdminRequest) -> BoxFuture<'static, Value> + Send + Sync>;
 
 /// The open socket, not yet served.
 #[derive(Debug)]
@@ -111,7 +112,7 @@ async fn answer(mut stream: UnixStream, handler: &Handler) -> io::Result<()> {
     let mut read = tokio::io::BufReader::new(read.take(REQUEST_MAX));
     timed(read.read_line(&mut line)).await?;
     let reply = match serde_json::from_str::<AdminRequest>(&line) {
-        Ok(request) => handler(request),
+        Ok(request) => handler(request).await,
         Err(error) => serde_json::json!({ "error": format!("no command of this version: {error}") }),
     };
     let mut bytes = serde_json::to_vec(&reply)?;
@@ -136,7 +137,8 @@ mod tests {
     /// A server on a fresh directory that answers `{"me":"x"}`.
     fn start(data: &DataDir) -> (tokio::task::JoinHandle<()>, CancellationToken) {
         let stop = CancellationToken::new();
-        let handler: Handler = Arc::new(|_: AdminRequest| serde_json::json!({ "me": "x" }));
+        let handler: Handler =
+            Arc::new(|_: AdminRequest| Box::pin(async { serde_json::json!({ "me": "x" }) }));
         let socket = AdminSocket::open(data).unwrap();
         (tokio::spawn(socket.serve(handler, stop.clone())), stop)
     }

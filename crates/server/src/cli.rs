@@ -33,7 +33,7 @@ pub enum Verb {
     Token(TokenVerb),
     /// Ask the server on this machine whether it is ready; the exit code is 0 if it is and 1 if it is not
     Health(HealthFlags),
-    /// Show the cluster, or drain the member, through the server on this machine
+    /// Show the cluster, change its members, or drain a member, through the server on this machine
     #[command(subcommand)]
     Cluster(ClusterVerb),
     /// Set the log and the identity of this member aside, so that it joins its cluster as a new member
@@ -70,6 +70,60 @@ pub enum ClusterVerb {
     Status(StatusFlags),
     /// Send the gRPC clients of this member to the other members and take in no new ones, until --off or a restart
     Drain(DrainFlags),
+    /// Take in the server at this address as a member; it must run with the cluster's token and an empty data directory
+    Add(AddFlags),
+    /// Remove a member; its clients go to the others
+    Remove(MemberFlags),
+    /// Take in a server in the place of a member, in one change
+    Replace(ReplaceFlags),
+    /// Give a member without a vote a vote
+    Promote(MemberFlags),
+    /// Take the vote of a member: it goes on serving, and decides nothing
+    Demote(MemberFlags),
+    /// Let another member lead
+    TransferLeader(TransferFlags),
+}
+
+#[derive(Debug, Args)]
+pub struct AddFlags {
+    /// Its HTTP address; its cluster port is 1001 above unless given
+    #[arg(value_name = "HOST:PORT[/CLUSTER_PORT]")]
+    pub address: String,
+    /// Take it in without a vote
+    #[arg(long)]
+    pub learner: bool,
+    #[command(flatten)]
+    pub settings: SettingFlags<DataDir>,
+}
+
+#[derive(Debug, Args)]
+pub struct MemberFlags {
+    /// The member, by its HTTP address or its id as `dyad cluster status` shows them
+    #[arg(value_name = "MEMBER")]
+    pub member: String,
+    #[command(flatten)]
+    pub settings: SettingFlags<DataDir>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplaceFlags {
+    /// The member that goes, by its HTTP address or its id
+    #[arg(value_name = "OLD")]
+    pub old: String,
+    /// The HTTP address of the server that comes
+    #[arg(value_name = "HOST:PORT[/CLUSTER_PORT]")]
+    pub address: String,
+    #[command(flatten)]
+    pub settings: SettingFlags<DataDir>,
+}
+
+#[derive(Debug, Args)]
+pub struct TransferFlags {
+    /// The member that shall lead, by its HTTP address or its id; any other than the present leader if not given
+    #[arg(value_name = "MEMBER")]
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub settings: SettingFlags<DataDir>,
 }
 
 #[derive(Debug, Args)]

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use dyad_cli::admin::AdminRequest;
 use dyad_cli::output::{note, print};
 use dyad_cli::{Exit, Failure, bench, cluster, config, health, ns, token};
 use dyad_server::cli::{
-    Cli, ClusterVerb, DrainFlags, HealthFlags, SettingFlags, StatusFlags, TokenVerb, Verb,
+    AddFlags, Cli, ClusterVerb, DrainFlags, HealthFlags, MemberFlags, ReplaceFlags, SettingFlags,
+    StatusFlags, TokenVerb, TransferFlags, Verb,
 };
 use dyad_server::settings::{Settings, place};
 use dyad_server::{panics, recover, telemetry, wire};
@@ -33,8 +35,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Settings(flags) => settings(flags),
         Verb::Token(TokenVerb::New) => token::fresh(),
         Verb::Health(flags) => ask_health(flags),
-        Verb::Cluster(ClusterVerb::Status(flags)) => cluster_status(flags),
-        Verb::Cluster(ClusterVerb::Drain(flags)) => drain(flags),
+        Verb::Cluster(verb) => cluster(verb),
         Verb::Recover(flags) => print(&recover::recover(flags)?),
         Verb::Config(args) => config::config(*args),
         Verb::Ns(args) => ns::ns(args),
@@ -81,6 +82,28 @@ fn ask_health(flags: HealthFlags) -> Result<(), Failure> {
 
 fn cluster_status(flags: StatusFlags) -> Result<(), Failure> {
     cluster::status(&place::data_dir(&flags.settings.inputs())?, flags.output)
+}
+
+fn cluster(verb: ClusterVerb) -> Result<(), Failure> {
+    let (settings, request) = match verb {
+        ClusterVerb::Status(flags) => return cluster_status(flags),
+        ClusterVerb::Drain(flags) => return drain(flags),
+        ClusterVerb::Add(AddFlags { address, learner, settings }) => {
+            (settings, AdminRequest::Add { address, learner })
+        }
+        ClusterVerb::Remove(MemberFlags { member, settings }) => (settings, AdminRequest::Remove { member }),
+        ClusterVerb::Replace(ReplaceFlags { old, address, settings }) => {
+            (settings, AdminRequest::Replace { old, address })
+        }
+        ClusterVerb::Promote(MemberFlags { member, settings }) => {
+            (settings, AdminRequest::Promote { member })
+        }
+        ClusterVerb::Demote(MemberFlags { member, settings }) => (settings, AdminRequest::Demote { member }),
+        ClusterVerb::TransferLeader(TransferFlags { to, settings }) => {
+            (settings, AdminRequest::TransferLeader { to })
+        }
+    };
+    cluster::change(&place::data_dir(&settings.inputs())?, request)
 }
 
 fn drain(flags: DrainFlags) -> Result<(), Failure> {

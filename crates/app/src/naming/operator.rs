@@ -58,7 +58,7 @@ pub struct Metrics {
 
 /// Whether the member is ready, as `status` of the figures.
 pub fn status(app: &App) -> &'static str {
-    if app.members.ready() { "UP" } else { "STARTING" }
+    if app.members.ready().is_ok() { "UP" } else { "STARTING" }
 }
 
 /// Walks through the whole registry: this is for operators.

@@ -67,10 +67,11 @@ pub fn present(app: &App, service: &ServiceKey) -> Result<Arc<ServiceView>, Faul
 pub(super) fn admit(app: &App, service: &ServiceKey, known: bool) -> Result<(), Fault> {
     app.ephemeral.admit(known)?;
     let ephemeral = || app.registry.lifetime(service, app.clock.now()) == Some(Lifetime::Ephemeral);
-    if app.linearize.knowledge() == Knowledge::Joining && !ephemeral() {
-        return Err(Fault::NoState);
+    match app.linearize.knowledge() {
+        Knowledge::Joining if !ephemeral() => Err(Fault::NoState),
+        Knowledge::Removed => Err(Fault::Removed),
+        Knowledge::Known | Knowledge::NoCluster | Knowledge::Joining => Ok(()),
     }
-    Ok(())
 }
 
 /// Can this member show all services?
@@ -81,6 +82,7 @@ pub fn admit_all(app: &App) -> Result<(), Fault> {
     app.ephemeral.admit(true)?;
     match app.linearize.knowledge() {
         Knowledge::Joining => Err(Fault::NoState),
+        Knowledge::Removed => Err(Fault::Removed),
         Knowledge::Known | Knowledge::NoCluster => Ok(()),
     }
 }

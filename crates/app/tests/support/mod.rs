@@ -209,6 +209,10 @@ impl Linearize for LocalPropose {
         Box::pin(async move { self.refuse.lock().clone().map_or(Ok(()), Err) })
     }
 
+    fn barred(&self) -> Option<String> {
+        None
+    }
+
     fn knowledge(&self) -> Knowledge {
         *self.knowledge.lock()
     }
@@ -233,8 +237,8 @@ impl Members for OneMember {
         }]
     }
 
-    fn ready(&self) -> bool {
-        true
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
     }
 }
 

@@ -56,6 +56,13 @@ impl Cache {
         self.evict(TAIL_BYTES_MAX);
     }
 
+    /// The last entry that is in the store, if it is at hand.
+    pub(super) fn flushed_id(&self) -> Option<LogId> {
+        let last = self.flushed.checked_sub(1)?;
+        let cached = self.entries.get(&last).map(|entry| entry.log_id);
+        cached.or_else(|| self.last.filter(|id| id.index == last))
+    }
+
     /// Entries that are not flushed stay, whatever they cost: they are nowhere else.
     pub(super) fn evict(&mut self, budget: usize) {
         while self.bytes > budget {

@@ -67,6 +67,17 @@ impl LogStore {
         cache.sizes.from(index.max(cache.start()))
     }
 
+    /// The term of the vote, and the last entry, that are on the disk. `None` also where the last entry on the disk is not at hand.
+    pub(crate) fn durable(&self) -> (u64, Option<LogId>) {
+        let cache = self.cache.read();
+        (cache.vote.map_or(0, |vote| vote.leader_id.term), cache.flushed_id())
+    }
+
+    /// The last entry, on the disk or on its way there.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.cache.read().last
+    }
+
     /// Whether there is no entry, and none was purged.
     pub(crate) fn is_empty(&self) -> bool {
         self.cache.read().last.is_none()

@@ -27,6 +27,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::{Me, Peers, snapshot};
 use crate::machine::{Snapshot, SnapshotFile};
+use crate::seen::Seen;
 use crate::types::{Node, TypeConfig, Vote};
 use crate::wire;
 
@@ -48,8 +49,11 @@ pub(crate) struct Factory {
 }
 
 impl Factory {
-    fn peer(&self, target: u64, client: RaftClient<Channel>) -> Peer {
-        Peer { me: Arc::clone(&self.me), target, client, idle_limit: self.idle_limit }
+    fn peer(&self, target: u64, node: &Node, own: bool) -> Peer {
+        let (me, peers) = (Arc::clone(&self.me), Arc::clone(&self.peers));
+        let address = node.cluster_address.clone();
+        let client = peers.client_of(&address, own);
+        Peer { me, peers, target, address, own, client, idle_limit: self.idle_limit }
     }
 }
 
@@ -57,30 +61,38 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, node: &Node) -> Peer {
-        self.peer(target, self.peers.client(&node.cluster_address))
+        self.peer(target, node, false)
     }
 
     /// On a connection of its own: a heartbeat behind an entry of megabytes could come too late.
     async fn new_heartbeat_client(&mut self, target: u64, node: &Node) -> Peer {
-        self.peer(target, self.peers.own_client(&node.cluster_address))
+        self.peer(target, node, true)
     }
 
     async fn new_snapshot_client(&mut self, target: u64, node: &Node) -> Peer {
-        self.peer(target, self.peers.own_client(&node.cluster_address))
+        self.peer(target, node, true)
     }
 }
 
 /// One other member, as openraft calls it.
 pub(crate) struct Peer {
     me: Arc<Me>,
+    peers: Arc<Peers>,
     target: u64,
+    address: String,
+    /// Whether it has a connection of its own.
+    own: bool,
     client: RaftClient<Channel>,
     idle_limit: Duration,
 }
 
 impl Peer {
-    /// A wrong address table must not make a leader talk to itself.
-    fn check_target(&self) -> Result<(), RpcError> {
+    /// Goes to where the target is now. A wrong address table must not make a leader talk to itself.
+    fn check_target(&mut self) -> Result<(), RpcError> {
+        if let Some(address) = self.peers.moved_from(self.target, &self.address) {
+            self.client = self.peers.client_of(&address, self.own);
+            self.address = address;
+        }
         if self.target == self.me.id {
             return Err(RPCError::Unreachable(Unreachable::from_string("the target is this member itself")));
         }
@@ -94,9 +106,14 @@ impl Peer {
         option: &RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         self.check_target()?;
-        let message = wire::put_vote_request(self.me.head(self.target), &request, pre_vote);
+        let message = wire::put_vote_request(self.me.head_with_seen(self.target), &request, pre_vote);
         let reply = within(option.soft_ttl(), self.client.vote(message)).await?;
-        wire::get_vote_reply(reply.into_inner()).map_err(rpc_error)
+        let reply = wire::get_vote_reply(reply.into_inner()).map_err(rpc_error)?;
+        if reply.vote_granted && !pre_vote {
+            // A vote is on the disk before it is given.
+            self.me.seen.saw(self.target, Seen { term: request.vote.leader_id.term, last: None });
+        }
+        Ok(reply)
     }
 }
 
@@ -178,14 +195,17 @@ impl NetStreamAppend<TypeConfig> for Peer {
             let Some(first) = input.next().await else {
                 return Ok(Box::pin(stream::empty()) as AppendStream<'s>);
             };
+            let term = first.vote.leader_id.term;
             let mut input = stream::iter([first]).chain(input);
             let (feed, requests) = mpsc::channel(PIPELINE);
             let sent = Arc::new(AtomicU64::new(0));
             let (me, target, counter) = (Arc::clone(&self.me), self.target, Arc::clone(&sent));
             let feeder = Feeder(tokio::spawn(async move {
+                let mut head = Some(me.head_with_seen(target));
                 while let Some(request) = input.next().await {
                     counter.fetch_add(1, Ordering::Relaxed);
-                    if feed.send(wire::put_append(me.head(target), &request)).await.is_err() {
+                    let head = head.take().unwrap_or_else(|| me.head(target));
+                    if feed.send(wire::put_append(head, &request)).await.is_err() {
                         return;
                     }
                 }
@@ -200,9 +220,14 @@ impl NetStreamAppend<TypeConfig> for Peer {
                 idle_limit: self.idle_limit,
                 _feeder: feeder,
             };
-            let stream = stream::unfold(Some(replies), |replies| async move {
+            let me = &self.me;
+            let stream = stream::unfold(Some(replies), move |replies| async move {
                 let mut replies = replies?;
                 let item = replies.next().await?;
+                if let Ok(Ok(matched)) = &item {
+                    // What is answered is on the disk there: the leader's vote, and the entries up to this one.
+                    me.seen.saw(target, Seen { term, last: *matched });
+                }
                 // Anything but success ends the stream, as openraft expects.
                 let go_on = matches!(item, Ok(Ok(_)));
                 Some((item, go_on.then_some(replies)))

@@ -11,11 +11,13 @@ use std::sync::atomic::AtomicU64;
 
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::machine::Applied;
+use crate::seen::{Recollection, Seen};
+use crate::types::Node;
 use crate::wire::MESSAGE_MAX;
 pub(crate) use client::Factory;
 pub use service::Service;
@@ -39,18 +41,33 @@ pub(crate) struct Me {
     pub(crate) applied: Arc<Applied>,
     /// Rows given to others that install a snapshot: how its sender knows that they are at it.
     pub(crate) rows_given: AtomicU64,
+    /// Random, of this start.
+    pub(crate) process: u64,
+    /// What was seen of the others.
+    pub(crate) seen: Recollection,
 }
 
 impl Me {
     pub(crate) fn new(id: u64, applied: Arc<Applied>) -> Me {
-        Me { id, applied, rows_given: AtomicU64::new(0) }
+        Me {
+            id,
+            applied,
+            rows_given: AtomicU64::new(0),
+            process: rand::random(),
+            seen: Recollection::default(),
+        }
     }
 
     /// The head of a message to member `to`; 0 where only an address is known.
     pub(crate) fn head(&self, to: u64) -> pb::Head {
         let cluster_id =
             self.applied.cluster_id.read().map(|id| id.to_be_bytes().to_vec()).unwrap_or_default();
-        pb::Head { from: self.id, to, cluster_id: cluster_id.into(), level: LEVEL }
+        pb::Head { from: self.id, to, cluster_id: cluster_id.into(), level: LEVEL, seen: None }
+    }
+
+    /// As [`Me::head`], with what this member has seen of the other one.
+    pub(crate) fn head_with_seen(&self, to: u64) -> pb::Head {
+        pb::Head { seen: self.seen.of(to).map(Seen::to_wire), ..self.head(to) }
     }
 
     /// A re-used address must not get another member's messages, nor another cluster's.
@@ -94,11 +111,27 @@ impl Me {
 pub(crate) struct Peers {
     dial: Arc<dyn Dial>,
     channels: Mutex<HashMap<String, Channel>>,
+    /// Where each member is now. openraft keeps its streams when only the address of a member changes.
+    addresses: RwLock<HashMap<u64, String>>,
 }
 
 impl Peers {
     pub(crate) fn new(dial: Arc<dyn Dial>) -> Peers {
-        Peers { dial, channels: Mutex::new(HashMap::new()) }
+        Peers { dial, channels: Mutex::default(), addresses: RwLock::default() }
+    }
+
+    /// The members have these addresses from now on.
+    pub(crate) fn moved<'a>(&self, nodes: impl Iterator<Item = (&'a u64, &'a Node)>) {
+        let nodes: HashMap<u64, String> =
+            nodes.map(|(id, node)| (*id, node.cluster_address.clone())).collect();
+        if *self.addresses.read() != nodes {
+            *self.addresses.write() = nodes;
+        }
+    }
+
+    /// The present address of the member, if it is another one.
+    pub(crate) fn moved_from(&self, member: u64, address: &str) -> Option<String> {
+        self.addresses.read().get(&member).filter(|now| *now != address).cloned()
     }
 
     /// A client on the shared channel to an address.
@@ -109,6 +142,11 @@ impl Peers {
         }
         let channel = channels.entry(address.to_owned()).or_insert_with(|| self.dial.channel(address));
         limited(channel.clone())
+    }
+
+    /// A client on the shared channel, or on a connection of its own.
+    fn client_of(&self, address: &str, own: bool) -> RaftClient<Channel> {
+        if own { self.own_client(address) } else { self.client(address) }
     }
 
     /// A client on a connection of its own.

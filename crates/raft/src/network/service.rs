@@ -17,6 +17,7 @@ use crate::contact::Wait;
 use crate::error::Fatal;
 use crate::handle::Inner;
 use crate::propose::Refused;
+use crate::seen::Seen;
 use crate::types::{LogId, Vote, index_of};
 use crate::wire;
 
@@ -70,8 +71,9 @@ async fn checked(
     failed: &Mutex<Option<Status>>,
 ) -> Option<(crate::wire::Append, Streaming<pb::AppendRequest>)> {
     let checked = async {
-        let Some(message) = inbound.message().await? else { return Ok(None) };
+        let Some(mut message) = inbound.message().await? else { return Ok(None) };
         inner.me.check(message.head.as_ref())?;
+        inner.compare_head(&mut message.head)?;
         wire::get_append(message).map(Some)
     };
     match checked.await {
@@ -111,8 +113,9 @@ impl raft_server::Raft for Service {
     }
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteReply>, Status> {
-        let message = request.into_inner();
+        let mut message = request.into_inner();
         self.me().check(message.head.as_ref())?;
+        self.inner.compare_head(&mut message.head)?;
         let pre_vote = message.pre_vote;
         let request = wire::get_vote_request(message)?;
         let raft = &self.inner.raft;
@@ -209,10 +212,26 @@ impl raft_server::Raft for Service {
         Ok(Response::new(pb::JoinReply { refused }))
     }
 
+    async fn change(&self, request: Request<pb::ChangeRequest>) -> Result<Response<pb::ChangeReply>, Status> {
+        let message = request.into_inner();
+        self.me().check(message.head.as_ref())?;
+        Ok(Response::new(self.inner.change_asked(message).await))
+    }
+
     async fn ping(&self, request: Request<pb::PingRequest>) -> Result<Response<pb::PingReply>, Status> {
-        self.me().check(request.get_ref().head.as_ref())?;
+        let mut message = request.into_inner();
+        let from = message.head.as_ref().map_or(0, |head| head.from);
+        // A process that is this member too wants to know it.
+        if from != self.me().id {
+            self.me().check(message.head.as_ref())?;
+            self.inner.compare_head(&mut message.head)?;
+        }
+        let seen = self.me().seen.of(from).map(Seen::to_wire);
+        if let Some(own) = message.own.filter(|_| from != self.me().id) {
+            self.me().seen.saw(from, Seen::from_wire(own));
+        }
         let config = &self.inner.config;
-        let (member, wall_ms) = (self.me().id, (config.wall_clock)());
-        Ok(Response::new(pb::PingReply { member, state_level: config.state_level, wall_ms }))
+        let (member, wall_ms, process) = (self.me().id, (config.wall_clock)(), self.me().process);
+        Ok(Response::new(pb::PingReply { member, state_level: config.state_level, wall_ms, process, seen }))
     }
 }

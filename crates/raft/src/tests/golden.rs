@@ -16,7 +16,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn membership() -> Membership {
-    let node = |n: u64| Node { address: format!("h{n}:8848"), cluster_address: format!("h{n}:9849") };
+    let node = |n: u64| Node::new(format!("h{n}:8848"), format!("h{n}:9849"));
     Membership::new(vec![BTreeSet::from([1, 2])], BTreeMap::from([(1, node(1)), (2, node(2))])).unwrap()
 }
 

@@ -83,7 +83,7 @@ async fn start(log: &Arc<Watched>, dir: &TempDir) -> Arc<RaftHandle> {
 async fn a_start_reads_a_run_of_large_entries_in_pieces() {
     let (log, dir) = (Arc::new(Watched::default()), TempDir::new().unwrap());
     let first = start(&log, &dir).await;
-    let node = Node { address: "a:1".into(), cluster_address: "a:2".into() };
+    let node = Node::new("a:1", "a:2");
     first.initialize(BTreeMap::from([(MemberId(super::MEMBER), node)])).await.unwrap();
     assert!(first.wait_leader(Duration::from_secs(30)).await);
     for n in 0..ENTRIES {

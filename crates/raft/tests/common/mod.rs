@@ -59,8 +59,7 @@ pub struct Member {
 impl Member {
     pub fn new(id: u64, dir: PathBuf, tune: fn(&mut RaftConfig)) -> Member {
         let port = free_port();
-        let node =
-            Node { address: format!("member-{port}:8848"), cluster_address: format!("127.0.0.1:{port}") };
+        let node = Node::new(format!("member-{port}:8848"), format!("127.0.0.1:{port}"));
         let (links, sink) = (Arc::default(), Arc::new(NoSink));
         Member { id: MemberId(id), node, dir, tune, links, sink, running: None }
     }

@@ -71,6 +71,14 @@ pub(super) fn parse_list(text: &str, own_port: u16, nacos: bool) -> Result<Vec<M
     Ok(members)
 }
 
+/// Reads one member, as a command of an operator names it. The error says what is wrong with it.
+pub(crate) fn parse_member(text: &str, own_port: u16) -> Result<MemberAddr, String> {
+    match parse_list(text, own_port, false)?.as_slice() {
+        [member] => Ok(member.clone()),
+        _ => Err(format!("{text:?} is not one address: want HOST:PORT[/CLUSTER_PORT]")),
+    }
+}
+
 /// Reads `HOST[:PORT]`.
 pub(super) fn parse_host(text: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {

@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use members::parse_member;
 pub use members::{MEMBERS_MAX, MemberAddr};
 pub use problem::{Problem, SettingsError};
 pub use secret::Secret;
@@ -45,6 +46,8 @@ pub struct Settings {
     /// Which of `members` this one is; none if it has to find out by asking them. Standalone: the address that clients
     /// are shown, if one was given.
     pub advertise: Option<MemberAddr>,
+    /// Whether this member joins without a vote. Default false.
+    pub learner: bool,
     pub cluster_token: Option<Secret>,
     pub data_dir: PathBuf,
     pub log_format: LogFormat,
@@ -133,6 +136,9 @@ impl Settings {
         let cluster_port = check::cluster_port(&mut from, port, cluster_token.is_some());
         let grpc_port = check::grpc_port(&mut from, port);
         check::mode(&mut from, &members);
+        // Alone, this server's own cluster port is the one that others will dial.
+        let own_port = |own: MemberAddr| MemberAddr { cluster_port, ..own };
+        let advertise = if members.is_empty() { advertise.map(own_port) } else { advertise };
         let mut settings = Settings {
             bind,
             port,
@@ -140,6 +146,7 @@ impl Settings {
             cluster_port,
             members,
             advertise,
+            learner: from.read(row("learner"), parse::boolean),
             cluster_token,
             data_dir: check::data_dir(&mut from),
             log_format: from.read(row("log_format"), log_format),

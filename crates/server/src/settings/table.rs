@@ -105,6 +105,16 @@ pub const TABLE: &[Row] = &[
         ..PLAIN
     },
     Row {
+        key: "learner",
+        flag: "learner",
+        env: "DYAD_LEARNER",
+        value: "",
+        default: "false",
+        rule: BOOL,
+        help: "Join without a vote, such as in another zone: serve clients, but decide nothing. `dyad cluster promote` gives a vote later",
+        ..PLAIN
+    },
+    Row {
         key: "cluster_token_file",
         flag: "cluster-token-file",
         env: "DYAD_CLUSTER_TOKEN_FILE",

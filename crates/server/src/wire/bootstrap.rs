@@ -17,14 +17,16 @@ use crate::settings::Settings;
 
 /// Between two rounds of questions while this member is in no cluster.
 const ROUND: Duration = Duration::from_millis(300);
+/// Between two looks whether it still is a member at its address.
+const SETTLED: Duration = Duration::from_secs(1);
 /// The address under which a cluster of one knows itself; never dialed.
 const STANDALONE: &str = "standalone";
 
 /// The name of a cluster of one: nobody dials it.
 fn own_node(settings: &Settings) -> Node {
     match &settings.advertise {
-        Some(own) => Node { address: own.http(), cluster_address: own.cluster() },
-        None => Node { address: STANDALONE.to_owned(), cluster_address: STANDALONE.to_owned() },
+        Some(own) => Node::new(own.http(), own.cluster()),
+        None => Node::new(STANDALONE, STANDALONE),
     }
 }
 
@@ -44,20 +46,31 @@ pub(super) async fn standalone(
     raft.initialize(voters).await.map_err(|error| super::host::failure(error.exit_code(), error.to_string()))
 }
 
-/// Asks around until this member is a voter of a cluster, under its present address.
+/// Whether the voters of this member's cluster are not a majority of its list. Then another cluster may be behind the same list,
+/// and this member asks first.
+pub(super) fn asks_first(raft: &RaftHandle, settings: &Settings) -> bool {
+    let voters = raft.status().voters;
+    let of_ours =
+        settings.members.iter().filter(|m| voters.iter().any(|voter| voter.node.address == m.http()));
+    settings.members.len() > 1 && !voters.is_empty() && of_ours.count() * 2 <= settings.members.len()
+}
+
+/// Asks around until this member is a member of a cluster, under its present address, and again when that changes.
 pub(super) async fn run(parts: Arc<Parts>, directory: Arc<Directory>) {
     let mut said = String::new();
     while !parts.stop.is_cancelled() {
-        match round(&parts, &directory).await {
-            Round::Done => return,
+        let pause = match round(&parts, &directory).await {
+            Round::Done => SETTLED,
             Round::Again(reason) if reason != said => {
                 tracing::info!("raft: {reason}");
                 said = reason;
+                ROUND
             }
-            Round::Again(_) => {}
-        }
+            Round::Again(_) => ROUND,
+        };
+        parts.asked.cancel();
         tokio::select! {
-            () = tokio::time::sleep(ROUND) => {}
+            () = tokio::time::sleep(pause) => {}
             () = parts.stop.cancelled() => {}
         }
     }
@@ -71,28 +84,38 @@ enum Round {
 
 /// One round: asks every address and does what follows.
 async fn round(parts: &Parts, directory: &Directory) -> Round {
-    let hellos = join_all((0..directory.entries().len()).map(|at| directory.hello(at))).await;
+    if parts.asked.is_cancelled() && is_settled(parts, directory) {
+        return Round::Done;
+    }
+    let contacts = directory.contacts();
+    let hellos = join_all(contacts.iter().map(|contact| directory.hello(contact))).await;
     if hellos.iter().flatten().any(|hello| hello.cluster_id.is_some()) {
         parts.raft.will_join();
+    }
+    if is_settled(parts, directory) {
+        return Round::Done;
     }
     let Some(own) = directory.own_entry() else {
         return Round::Again(
             "no address of the member list is this member: set --advertise, or mend the list".into(),
         );
     };
-    if is_voter_at(parts, &own) {
-        return Round::Done;
+    if directory.is_removed() {
+        return Round::Again(format!(
+            "this member was removed from its cluster; `dyad cluster add {}` on another member takes it in again",
+            own.address
+        ));
     }
     let members = directory.sorted_addresses();
-    let others = directory.entries().iter().zip(hellos).filter(|(entry, _)| **entry != own);
+    let others = contacts.iter().zip(hellos).filter(|(contact, _)| contact.entry != own);
     let answers: Vec<(String, Option<Hello>)> = others
-        .map(|(entry, hello)| {
+        .map(|(contact, hello)| {
             let hello = hello.ok().map(|found| Hello {
                 member: found.member,
                 cluster_id: found.cluster_id,
                 members: found.members,
             });
-            (entry.address.clone(), hello)
+            (contact.entry.address.clone(), hello)
         })
         .collect();
     let situation = Situation {
@@ -114,6 +137,9 @@ async fn round(parts: &Parts, directory: &Directory) -> Round {
         Decision::Join(via) => join(parts, directory, &own, via).await,
         // In a cluster already: nothing to do, but its membership may have another address for this member.
         Decision::Restart if moved(parts, &own) => {
+            if parts.raft.move_here(&Node::new(&own.address, &own.cluster_address)).await {
+                return Round::Again(format!("the cluster knows this member at {} now", own.address));
+            }
             join(parts, directory, &own, answers.into_iter().map(|(address, _)| address).collect()).await
         }
         Decision::Restart => Round::Again("waiting for the cluster to take this member in".into()),
@@ -124,7 +150,8 @@ async fn join(parts: &Parts, directory: &Directory, own: &Entry, via: Vec<String
     let mut reason = String::from("nobody to join");
     for address in via {
         let at = node(directory, &address).cluster_address;
-        let me = Node { address: own.address.clone(), cluster_address: own.cluster_address.clone() };
+        let learner = parts.settings.learner;
+        let me = Node { learner, ..Node::new(&own.address, &own.cluster_address) };
         match parts.raft.join(&at, me).await {
             Ok(()) => return Round::Again("joined".into()),
             Err(error) => reason = format!("joining through {address}: {error}"),
@@ -133,12 +160,16 @@ async fn join(parts: &Parts, directory: &Directory, own: &Entry, via: Vec<String
     Round::Again(reason)
 }
 
-fn is_voter_at(parts: &Parts, own: &Entry) -> bool {
-    let voters = parts.raft.status().voters;
-    let mine = voters.iter().find(|voter| voter.member == parts.me);
-    mine.is_some_and(|voter| {
-        voter.node.address == own.address && voter.node.cluster_address == own.cluster_address
-    })
+/// A member that has no address, or that the cluster knows at its address. A member that is to be a voter waits for its vote.
+fn is_settled(parts: &Parts, directory: &Directory) -> bool {
+    if directory.is_removed() {
+        return false;
+    }
+    let Some(own) = directory.own_entry() else { return directory.configured().is_empty() };
+    let status = parts.raft.status();
+    let mine = status.voters.iter().chain(status.learners.iter().filter(|peer| peer.node.learner));
+    let is_at = |node: &Node| node.address == own.address && node.cluster_address == own.cluster_address;
+    mine.clone().any(|peer| peer.member == parts.me && is_at(&peer.node))
 }
 
 /// The membership knows this member under another address.
@@ -149,7 +180,6 @@ fn moved(parts: &Parts, own: &Entry) -> bool {
 }
 
 fn node(directory: &Directory, address: &str) -> Node {
-    let entry = directory.entries().iter().find(|entry| entry.address == address);
-    let cluster_address = entry.map_or(String::new(), |entry| entry.cluster_address.clone());
-    Node { address: address.to_owned(), cluster_address }
+    let contact = directory.contact(address);
+    Node::new(address, contact.map_or(String::new(), |contact| contact.entry.cluster_address.clone()))
 }

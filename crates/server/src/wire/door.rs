@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::Parts;
+use super::readiness;
 use crate::settings::Settings;
-use crate::telemetry::ReadyLine;
 
 /// A member whose CP half does not catch up (no quorum) serves what it has after this long: naming reads and ephemeral
 /// writes never depend on a leader for good.
@@ -58,7 +58,7 @@ impl Door {
     }
 }
 
-/// Serves both ports from when the member is warm until `quit`, and says once that it is ready.
+/// Serves both ports from when the member is warm until `quit`.
 ///
 /// # Errors
 /// When another process opened a port in the meantime.
@@ -75,6 +75,7 @@ pub(super) async fn serve(
         () = tokio::time::sleep(REFUSE_FOR) => false,
         () = quit.cancelled() => return Ok(Drained { cut: 0 }),
     };
+    parts.tasks.spawn(readiness::run(parts.clone(), app.clone()));
     let (http, grpc) = (http.open()?, grpc.open()?);
     let clients = tokio::spawn(dyad_grpc::serve(
         grpc,
@@ -84,21 +85,9 @@ pub(super) async fn serve(
     ));
     let mut serving =
         pin!(dyad_http::serve(http, app, metrics, limits(&parts.settings), quit.cancelled_owned(),));
-    let drained = if is_warm {
-        announce(&parts);
-        serving.await
-    } else {
-        let early = tokio::select! {
-            () = &mut warm => None,
-            drained = &mut serving => Some(drained),
-        };
-        match early {
-            Some(drained) => drained,
-            None => {
-                announce(&parts);
-                serving.await
-            }
-        }
+    let drained = tokio::select! {
+        drained = &mut serving => drained,
+        () = &mut warm, if !is_warm => serving.await,
     };
     // Clients of the SDK port that had nowhere to go, or did not go, are cut: they are back with another member at once.
     let _cut = clients.await;
@@ -128,13 +117,6 @@ async fn warm(parts: &Parts) {
     if state.wait_for(warm).await.is_err() {
         std::future::pending::<()>().await;
     }
-}
-
-fn announce(parts: &Parts) {
-    let cluster = parts.cluster.map(|address| address.to_string());
-    let (http, grpc) = (parts.http.to_string(), parts.grpc.to_string());
-    ReadyLine { ready: true, http, grpc, cluster: cluster.clone() }.print();
-    tracing::info!(http = %parts.http, grpc = %parts.grpc, cluster = cluster.as_deref().unwrap_or("none"), "ready");
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
-//! Background work: the timers of the core, the probes, the sweep of what is empty, and changes of the list of members.
+//! Background work: the timers of the core, the probes, the sweep of what is empty, and the membership.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_distro::Input;
 use dyad_push::naming::AHEAD_MAX;
 use dyad_state::ports::Propose;
 use dyad_types::MemberId;
 
 use super::clock::monotonic;
 use super::parts::Parts;
-use super::{rebalance, retention};
+use super::{membership, rebalance, retention};
 
 /// How often empty services and overrides are looked for (`ExpiredMetadataCleaner`).
 const SWEEP: Duration = Duration::from_secs(5);
@@ -44,7 +43,7 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
     parts.tasks.spawn(parts.listeners.clone().run(stop()));
     parts.tasks.spawn(parts.connections.clone().run(stop()));
     if let Some(directory) = &parts.directory {
-        parts.tasks.spawn(follow_directory(parts.clone()));
+        parts.tasks.spawn(membership::run(parts.clone(), directory.clone()));
         parts.tasks.spawn(rebalance::run(parts.clone(), directory.clone()));
     }
 }
@@ -125,25 +124,11 @@ async fn probers(parts: Arc<Parts>) {
 
 async fn cluster_sockets(parts: &Parts) -> Vec<SocketAddr> {
     let mut sockets: Vec<SocketAddr> = parts.cluster.into_iter().collect();
-    for entry in parts.directory.iter().flat_map(|directory| directory.entries()) {
+    for contact in parts.directory.iter().flat_map(|directory| directory.contacts()) {
         // A name that does not resolve now cannot be dialed by it either.
-        if let Ok(found) = tokio::net::lookup_host(&entry.cluster_address).await {
+        if let Ok(found) = tokio::net::lookup_host(&contact.entry.cluster_address).await {
             sockets.extend(found);
         }
     }
     sockets
-}
-
-/// Gives the core the members' identities as they become known or change.
-async fn follow_directory(parts: Arc<Parts>) {
-    let Some(directory) = parts.directory.clone() else { return };
-    let mut changed = directory.subscribe();
-    loop {
-        let configured = directory.entries().len();
-        parts.ap.input(Input::Members { configured, known: directory.known() });
-        tokio::select! {
-            change = changed.changed() => if change.is_err() { return },
-            () = parts.stop.cancelled() => return,
-        }
-    }
 }

@@ -10,13 +10,14 @@ use dyad_cli::admin::AdminRequest;
 use dyad_cli::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, PeerStatus};
 use dyad_distro::MemberState;
 use dyad_naming::ports::{BoxFuture, MemberView, Members};
-use dyad_raft::RaftStatus;
+use dyad_raft::{MemberChange, Node, RaftStatus};
 use dyad_state::ports::Propose;
 use dyad_types::MemberId;
 use serde_json::json;
 
 use super::parts::Parts;
 use super::rebalance;
+use crate::settings::parse_member;
 
 /// How long an operator's drain may take: thousands of clients a second at most reach the others.
 const DRAIN: Duration = Duration::from_secs(60);
@@ -69,8 +70,21 @@ impl Members for View {
         rows.into_iter().map(view).collect()
     }
 
-    fn ready(&self) -> bool {
-        self.0.ap.is_ready()
+    fn ready(&self) -> Result<(), String> {
+        let ap = &self.0.ap;
+        if ap.is_ready() {
+            return Ok(());
+        }
+        let state = ap.state();
+        let what = match state {
+            MemberState::Joining => "it gathers what the other members know",
+            MemberState::Alone => "it has heard no other member, so that it calls no service unknown",
+            MemberState::Resuming => "its process was paused, and it gathers what it missed",
+            MemberState::Leaving => "it is stopping",
+            MemberState::Removed => "it was removed from its cluster",
+            MemberState::Ready => "it waits for the persistent instances",
+        };
+        Err(format!("this member is {}: {what}", state.name()))
     }
 }
 
@@ -102,17 +116,13 @@ fn rows(parts: &Parts) -> Vec<Row> {
             cluster_port: parts.cluster.map_or(0, |address| address.port()),
         }];
     };
-    let found = directory.found();
-    let row = |entry: &dyad_cluster::Entry| Row {
-        id: found.get(&entry.address).map(|found| found.member),
-        address: entry.address.clone(),
-        cluster_port: entry
-            .cluster_address
-            .rsplit_once(':')
-            .and_then(|(_, port)| port.parse().ok())
-            .unwrap_or(0),
+    let row = |row: dyad_cluster::Row| {
+        let port = row.entry.cluster_address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        // A server that was founded alone may have no address for others yet.
+        let address = if port.is_some() { row.entry.address } else { own_address(parts) };
+        Row { id: row.id, address, cluster_port: port.unwrap_or(0) }
     };
-    directory.entries().iter().map(row).collect()
+    directory.members().into_iter().map(row).collect()
 }
 
 /// The address that a standalone member shows: as advertised, else as opened.
@@ -124,32 +134,45 @@ pub(crate) fn own_address(parts: &Parts) -> String {
 }
 
 /// Answers a command of the admin socket.
-pub(crate) fn answer(parts: &Arc<Parts>, request: AdminRequest) -> serde_json::Value {
-    match request {
-        AdminRequest::Status => serde_json::to_value(cluster_status(parts))
-            .unwrap_or_else(|error| json!({ "error": error.to_string() })),
-        AdminRequest::Drain => {
-            let others = others(parts);
-            if others.is_empty() {
-                let why = "no other member serves and takes in clients: these would have nowhere to go";
-                return json!({ "error": why });
-            }
-            let to: Vec<String> = others.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-            let clients = parts.connections.len();
-            let connections = parts.connections.clone();
-            begin_drain(parts);
-            tracing::info!(clients, "draining: clients are sent to other members");
-            let stop = parts.stop.clone();
-            parts.tasks.spawn(async move {
-                tokio::select! {
-                    drain = connections.drain(&others, DRAIN) => {
-                        tracing::info!(asked = drain.asked, left = drain.left, "drained");
-                    }
-                    () = stop.cancelled() => {}
-                }
-            });
-            json!({ "clients": clients, "to": to })
+pub(crate) async fn answer(parts: Arc<Parts>, request: AdminRequest) -> serde_json::Value {
+    let change = match request {
+        AdminRequest::Status => {
+            return serde_json::to_value(cluster_status(&parts))
+                .unwrap_or_else(|error| json!({ "error": error.to_string() }));
         }
+        AdminRequest::Drain | AdminRequest::Undrain => return answer_drain(&parts, &request),
+        AdminRequest::Add { address, learner } => {
+            node(&parts, &address).map(|node| MemberChange::Add(Node { learner, ..node }))
+        }
+        AdminRequest::Remove { member } => Ok(MemberChange::Remove(member)),
+        AdminRequest::Replace { old, address } => {
+            node(&parts, &address).map(|node| MemberChange::Replace { old, node })
+        }
+        AdminRequest::Promote { member } => Ok(MemberChange::Promote(member)),
+        AdminRequest::Demote { member } => Ok(MemberChange::Demote(member)),
+        AdminRequest::TransferLeader { to } => Ok(MemberChange::Transfer(to)),
+    };
+    let done = match change {
+        Ok(change) => parts.raft.change_members(change).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(done) => {
+            tracing::info!("by an operator: {done}");
+            json!({ "done": done })
+        }
+        Err(error) => json!({ "error": error }),
+    }
+}
+
+/// The addresses of a server that an operator names.
+fn node(parts: &Parts, address: &str) -> Result<Node, String> {
+    let member = parse_member(address, parts.settings.port)?;
+    Ok(Node::new(member.http(), member.cluster()))
+}
+
+fn answer_drain(parts: &Arc<Parts>, request: &AdminRequest) -> serde_json::Value {
+    match request {
         AdminRequest::Undrain => {
             let drained = parts.connections.is_draining();
             parts.connections.undrain();
@@ -157,7 +180,37 @@ pub(crate) fn answer(parts: &Arc<Parts>, request: AdminRequest) -> serde_json::V
             tracing::info!("clients are taken in again");
             json!({ "clients": parts.connections.len(), "drained": drained })
         }
+        _ => match drain_clients(parts) {
+            Some((clients, to)) => json!({ "clients": clients, "to": to }),
+            None => {
+                let why = "no other member serves and takes in clients: these would have nowhere to go";
+                json!({ "error": why })
+            }
+        },
     }
+}
+
+/// Sends the gRPC clients to the other members that serve: how many, and to whom. `None` if nobody else serves.
+pub(super) fn drain_clients(parts: &Arc<Parts>) -> Option<(usize, Vec<String>)> {
+    let others = others(parts);
+    if others.is_empty() {
+        return None;
+    }
+    let to: Vec<String> = others.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+    let clients = parts.connections.len();
+    let connections = parts.connections.clone();
+    begin_drain(parts);
+    tracing::info!(clients, "draining: clients are sent to other members");
+    let stop = parts.stop.clone();
+    parts.tasks.spawn(async move {
+        tokio::select! {
+            drain = connections.drain(&others, DRAIN) => {
+                tracing::info!(asked = drain.asked, left = drain.left, "drained");
+            }
+            () = stop.cancelled() => {}
+        }
+    });
+    Some((clients, to))
 }
 
 /// Takes in no client from now on, and says so to the members that ask.

@@ -9,9 +9,11 @@ mod host;
 mod jobs;
 mod log;
 mod members;
+mod membership;
 mod metrics;
 mod parts;
 mod probes;
+mod readiness;
 mod rebalance;
 mod retention;
 mod stop;
@@ -29,7 +31,7 @@ use dyad_http::{Drained, HttpMetrics};
 use dyad_naming::Registry;
 use dyad_push::config::{ListenLimits, ListenMetrics, Listeners};
 use dyad_push::naming::{Push, PushMetrics};
-use dyad_raft::{Claim, RaftConfig, RaftHandle};
+use dyad_raft::{Claim, RaftConfig, RaftHandle, Standing};
 use dyad_types::{Budget, MemberId, Origin, Places};
 use prometheus_client::registry::Registry as Prometheus;
 use tokio::net::TcpListener;
@@ -37,7 +39,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::AdminSocket;
+use crate::admin::{AdminSocket, Handler};
 use crate::datadir::DataDir;
 use crate::identity::Identity;
 use crate::logged;
@@ -89,7 +91,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     .await?;
     let admin = AdminSocket::open(&data)?;
     let status = parts.clone();
-    let handler = Arc::new(move |request| members::answer(&status, request));
+    let handler: Handler = Arc::new(move |request| Box::pin(members::answer(status.clone(), request)));
     parts.tasks.spawn(admin.serve(handler, parts.stop.clone()));
     jobs::spawn(&parts);
     let quit = CancellationToken::new();
@@ -181,6 +183,7 @@ async fn assemble(
         grpc,
         cluster: cluster.as_ref().map(local).transpose()?,
         settings,
+        asked: CancellationToken::new(),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -202,12 +205,15 @@ impl Link {
         let bad = |error: String| Failure::new(Exit::Settings, error);
         let tls = ClusterTls::from_token(token).map_err(|e| bad(e.to_string()))?;
         let dialer = Dialer::new(tls.clone());
+        // A server that is alone knows its own address, so that others can be added.
+        let alone = settings.advertise.as_ref().filter(|_| settings.members.is_empty());
         let entries = settings
             .members
             .iter()
+            .chain(alone)
             .map(|m| Entry { address: m.http(), cluster_address: m.cluster() })
             .collect();
-        let directory = Directory::new(me, rand::random(), entries, &dialer)
+        let directory = Directory::new(me, rand::random(), entries, dialer.clone())
             .map_err(|error| bad(format!("setting members: {error}")))?;
         Ok(Link { tls, dialer, directory: Arc::new(directory) })
     }
@@ -239,6 +245,9 @@ async fn start_raft(
     if settings.standalone() {
         bootstrap::standalone(&raft, me, settings).await?;
     }
+    if bootstrap::asks_first(&raft, settings) {
+        raft.stand(Standing::Barred("this member asks the other servers of its list first".to_owned()));
+    }
     Ok(raft)
 }
 
@@ -265,9 +274,7 @@ fn spawn_cluster(
             host.fail(Failure::new(Exit::Refused, message));
         }
     });
-    for at in 0..directory.entries().len() {
-        parts.tasks.spawn(gossip::run_peer(directory.clone(), parts.ap.clone(), at, parts.stop.clone()));
-    }
+    parts.tasks.spawn(gossip::run(directory.clone(), parts.ap.clone(), parts.stop.clone()));
     parts.tasks.spawn(bootstrap::run(parts.clone(), directory));
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Parts {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) cluster: Option<SocketAddr>,
+    /// Cancelled when the other servers of the list were asked for the first time.
+    pub(crate) asked: CancellationToken,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }

@@ -1,0 +1,168 @@
+//! Follows the membership. What the replicated state says, or what other members tell of it, goes to the directory and to the
+//! Distro core. Here a member finds out that it was removed, and that its list leads to two clusters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dyad_cluster::{Directory, Entry, Found, Membership};
+use dyad_distro::Input;
+use dyad_raft::Standing;
+use dyad_types::MemberId;
+
+use super::members::drain_clients;
+use super::parts::Parts;
+
+/// How often it is looked at, besides at each change of an answer or of the membership.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Two clusters behind one list.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this member belongs to cluster {ours:032x}, and {address} of its list of members belongs to cluster {theirs:032x}: neither \
+     takes writes while one list leads to both. Mend the list, or keep the data of one cluster: stop the members of the other one \
+     and let them begin anew with `dyad recover --discard`"
+)]
+struct Foreign {
+    ours: u128,
+    theirs: u128,
+    address: String,
+}
+
+/// Runs until `parts.stop`.
+pub(super) async fn run(parts: Arc<Parts>, directory: Arc<Directory>) {
+    let mut changed = directory.subscribe();
+    loop {
+        let members = parts.raft.on_members();
+        look(&parts, &directory).await;
+        tokio::select! {
+            change = changed.changed() => if change.is_err() { return },
+            () = members => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = parts.stop.cancelled() => return,
+        }
+    }
+}
+
+async fn look(parts: &Arc<Parts>, directory: &Directory) {
+    let cluster_id = parts.raft.cluster_id().await;
+    let fresh = directory.fresh();
+    let told = fresh.values().filter(|found| !found.me);
+    let told = told.filter_map(|found| Some((found.cluster_id?, found.membership.as_ref()?)));
+    if let Some(newest) = Membership::newest(cluster_id, own_membership(parts), told) {
+        let own = directory.own_entry();
+        let belongs = cluster_id.is_some();
+        let removed = newest.removed(parts.me, own.as_ref().map(|own| own.address.as_str()), belongs);
+        directory.follow(newest, removed);
+    }
+    let rows = directory.members();
+    let mut known: Vec<MemberId> = rows.iter().filter_map(|row| row.id).collect();
+    if !directory.is_removed() {
+        known.push(parts.me);
+    }
+    known.sort_unstable();
+    known.dedup();
+    let configured = rows.len().max(known.len());
+    parts.ap.input(Input::Members { configured, known });
+    stand(parts, directory, cluster_id, &fresh);
+}
+
+/// The membership by the state of this member. `None` while it knows of none.
+fn own_membership(parts: &Parts) -> Option<Membership> {
+    let (index, peers) = parts.raft.members()?;
+    let members = peers.into_iter().map(|peer| {
+        let entry = Entry { address: peer.node.address, cluster_address: peer.node.cluster_address };
+        (peer.member, entry)
+    });
+    let state = parts.raft.state();
+    let excluded = state.cluster().excluded().map(str::to_owned);
+    Some(Membership { index, members: members.collect(), excluded: excluded.collect() })
+}
+
+fn stand(
+    parts: &Arc<Parts>,
+    directory: &Directory,
+    cluster_id: Option<u128>,
+    fresh: &BTreeMap<String, Found>,
+) {
+    if directory.is_removed() {
+        if parts.raft.stand(Standing::Removed) {
+            tracing::warn!(
+                "this member was removed from its cluster: its clients are sent to the other members"
+            );
+            let _nobody_else = drain_clients(parts);
+        }
+        return;
+    }
+    let foreign =
+        cluster_id.filter(|id| *id != 0).and_then(|ours| foreign(ours, directory.configured(), fresh));
+    match foreign {
+        Some(foreign) => {
+            let why = foreign.to_string();
+            if parts.raft.stand(Standing::Barred(why.clone())) {
+                tracing::error!("{why}");
+            }
+        }
+        // The first round of questions is not over.
+        None if matches!(parts.raft.standing(), Standing::Barred(_)) && !parts.asked.is_cancelled() => {}
+        None => {
+            if parts.raft.stand(Standing::Member) {
+                tracing::info!("this member speaks for its cluster");
+            }
+        }
+    }
+}
+
+/// The other cluster to which this list leads too. The cluster to which more than half of the list belong goes on: there is only one
+/// such cluster.
+fn foreign(ours: u128, configured: &[Entry], fresh: &BTreeMap<String, Found>) -> Option<Foreign> {
+    let answers = configured.iter().filter_map(|entry| Some((&entry.address, fresh.get(&entry.address)?)));
+    let own = answers.clone().filter(|(_, found)| found.me || found.cluster_id == Some(ours)).count();
+    if own * 2 > configured.len() {
+        return None;
+    }
+    let mut others = answers.filter(|(_, found)| !found.me);
+    others.find_map(|(address, found)| {
+        let theirs = found.cluster_id.filter(|id| *id != 0 && *id != ours)?;
+        Some(Foreign { ours, theirs, address: address.clone() })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_clusters_behind_one_list() {
+        let list = |names: &[&str]| -> Vec<Entry> {
+            let entry = |n: &&str| Entry { address: (*n).to_owned(), cluster_address: format!("{n}:1") };
+            names.iter().map(entry).collect()
+        };
+        let found = |cluster_id, me| Found {
+            member: MemberId(1),
+            incarnation: 1,
+            cluster_id,
+            members: Vec::new(),
+            membership: None,
+            version: String::new(),
+            me,
+        };
+        // (the list, who answers with which cluster, the foreign address)
+        for (names, answers, want) in [
+            (&["a", "b"][..], &[("b", Some(8))][..], Some("b")),
+            (&["a", "b"], &[("b", Some(7))], None),
+            (&["a", "b"], &[("b", Some(0))], None),
+            (&["a", "b"], &[("b", None)], None),
+            (&["a", "b"], &[], None),
+            (&["a", "b", "c"], &[("b", Some(7)), ("c", Some(8))], None),
+            (&["a", "b", "c"], &[("c", Some(8))], Some("c")),
+            (&["a", "b", "c"], &[("b", Some(8)), ("c", Some(8))], Some("b")),
+            (&["a"], &[("d", Some(8))], None),
+        ] {
+            let mut fresh = BTreeMap::from([("a".to_owned(), found(None, true))]);
+            fresh.extend(answers.iter().map(|(name, id)| ((*name).to_owned(), found(*id, false))));
+            let got = foreign(7, &list(names), &fresh).map(|foreign| foreign.address);
+            assert_eq!(got.as_deref(), want, "{names:?} {answers:?}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+"""A member's disk is set back to an older copy, or copied: it is noticed before the member answers or votes."""
+
+import time
+
+from kit import SOON, case, holds_for, leader_of, until, wait_same, written
+
+OLDER = 40
+NEWER = 60
+
+
+def set_back(world, copy_while_running, kill):
+    members = world.cluster(3)
+    leader = leader_of(members)
+    victim = next(one for one in members if one is not leader)
+    for n in range(OLDER):
+        written(leader, f"c-{n}", f"c-{n}")
+    if copy_while_running:
+        copy = victim.copy("copy")
+    else:
+        victim.stop()
+        copy = victim.copy("copy")
+        victim.start(members)
+    for n in range(OLDER, NEWER):
+        written(leader, f"c-{n}", f"c-{n}")
+    wait_same(victim, NEWER)
+    # What members have on their disks they tell each other once a second.
+    time.sleep(2)
+    if kill:
+        victim.kill()
+    else:
+        victim.stop()
+    victim.put_back(copy)
+    return members, leader, victim
+
+
+def refuses(victim, members):
+    """It ends with code 4 and says what to do, again and again, and never voted or answered."""
+    for _ in range(2):
+        victim.start(members, wait=False)
+        code = victim.ended()
+        log = victim.log()
+        assert code == 4, f"{code}: {log}"
+        assert "set back to an older copy" in log or "older copy" in log, log
+        assert "dyad recover --discard" in log, log
+
+
+@case
+def an_older_copy_of_a_followers_data_is_noticed(world):
+    members, leader, victim = set_back(world, copy_while_running=True, kill=True)
+    refuses(victim, members)
+    written(leader, f"c-{NEWER}", f"c-{NEWER}")
+    victim.cli("recover", "--discard", "--members", ",".join(one.address for one in members))
+    victim.start(members)
+    wait_same(victim, NEWER + 1)
+    until("three voters", lambda: len(leader.voters()) == 3, SOON)
+
+
+@case
+def a_copy_of_a_stopped_followers_data_is_noticed(world):
+    members, leader, victim = set_back(world, copy_while_running=False, kill=False)
+    refuses(victim, members)
+    written(leader, f"c-{NEWER}", f"c-{NEWER}")
+
+
+@case
+def an_older_copy_is_noticed_by_whoever_is_left(world):
+    """The leader dies with the follower that is set back: the third member has seen more of it, and nothing is lost."""
+    members, leader, victim = set_back(world, copy_while_running=True, kill=True)
+    third = next(one for one in members if one not in (leader, victim))
+    leader.kill()
+    refuses(victim, members)
+    leader.start(members)
+    wait_same(third, NEWER)
+    wait_same(leader, NEWER)
+
+
+@case
+def an_older_copy_of_the_leaders_data_is_noticed(world):
+    members = world.cluster(3)
+    leader = leader_of(members)
+    for n in range(OLDER):
+        written(leader, f"c-{n}", f"c-{n}")
+    copy = leader.copy("copy")
+    for n in range(OLDER, NEWER):
+        written(leader, f"c-{n}", f"c-{n}")
+    time.sleep(2)
+    leader.kill()
+    leader.put_back(copy)
+    refuses(leader, members)
+    left = next(one for one in members if one is not leader)
+    wait_same(left, NEWER)
+    written(left, f"c-{NEWER}", f"c-{NEWER}")
+
+
+@case
+def a_copy_that_is_started_elsewhere_is_noticed(world):
+    """Two servers run on copies of one data directory: the second one ends, and the first goes on."""
+    members = world.cluster(3)
+    written(members[0], "c-0", "c-0")
+    twin = world.server()
+    original = members[1]
+    copy = original.copy("copy")
+    import shutil
+
+    shutil.copytree(copy, twin.data)
+    twin.start([members[0], members[2], twin], wait=False)
+    assert twin.ended() == 4, twin.log()
+    assert original.address in twin.log() and "is a copy" in twin.log(), twin.log()
+    holds_for("the original is a member", lambda: original.address in members[0].voters(), 2)
+    written(original, "c-1", "c-1")
+
+
+@case
+def an_ordinary_restart_is_no_setback(world):
+    """Kills at any moment under writes, also of all members, are no reason to refuse."""
+    members = world.cluster(3)
+    count = 0
+    for round_ in range(6):
+        for _ in range(10):
+            written(members[count % 3], f"c-{count}", f"c-{count}")
+            count += 1
+        down = members if round_ % 3 == 2 else [members[round_ % 3]]
+        for one in down:
+            one.kill()
+        for one in down:
+            one.start(members, wait=False)
+        for one in down:
+            one.ready()
+    for one in members:
+        wait_same(one, count)
