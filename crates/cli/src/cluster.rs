@@ -10,7 +10,7 @@ use crate::status::ClusterStatus;
 /// `dyad cluster status`.
 ///
 /// # Errors
-/// `Exit::Refused` if no server answers on the data directory's socket.
+/// `Exit::Refused` if no server answers on the data directory's socket, or if something is wrong with the cluster.
 pub fn status(data_dir: &Path, output: Output) -> Result<(), Failure> {
     let answer = admin::call(data_dir, AdminRequest::Status)?;
     let other = |error: serde_json::Error| {
@@ -20,7 +20,8 @@ pub fn status(data_dir: &Path, output: Output) -> Result<(), Failure> {
     match output {
         Output::Json => print(&format!("{}\n", serde_json::to_string(&status).map_err(other)?)),
         Output::Text => print(&status.to_text()),
-    }
+    }?;
+    if status.healthy { Ok(()) } else { Err(Failure::new(Exit::Refused, status.headline)) }
 }
 
 /// A change of the membership or of the leader, such as `dyad cluster add`.

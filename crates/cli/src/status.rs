@@ -5,12 +5,20 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
+const GIB: f64 = 1_073_741_824.0;
+
 /// The cluster as one member sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterStatus {
     /// Id of the member that answers, 16 hex digits.
     #[serde(alias = "me")]
     pub member_id: String,
+    /// Whether nothing is wrong. True from servers before 0.7, which do not say.
+    #[serde(default = "yes")]
+    pub healthy: bool,
+    /// The state of the cluster in one sentence; what is wrong, and the next step. Empty from servers before 0.7.
+    #[serde(default)]
+    pub headline: String,
     /// This member and every other one that is configured or known.
     pub members: Vec<MemberStatus>,
     pub distro: DistroStatus,
@@ -45,6 +53,18 @@ pub struct MemberStatus {
     /// It sends its clients to other members and takes in no new ones.
     #[serde(default)]
     pub draining: bool,
+    /// The version of its build; empty if unknown.
+    #[serde(default)]
+    pub build: String,
+    /// The highest level of the state that its build knows.
+    #[serde(default)]
+    pub level: Option<u32>,
+    /// Bytes.
+    #[serde(default)]
+    pub free_disk: Option<u64>,
+    /// Why it is not ready; empty if it is, or if that is not known.
+    #[serde(default)]
+    pub not_ready: String,
 }
 
 /// The AP side.
@@ -88,7 +108,11 @@ pub struct OriginStatus {
 impl ClusterStatus {
     /// The tables of `dyad cluster status`.
     pub fn to_text(&self) -> String {
-        let mut text = table(
+        let mut text = String::new();
+        if !self.headline.is_empty() {
+            text = format!("{}\n\n", self.headline);
+        }
+        text += &table(
             &[
                 "ID",
                 "ADDRESS",
@@ -101,6 +125,8 @@ impl ClusterStatus {
                 "APPLIED",
                 "VOTER",
                 "CLIENTS",
+                "VERSION",
+                "FREE DISK",
             ],
             self.members.iter().map(|member| member.cells(&self.member_id)).collect(),
         );
@@ -139,6 +165,8 @@ impl MemberStatus {
             number(self.applied),
             word(self.voter).to_owned(),
             format!("{}{}", number(self.clients), if self.draining { ", draining" } else { "" }),
+            dash(&self.build),
+            self.free_disk.map_or_else(|| "-".to_owned(), |bytes| format!("{:.1} GiB", bytes as f64 / GIB)),
         ]
     }
 }
@@ -160,6 +188,10 @@ impl OriginStatus {
             word(self.retired).to_owned(),
         ]
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn dash(text: &str) -> String {
@@ -197,6 +229,8 @@ mod tests {
     fn text_and_json() {
         let status = ClusterStatus {
             member_id: "00000000000000aa".into(),
+            healthy: false,
+            headline: "1 of 2 members".into(),
             members: vec![
                 MemberStatus {
                     member_id: "00000000000000aa".into(),
@@ -211,6 +245,10 @@ mod tests {
                     voter: true,
                     clients: Some(7),
                     draining: true,
+                    build: "0.7.0".into(),
+                    level: Some(3),
+                    free_disk: Some(3 << 29),
+                    not_ready: String::new(),
                 },
                 MemberStatus { address: "dyad-2:8848".into(), ..MemberStatus::default() },
             ],
@@ -233,9 +271,11 @@ mod tests {
             raft: serde_json::Value::Null,
         };
         let want = "\
-ID                 ADDRESS      STATE  INC  ROLE    TERM  LAST  COMMITTED  APPLIED  VOTER  CLIENTS
-00000000000000aa*  dyad-1:8848  READY  3    leader  2     1041  1041       1040     yes    7, draining
--                  dyad-2:8848  -      -    -       -     -     -          -        no     -
+1 of 2 members
+
+ID                 ADDRESS      STATE  INC  ROLE    TERM  LAST  COMMITTED  APPLIED  VOTER  CLIENTS      VERSION  FREE DISK
+00000000000000aa*  dyad-1:8848  READY  3    leader  2     1041  1041       1040     yes    7, draining  0.7.0    1.5 GiB
+-                  dyad-2:8848  -      -    -       -     -     -          -        no     -            -        -
 
 distro: 12 own records, digests equal: no
 PEER              BEHIND  DIGEST EQUAL  LAST ANSWER

@@ -6,12 +6,11 @@
 //! that answers with the random number (*nonce*) of this start.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use dyad_proto::cluster::cluster_client::ClusterClient;
-use dyad_proto::cluster::{HelloReply, HelloRequest};
+use dyad_proto::cluster::{Condition, HelloReply, HelloRequest};
 use dyad_types::MemberId;
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
@@ -42,6 +41,7 @@ pub struct Load {
 struct Heard {
     found: Found,
     load: Option<Load>,
+    condition: Option<Condition>,
     at: Instant,
 }
 
@@ -67,6 +67,27 @@ impl Contact {
     }
 }
 
+/// What belongs together, under one lock.
+#[derive(Debug, Default)]
+struct Table {
+    contacts: Vec<Arc<Contact>>,
+    /// The last answers, by the address that was asked.
+    heard: BTreeMap<String, Heard>,
+    membership: Option<Membership>,
+    /// Whether this member was removed.
+    removed: bool,
+}
+
+impl Table {
+    fn found(&self, address: &str) -> Option<&Found> {
+        self.heard.get(address).map(|heard| &heard.found)
+    }
+
+    fn fresh(&self) -> impl Iterator<Item = (&String, &Heard)> {
+        self.heard.iter().filter(|(_, heard)| heard.at.elapsed() <= ANSWER_MAX_AGE)
+    }
+}
+
 /// The addresses that are asked, and the last answers.
 #[derive(Debug)]
 pub struct Directory {
@@ -74,14 +95,13 @@ pub struct Directory {
     nonce: u64,
     dialer: Dialer,
     configured: Vec<Entry>,
-    contacts: RwLock<Vec<Arc<Contact>>>,
-    membership: RwLock<Option<Membership>>,
-    removed: AtomicBool,
-    heard: RwLock<BTreeMap<String, Heard>>,
+    table: RwLock<Table>,
     /// Raised whenever an answer or the membership changed.
     changed: watch::Sender<u64>,
     /// The load of this member. `None` until it is known.
     load: RwLock<Option<Load>>,
+    /// How this member is. `None` until it is known.
+    condition: RwLock<Option<Condition>>,
     /// Who answers what members ask. Set once, when the front end exists.
     answer: OnceLock<Arc<dyn Answer>>,
 }
@@ -103,12 +123,10 @@ impl Directory {
             nonce,
             dialer,
             configured,
-            contacts: RwLock::new(contacts),
-            membership: RwLock::default(),
-            removed: AtomicBool::new(false),
-            heard: RwLock::default(),
+            table: RwLock::new(Table { contacts, ..Table::default() }),
             changed: watch::channel(0).0,
             load: RwLock::default(),
+            condition: RwLock::default(),
             answer: OnceLock::new(),
         })
     }
@@ -137,12 +155,12 @@ impl Directory {
 
     /// Every address that is asked: those of the members, and those that the setting names besides.
     pub fn contacts(&self) -> Vec<Arc<Contact>> {
-        self.contacts.read().clone()
+        self.table.read().contacts.clone()
     }
 
     /// The contact of a member's `host:http_port`.
     pub fn contact(&self, address: &str) -> Option<Arc<Contact>> {
-        self.contacts.read().iter().find(|contact| contact.entry.address == address).cloned()
+        self.table.read().contacts.iter().find(|contact| contact.entry.address == address).cloned()
     }
 
     /// The addresses of the setting, sorted. Members compare them when they found a cluster.
@@ -159,60 +177,59 @@ impl Directory {
 
     /// The last answers of all addresses that ever answered.
     pub fn found(&self) -> BTreeMap<String, Found> {
-        self.heard.read().iter().map(|(address, heard)| (address.clone(), heard.found.clone())).collect()
+        let table = self.table.read();
+        table.heard.iter().map(|(address, heard)| (address.clone(), heard.found.clone())).collect()
     }
 
     /// The answers that are so new that they hold now.
     pub fn fresh(&self) -> BTreeMap<String, Found> {
-        let heard = self.heard.read();
-        let fresh = heard.iter().filter(|(_, heard)| heard.at.elapsed() <= ANSWER_MAX_AGE);
-        fresh.map(|(address, heard)| (address.clone(), heard.found.clone())).collect()
+        let table = self.table.read();
+        table.fresh().map(|(address, heard)| (address.clone(), heard.found.clone())).collect()
     }
 
     /// Who the members are, by the newest change that this member knows of.
     pub fn membership(&self) -> Option<Membership> {
-        self.membership.read().clone()
+        self.table.read().membership.clone()
     }
 
     /// Whether this member was a member, and is none any more.
     pub fn is_removed(&self) -> bool {
-        self.removed.load(Ordering::Relaxed)
+        self.table.read().removed
     }
 
     /// Takes the membership over, and whether it says that this member was removed. Connections follow.
     pub fn follow(&self, membership: Membership, removed: bool) {
-        let mut held = self.membership.write();
-        if held.as_ref() == Some(&membership) && self.is_removed() == removed {
+        let mut table = self.table.write();
+        if table.membership.as_ref() == Some(&membership) && table.removed == removed {
             return;
         }
-        let mut contacts = self.contacts.write();
         let wanted = membership.contacts(&self.configured);
         let mut next = Vec::with_capacity(wanted.len());
         for entry in &wanted {
-            let kept = contacts.iter().find(|contact| contact.entry == *entry).cloned();
+            let kept = table.contacts.iter().find(|contact| contact.entry == *entry).cloned();
             match kept.map_or_else(|| contact(&self.dialer, entry), Ok) {
                 Ok(contact) => next.push(contact),
                 Err(error) => {
-                    tracing::warn!(%error, address = entry.cluster_address, "not the address of a member")
+                    tracing::warn!(%error, address = entry.cluster_address, "not the address of a member");
                 }
             }
         }
-        for contact in contacts.iter().filter(|contact| !wanted.contains(&contact.entry)) {
+        for contact in table.contacts.iter().filter(|contact| !wanted.contains(&contact.entry)) {
             contact.gone.cancel();
         }
-        *contacts = next;
-        self.heard.write().retain(|address, _| wanted.iter().any(|entry| entry.address == *address));
-        *held = Some(membership);
-        self.removed.store(removed, Ordering::Relaxed);
-        drop((contacts, held));
+        table.contacts = next;
+        table.heard.retain(|address, _| wanted.iter().any(|entry| entry.address == *address));
+        table.membership = Some(membership);
+        table.removed = removed;
+        drop(table);
         self.changed.send_modify(|n| *n += 1);
     }
 
     /// The members, and those that are about to become members. While the membership is not known, the addresses of the setting.
     pub fn members(&self) -> Vec<Row> {
-        let heard = self.heard.read();
-        let found = |address: &str| heard.get(address).map(|heard| &heard.found);
-        match &*self.membership.read() {
+        let table = self.table.read();
+        let found = |address: &str| table.found(address);
+        match &table.membership {
             Some(membership) => membership.rows(&self.configured, found),
             None => {
                 let row = |entry: &Entry| Row {
@@ -230,10 +247,10 @@ impl Directory {
 
     /// The address that is this member's. `None` until it was found by the nonce, or the settings named it.
     pub fn own_entry(&self) -> Option<Entry> {
-        let heard = self.heard.read();
-        let contacts = self.contacts.read();
-        let mine = |contact: &&Arc<Contact>| heard.get(&contact.entry.address).is_some_and(|h| h.found.me);
-        contacts.iter().find(mine).map(|contact| contact.entry.clone())
+        let table = self.table.read();
+        let mine =
+            |contact: &&Arc<Contact>| table.found(&contact.entry.address).is_some_and(|found| found.me);
+        table.contacts.iter().find(mine).map(|contact| contact.entry.clone())
     }
 
     /// Sets which address is this member's, if the settings name it.
@@ -247,7 +264,7 @@ impl Directory {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             me: true,
         };
-        self.note(address, found, None);
+        self.note(address, found, (None, None));
     }
 
     /// Sets the load that this member tells the others from now on.
@@ -259,11 +276,29 @@ impl Directory {
         *self.load.read()
     }
 
+    /// Sets what this member tells the others of itself from now on.
+    pub fn set_condition(&self, condition: Condition) {
+        *self.condition.write() = Some(condition);
+    }
+
+    pub(crate) fn condition(&self) -> Option<Condition> {
+        self.condition.read().clone()
+    }
+
+    /// What each other member said of itself, and its version. Members that have not answered for 6 s are left out, and versions
+    /// before 0.7 say nothing.
+    pub fn conditions(&self) -> BTreeMap<MemberId, (String, Option<Condition>)> {
+        let table = self.table.read();
+        let others = table.fresh().map(|(_, heard)| heard).filter(|heard| !heard.found.me);
+        let said = |heard: &Heard| (heard.found.version.clone(), heard.condition.clone());
+        others.map(|heard| (heard.found.member, said(heard))).collect()
+    }
+
     /// The last load of each other member. Members that have not answered for 6 s are left out.
     pub fn loads(&self) -> BTreeMap<MemberId, Load> {
-        let heard = self.heard.read();
-        let fresh = heard.values().filter(|h| h.found.member != self.me && h.at.elapsed() <= ANSWER_MAX_AGE);
-        fresh.filter_map(|heard| Some((heard.found.member, heard.load?))).collect()
+        let table = self.table.read();
+        let others = table.fresh().map(|(_, heard)| heard).filter(|heard| heard.found.member != self.me);
+        others.filter_map(|heard| Some((heard.found.member, heard.load?))).collect()
     }
 
     /// The member of this address asked who we are: whoever waits to ask it need not wait longer.
@@ -286,9 +321,10 @@ impl Directory {
             .map_err(|_| tonic::Status::deadline_exceeded("no answer to Hello"))??
             .into_inner();
         let load = reply.load.as_ref().map(|load| Load { clients: load.clients, draining: load.draining });
+        let condition = reply.condition.clone();
         let found = self.read(reply);
         if !contact.gone.is_cancelled() {
-            self.note(&contact.entry.address, found.clone(), load);
+            self.note(&contact.entry.address, found.clone(), (load, condition));
         }
         Ok(found)
     }
@@ -306,9 +342,9 @@ impl Directory {
         }
     }
 
-    fn note(&self, address: &str, found: Found, load: Option<Load>) {
-        let heard = Heard { found: found.clone(), load, at: Instant::now() };
-        let before = self.heard.write().insert(address.to_owned(), heard);
+    fn note(&self, address: &str, found: Found, (load, condition): (Option<Load>, Option<Condition>)) {
+        let heard = Heard { found: found.clone(), load, condition, at: Instant::now() };
+        let before = self.table.write().heard.insert(address.to_owned(), heard);
         if before.map(|before| before.found).as_ref() != Some(&found) {
             self.changed.send_modify(|n| *n += 1);
         }

@@ -17,6 +17,7 @@ pub use ask::{Answer, ask_others};
 pub use balance::Balance;
 pub use dial::Dialer;
 pub use directory::{Contact, Directory, Load};
+pub use dyad_proto::cluster::Condition;
 pub use membership::{Entry, Found, Membership, Row};
 pub use port::{PortError, PortLimits};
 pub use service::{ClusterIdentity, ClusterService};

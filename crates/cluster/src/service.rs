@@ -89,6 +89,7 @@ impl Cluster for ClusterService {
             members: self.directory.sorted_addresses(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             load: load.map(|load| Load { clients: load.clients, draining: load.draining }),
+            condition: self.directory.condition(),
             membership: membership.map(|membership| membership.to_wire()),
         }))
     }

@@ -449,6 +449,16 @@ impl RaftHandle {
         }
     }
 
+    /// The highest level of the state that this build knows.
+    pub fn known_level(&self) -> u32 {
+        self.inner.config.state_level
+    }
+
+    /// Bytes that are free on the disk of the data directory; 0 if the system does not say.
+    pub fn free_disk(&self) -> u64 {
+        self.inner.log.backend().free_bytes().ok().flatten().unwrap_or(0)
+    }
+
     /// Whether this member may speak for its cluster.
     pub fn standing(&self) -> Standing {
         self.inner.standing.read().clone()

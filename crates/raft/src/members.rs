@@ -278,8 +278,7 @@ impl Inner {
         if left.is_empty() {
             return Err(refused("it is the only voter: a cluster has at least one"));
         }
-        let (last, matched) =
-            self.metrics(|m| (m.last_log_index.unwrap_or(0), m.replication.clone().unwrap_or_default()));
+        let last = self.metrics(|m| m.last_log_index.unwrap_or(0));
         let answers = join_all(left.iter().map(async |id| match membership.get_node(id) {
             _ if *id == self.me.id => true,
             Some(node) => self.ping(*id, node, PING_LIMIT).await.is_some(),
@@ -291,8 +290,9 @@ impl Inner {
         };
         let mut missing = Vec::new();
         for (id, answers) in left.iter().zip(answers) {
-            let matched = matched.get(id).and_then(|log_id| index_of(log_id.as_ref())).unwrap_or(0);
-            let lacks = if *id == self.me.id { 0 } else { last.saturating_sub(matched) };
+            // What was seen of it is newer than what openraft's metrics tell of a member.
+            let has = self.me.seen.of(*id).and_then(|seen| index_of(seen.last.as_ref())).unwrap_or(0);
+            let lacks = if *id == self.me.id { 0 } else { last.saturating_sub(has) };
             if !answers {
                 missing.push(format!("{} does not answer", name(id)));
             } else if lacks > LAG_MAX {

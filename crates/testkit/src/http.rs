@@ -92,15 +92,14 @@ pub enum Failed {
 /// Connections to one server.
 #[derive(Debug)]
 pub struct Pool {
-    address: SocketAddr,
-    host: String,
+    address: Mutex<SocketAddr>,
     unread: Duration,
     idle: Mutex<Vec<Conn>>,
 }
 
 impl Pool {
     pub fn new(address: SocketAddr) -> Pool {
-        Pool { address, host: address.to_string(), unread: UNREAD, idle: Mutex::new(Vec::new()) }
+        Pool { address: Mutex::new(address), unread: UNREAD, idle: Mutex::new(Vec::new()) }
     }
 
     /// A server whose port is a proxy's.
@@ -109,7 +108,13 @@ impl Pool {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        *self.address.lock().expect("no holder panics")
+    }
+
+    /// The server is at another address from now on.
+    pub fn move_to(&self, address: SocketAddr) {
+        *self.address.lock().expect("no holder panics") = address;
+        self.idle.lock().expect("no holder panics").clear();
     }
 
     /// Sends `request` and waits for its whole answer, `timeout` in all. A kept connection that was closed meanwhile, or
@@ -126,14 +131,15 @@ impl Pool {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Answer, Failed> {
-        let bytes = request.to_bytes(&self.host);
+        let address = self.address();
+        let bytes = request.to_bytes(&address.to_string());
         if let Some(mut conn) = self.kept() {
             match conn.exchange(&bytes, self.unread).await {
                 Err(Failed::Unheard) => {}
                 result => return self.keep(conn, result),
             }
         }
-        let stream = TcpStream::connect(self.address).await.map_err(|_| Failed::Refused)?;
+        let stream = TcpStream::connect(address).await.map_err(|_| Failed::Refused)?;
         stream.set_nodelay(true).map_err(|_| Failed::Broken)?;
         let mut conn = Conn { stream, buffer: Vec::with_capacity(16 * 1024) };
         let result = conn.exchange(&bytes, self.unread).await;

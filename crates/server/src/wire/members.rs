@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dyad_app::App;
 use dyad_cli::admin::AdminRequest;
 use dyad_cli::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, PeerStatus};
+use dyad_cluster::Condition;
 use dyad_distro::MemberState;
 use dyad_naming::ports::{BoxFuture, MemberView, Members};
 use dyad_raft::{MemberChange, Node, RaftStatus};
@@ -15,6 +16,7 @@ use dyad_state::ports::Propose;
 use dyad_types::MemberId;
 use serde_json::json;
 
+use super::headline::{Facts, headline};
 use super::parts::Parts;
 use super::rebalance;
 use crate::settings::parse_member;
@@ -252,14 +254,21 @@ fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
     let core = parts.ap.inspect(|core, _| core.status());
     let retired: BTreeMap<MemberId, u64> = core.retired.iter().map(|o| (o.member, o.incarnation)).collect();
     let loads = parts.directory.as_ref().map(|directory| directory.loads()).unwrap_or_default();
+    let mut conditions = parts.directory.as_ref().map(|directory| directory.conditions()).unwrap_or_default();
+    let not_ready = parts.not_ready.lock().clone();
+    conditions.insert(parts.me, (env!("CARGO_PKG_VERSION").to_owned(), Some(condition(parts, not_ready))));
     let load =
         |id: MemberId| if id == parts.me { Some(rebalance::load(parts)) } else { loads.get(&id).copied() };
     let member = |row: Row| {
         let load = row.id.and_then(load);
+        let said = row.id.and_then(|id| conditions.get(&id));
+        let told = said.and_then(|(_, condition)| condition.clone());
+        let status = member_status(parts, &core, &raft, row);
         MemberStatus {
             clients: load.map(|load| load.clients),
             draining: load.is_some_and(|load| load.draining),
-            ..member_status(parts, &core, &raft, row)
+            build: said.map(|(version, _)| version.clone()).unwrap_or_default(),
+            ..with_condition(status, told)
         }
     };
     let members = rows(parts).into_iter().map(member).collect();
@@ -277,8 +286,11 @@ fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
         records: log.live,
         retired: retired.get(&log.origin.member).is_some_and(|&upto| log.origin.incarnation <= upto),
     });
-    ClusterStatus {
+    let level = parts.raft.state().cluster().level();
+    let mut status = ClusterStatus {
         member_id: parts.me.to_string(),
+        healthy: true,
+        headline: String::new(),
         members,
         distro: DistroStatus {
             own: core.logs.iter().filter(|log| log.own).map(|log| log.live).sum(),
@@ -288,11 +300,45 @@ fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
         },
         raft: json!({
             "cluster_id": raft.cluster_id.map(|id| format!("{id:032x}")),
+            "level": level,
             "snapshot": raft.snapshot,
             "purged": raft.purged,
             "voters": raft.voters.iter().map(|v| v.member.to_string()).collect::<Vec<_>>(),
             "lifetime_conflicts": parts.registry.counts().lifetime_conflicts,
         }),
+    };
+    let (standing, has_leader) = (parts.raft.standing(), parts.raft.leader().is_some());
+    (status.headline, status.healthy) = headline(&status, &Facts { standing: &standing, has_leader, level });
+    status
+}
+
+/// What this member says of itself, to its operators and to the other members.
+pub(super) fn condition(parts: &Parts, not_ready: String) -> Condition {
+    let raft = parts.raft.status();
+    Condition {
+        not_ready,
+        role: raft.role.word().to_owned(),
+        term: raft.term,
+        last: raft.last_log,
+        committed: raft.committed,
+        applied: raft.applied,
+        level: parts.raft.known_level(),
+        free_disk: parts.raft.free_disk(),
+    }
+}
+
+/// The row with what the member said of itself.
+fn with_condition(row: MemberStatus, told: Option<Condition>) -> MemberStatus {
+    let Some(told) = told else { return row };
+    MemberStatus {
+        term: Some(told.term),
+        last: told.last,
+        committed: told.committed,
+        applied: told.applied,
+        level: Some(told.level),
+        free_disk: Some(told.free_disk),
+        not_ready: told.not_ready,
+        ..row
     }
 }
 
@@ -322,10 +368,6 @@ fn member_status(parts: &Parts, core: &dyad_distro::Status, raft: &RaftStatus, r
         state: state.to_owned(),
         incarnation: if me { Some(core.incarnation) } else { peer.map(|p| p.incarnation) },
         role: role.to_owned(),
-        term: me.then_some(raft.term),
-        last: me.then_some(raft.last_log).flatten(),
-        committed: me.then_some(raft.committed).flatten(),
-        applied: me.then_some(raft.applied).flatten(),
         voter,
         ..MemberStatus::default()
     }

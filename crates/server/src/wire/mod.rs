@@ -5,6 +5,7 @@ mod clock;
 mod cp;
 mod door;
 mod files;
+mod headline;
 mod host;
 mod jobs;
 mod log;
@@ -183,6 +184,7 @@ async fn assemble(
         grpc,
         cluster: cluster.as_ref().map(local).transpose()?,
         settings,
+        not_ready: parking_lot::Mutex::new("it starts".to_owned()),
         asked: CancellationToken::new(),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),

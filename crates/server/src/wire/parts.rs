@@ -10,6 +10,7 @@ use dyad_push::config::Listeners;
 use dyad_push::naming::Push;
 use dyad_raft::RaftHandle;
 use dyad_types::{Budget, MemberId, Places};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) cluster: Option<SocketAddr>,
+    /// Why this member is not ready; empty while it is. It is looked at all the time (`readiness`).
+    pub(crate) not_ready: Mutex<String>,
     /// Cancelled when the other servers of the list were asked for the first time.
     pub(crate) asked: CancellationToken,
     pub(crate) stop: CancellationToken,

@@ -8,6 +8,7 @@ use dyad_app::{App, cluster};
 use dyad_types::Millis;
 
 use super::clock::monotonic;
+use super::members::condition;
 use super::parts::Parts;
 use crate::telemetry::ReadyLine;
 
@@ -15,10 +16,13 @@ use crate::telemetry::ReadyLine;
 const LOOK: Duration = Duration::from_millis(50);
 /// A member that is not ready for longer says why. An ordinary start takes less.
 const PATIENCE_MS: u64 = 5_000;
+/// How often the others are told how this member is.
+const TELL_MS: u64 = 1_000;
 
 /// Runs until `parts.stop`. The first time that this member is ready it prints the line that says so.
 pub(super) async fn run(parts: Arc<Parts>, app: Arc<App>) {
     let mut said = Said::new(monotonic());
+    let mut told = None;
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -27,12 +31,27 @@ pub(super) async fn run(parts: Arc<Parts>, app: Arc<App>) {
             () = parts.stop.cancelled() => return,
         }
         let ready = cluster::ready(&app, false).map_err(|fault| fault.to_string());
+        tell(&parts, ready.as_ref().err().cloned().unwrap_or_default(), &mut told);
         match said.look(ready, monotonic()) {
             Some(Say::Ready { first: true }) => announce(&parts),
             Some(Say::Ready { first: false }) => tracing::info!("ready again"),
             Some(Say::NotReady(why)) => tracing::warn!("not ready: {why}"),
             None => {}
         }
+    }
+}
+
+/// Tells the others how this member is, once a second and when its readiness changes.
+fn tell(parts: &Parts, not_ready: String, told: &mut Option<Millis>) {
+    let now = monotonic();
+    let changed = *parts.not_ready.lock() != not_ready;
+    if !changed && told.is_some_and(|at| now.since(at) < TELL_MS) {
+        return;
+    }
+    *told = Some(now);
+    parts.not_ready.lock().clone_from(&not_ready);
+    if let Some(directory) = &parts.directory {
+        directory.set_condition(condition(parts, not_ready));
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use dyad_testkit::failover::Plan;
+use dyad_testkit::failover::{Plan, Play};
 use dyad_testkit::visibility::{Visible, run};
 
 /// Measure how soon the other members show what one has acknowledged; exit 1 if a promise was broken.
@@ -30,6 +30,7 @@ async fn main() -> Result<ExitCode> {
         compose: arguments.compose.then(|| PathBuf::from("deploy/compose/docker-compose.yml")),
         keep: false,
         only: None,
+        play: Play::Kills,
     };
     let kinds = run(&plan).await?;
     kinds.iter().for_each(|kind| print(&kind.to_text()));

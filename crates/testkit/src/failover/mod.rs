@@ -1,17 +1,20 @@
 //! The failover test: members of a real cluster are killed, robbed of their disk and restarted under a workload, and
 //! what the workload saw is judged against the promises of docs/reliability.md, (a) to (i).
 
+mod members;
 mod phases;
 mod report;
 mod scene;
+mod upgrade;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
 pub use report::{Limits, Phase, Report};
 
-use crate::fleet::{Fleet, Options};
+use crate::fleet::{Fleet, MEMBERS, Options};
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -24,6 +27,19 @@ pub struct Plan {
     pub keep: bool,
     /// Only the phases whose name contains this.
     pub only: Option<String>,
+    pub play: Play,
+}
+
+/// What is done to the members.
+#[derive(Clone, Debug, Default)]
+pub enum Play {
+    /// They are killed, robbed of their disk and restarted.
+    #[default]
+    Kills,
+    /// They run an older binary, and are replaced one after another.
+    Upgrade { from: PathBuf, mixed: Duration, kill: bool },
+    /// The membership grows and shrinks.
+    Members { kill: bool },
 }
 
 impl Plan {
@@ -34,7 +50,10 @@ impl Plan {
     pub async fn fleet(&self) -> Result<Fleet> {
         match &self.compose {
             Some(file) => Fleet::compose(file.clone()).await,
-            None => Fleet::loopback(Options { binary: self.binary.clone(), ..Options::default() }),
+            None => {
+                let more = if matches!(self.play, Play::Members { .. }) { members::MORE } else { 0 };
+                Fleet::loopback(Options { binary: self.binary.clone(), more, ..Options::default() })
+            }
         }
     }
 }
@@ -47,8 +66,26 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     let mut fleet = plan.fleet().await?;
     let mut report = Report::default();
     let played = async {
-        let mut scene = scene::Scene::set(&mut fleet).await?;
-        let played = phases::play(&mut scene, plan.only.as_deref(), &mut report.phases).await;
+        let first: Vec<usize> = match &plan.play {
+            Play::Kills => (0..MEMBERS).collect(),
+            Play::Upgrade { from, .. } => {
+                (0..MEMBERS).try_for_each(|at| fleet.use_binary(at, from))?;
+                (0..MEMBERS).collect()
+            }
+            Play::Members { .. } => {
+                fleet.use_list(0, &[])?;
+                vec![0]
+            }
+        };
+        let mut scene = scene::Scene::set(&mut fleet, &first).await?;
+        let phases = &mut report.phases;
+        let played = match &plan.play {
+            Play::Kills => phases::play(&mut scene, plan.only.as_deref(), phases).await,
+            Play::Upgrade { from, mixed, kill } => {
+                upgrade::play(&mut scene, (from, &plan.binary), *mixed, *kill, phases).await
+            }
+            Play::Members { kill } => members::play(&mut scene, *kill, phases).await,
+        };
         scene.end().await;
         played
     }

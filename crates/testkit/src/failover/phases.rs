@@ -10,7 +10,7 @@ use super::scene::Scene;
 use crate::fleet::MEMBERS;
 
 /// A killed member stays away for so long: past the time in which (b) is measured, and past the move of its clients.
-const AWAY: Duration = Duration::from_secs(6);
+pub(super) const AWAY: Duration = Duration::from_secs(6);
 /// All members are away for so long.
 const ALL_AWAY: Duration = Duration::from_secs(1);
 /// Between two questions about instances that should go.
@@ -211,7 +211,7 @@ async fn rolling(scene: &mut Scene<'_>) -> Result<Phase> {
 }
 
 /// Goes on until the phase is valid, then judges it.
-async fn finish(
+pub(super) async fn finish(
     scene: &mut Scene<'_>,
     mut phase: Phase,
     from: Instant,

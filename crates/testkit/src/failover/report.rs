@@ -139,6 +139,21 @@ impl Phase {
         }
     }
 
+    /// Between two acknowledged persistent writes since `from` there is never more than the time of an election.
+    pub fn judge_gaps(&mut self, tally: &Tally, from: Instant) {
+        let writes = tally.writes(from, Instant::now());
+        let good = writes.iter().filter(|w| w.kind.is_persistent() && w.outcome == Outcome::Ok);
+        let mut ends: Vec<Instant> = good.map(|write| write.ended).collect();
+        ends.sort_unstable();
+        let longest = ends.windows(2).map(|pair| pair[1] - pair[0]).max();
+        self.persistent_back = longest;
+        self.promise_within(
+            "(c) the longest time without a persistent write",
+            longest,
+            Limits::PERSISTENT_BACK,
+        );
+    }
+
     /// Judges what publishers and listeners saw. Without a majority a listener may have to wait for it.
     pub fn judge_configs(&mut self, publishes: usize, stalest: Duration, asked: Asked) {
         (self.publishes, self.stale) = (publishes, Some(stalest));

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use tokio::task::JoinSet;
 
 use super::report::{Limits, Phase};
-use crate::fleet::{Fleet, MEMBERS, POLL};
+use crate::fleet::{Fleet, POLL};
 use crate::load::{
     BEAT_INTERVAL, Beater, Churner, Configs, EPHEMERAL_TIMEOUT, Expected, Kind, PERSISTENT_TIMEOUT,
     ProbeTarget, World, ephemeral_instances, persistent_instances, read_all,
@@ -39,11 +39,10 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// Starts the members and the workload, and waits until every reader would be content.
-    pub(super) async fn set(fleet: &'a mut Fleet) -> Result<Scene<'a>> {
-        let all: Vec<usize> = (0..MEMBERS).collect();
-        fleet.start(&all).await?;
-        for &at in &all {
+    /// Starts the first members and the workload, and waits until every reader would be content.
+    pub(super) async fn set(fleet: &'a mut Fleet, first: &[usize]) -> Result<Scene<'a>> {
+        fleet.start(first).await?;
+        for &at in first {
             let took = fleet.ready(at).await?;
             eprintln!("member {} at {} is ready after {took:?}", at + 1, fleet.members[at].http.address());
         }
@@ -54,7 +53,7 @@ impl<'a> Scene<'a> {
         let both: Vec<Instance> = ephemeral.iter().chain(&persistent).cloned().collect();
         let steady = Arc::new(Expected::new(&both, churner.services()));
         let world = World::new(fleet.members.clone());
-        let configs = Configs::new("fo-config", MEMBERS);
+        let configs = Configs::new("fo-config", fleet.members.len());
         let mut scene = Scene { fleet, world, churner, configs, steady, persistent, parts: JoinSet::new() };
         scene.register_persistent().await?;
         for (number, instance) in ephemeral.into_iter().enumerate() {
@@ -63,7 +62,7 @@ impl<'a> Scene<'a> {
         let complete = scene.until_complete(SET_MAX).await;
         complete.context("the steady instances are not on all members")?;
         scene.world.ephemeral_required.store(true, Ordering::SeqCst);
-        for at in all {
+        for at in 0..scene.fleet.members.len() {
             scene.parts.spawn(read_all(scene.world.clone(), at, scene.steady.clone()));
         }
         let churning = scene.churner.clone().run(scene.world.clone());
@@ -89,10 +88,11 @@ impl<'a> Scene<'a> {
 
     async fn register_persistent(&self) -> Result<()> {
         let until = Instant::now() + SET_MAX;
+        let up = self.fleet.up();
         for (number, instance) in self.persistent.iter().enumerate() {
             while self
                 .world
-                .write(number % MEMBERS, Kind::RegisterPersistent, &instance.register())
+                .write(up[number % up.len()], Kind::RegisterPersistent, &instance.register())
                 .await
                 .is_err()
             {

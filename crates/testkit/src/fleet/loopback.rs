@@ -30,6 +30,8 @@ pub struct Options {
     pub flags: Vec<String>,
     /// Where data and logs are; default: a directory for temporary files.
     pub directory: Option<PathBuf>,
+    /// How many more members than usual there may be. They are in no list but their own, and are started when a test says so.
+    pub more: usize,
 }
 
 /// One `dyad server` that runs.
@@ -88,6 +90,9 @@ pub struct Loopback {
     options: Options,
     directory: PathBuf,
     ports: Vec<u16>,
+    /// The binary and the list of each member. A list that is empty is that of a server which is founded alone.
+    binaries: Vec<PathBuf>,
+    lists: Vec<Vec<usize>>,
     running: Vec<Option<ServerProcess>>,
 }
 
@@ -104,8 +109,12 @@ impl Loopback {
             bail!("dyad token new: {}", String::from_utf8_lossy(&output.stderr));
         }
         std::fs::write(directory.join("token"), output.stdout)?;
-        let ports = free_ports(MEMBERS)?;
-        Ok(Loopback { options, directory, ports, running: (0..MEMBERS).map(|_| None).collect() })
+        let count = MEMBERS + options.more;
+        let ports = free_ports(count)?;
+        let founders: Vec<usize> = (0..MEMBERS).collect();
+        let lists = (0..count).map(|at| if at < MEMBERS { founders.clone() } else { vec![0, at] }).collect();
+        let (binaries, running) = (vec![options.binary.clone(); count], (0..count).map(|_| None).collect());
+        Ok(Loopback { options, directory, ports, binaries, lists, running })
     }
 
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
@@ -125,22 +134,56 @@ impl Loopback {
     }
 
     pub(super) fn start(&mut self, at: usize) -> Result<()> {
-        let members: Vec<String> =
-            self.ports.iter().map(|port| format!("127.0.0.1:{port}/{}", port + PORT_SPAN[2])).collect();
+        let address = |port: u16| format!("127.0.0.1:{port}/{}", port + PORT_SPAN[2]);
+        let members: Vec<String> = self.lists[at].iter().map(|&at| address(self.ports[at])).collect();
         let port = self.ports[at];
-        let mut command = Command::new(&self.options.binary);
+        let mut command = Command::new(&self.binaries[at]);
         command
             .arg("server")
             .args(["--port", &port.to_string(), "--cluster-port", &(port + PORT_SPAN[2]).to_string()])
-            .args(["--members", &members.join(","), "--advertise", &format!("127.0.0.1:{port}")])
+            .args(["--advertise", &format!("127.0.0.1:{port}")])
             .arg("--cluster-token-file")
             .arg(self.directory.join("token"))
             .arg("--data-dir")
             .arg(self.data(at))
             .args(&self.options.flags)
-            .envs(self.options.env[at].iter().cloned());
+            .envs(self.options.env.get(at).into_iter().flatten().cloned());
+        if !members.is_empty() {
+            command.args(["--members", &members.join(",")]);
+        }
         self.running[at] = Some(ServerProcess::spawn(command, &self.log_file(at))?);
         Ok(())
+    }
+
+    pub(super) fn use_binary(&mut self, at: usize, binary: &Path) {
+        self.binaries[at] = binary.to_owned();
+    }
+
+    pub(super) fn use_list(&mut self, at: usize, list: &[usize]) {
+        self.lists[at] = list.to_vec();
+    }
+
+    /// The member comes back at another address.
+    pub(super) fn move_away(&mut self, at: usize) -> Result<SocketAddr> {
+        let taken = self.ports.clone();
+        let free = free_ports(taken.len() + 1)?.into_iter().find(|port| !taken.contains(port));
+        self.ports[at] = free.context("no free port")?;
+        Ok((Ipv4Addr::LOCALHOST, self.ports[at]).into())
+    }
+
+    /// `dyad cluster …` on the machine of a member.
+    pub(super) async fn command(&self, at: usize, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(&self.options.binary)
+            .arg("cluster")
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.data(at))
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(said) } else { bail!("dyad cluster {}: {said}", arguments.join(" ")) }
     }
 
     pub(super) async fn kill(&mut self, which: &[usize]) -> Result<()> {
@@ -180,7 +223,8 @@ impl Loopback {
             .stdin(Stdio::null())
             .output()
             .await?;
-        if !output.status.success() {
+        // It is no success either while something is wrong with the cluster.
+        if output.stdout.is_empty() {
             bail!("{}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(output.stdout)
@@ -192,7 +236,7 @@ impl Loopback {
     }
 
     pub(super) async fn close(&mut self, keep: bool) {
-        let all: Vec<usize> = (0..MEMBERS).collect();
+        let all: Vec<usize> = (0..self.ports.len()).collect();
         if let Err(error) = self.kill(&all).await {
             eprintln!("cannot end the members: {error:#}");
         }

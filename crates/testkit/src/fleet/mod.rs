@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 pub use compose::Compose;
 pub use loopback::{Loopback, Options, ServerProcess, free_ports};
-pub use status::{MemberRow, Status};
+pub use status::{MemberRow, Raft, Status};
 
 use crate::http::{Pool, Request};
 use crate::nacos::READINESS;
@@ -118,11 +118,9 @@ impl Fleet {
         let host = Loopback::new(options)?;
         let pools = host.addresses().into_iter().map(Pool::new);
         let members = pools.enumerate().map(|(at, pool)| Member::new(at, pool));
-        Ok(Fleet {
-            members: members.collect(),
-            host: Host::Loopback(host),
-            started: vec![Instant::now(); MEMBERS],
-        })
+        let members: Vec<Arc<Member>> = members.collect();
+        let started = vec![Instant::now(); members.len()];
+        Ok(Fleet { members, host: Host::Loopback(host), started })
     }
 
     /// The containers of the compose file, with empty volumes, not yet started.
@@ -254,6 +252,54 @@ impl Fleet {
         }
     }
 
+    fn processes(&mut self) -> anyhow::Result<&mut Loopback> {
+        match &mut self.host {
+            Host::Loopback(loopback) => Ok(loopback),
+            Host::Compose(_) => anyhow::bail!("only processes on loopback can be changed"),
+        }
+    }
+
+    /// From its next start on the member runs this binary.
+    ///
+    /// # Errors
+    /// The members are containers.
+    pub fn use_binary(&mut self, at: usize, binary: &std::path::Path) -> anyhow::Result<()> {
+        self.processes()?.use_binary(at, binary);
+        Ok(())
+    }
+
+    /// From its next start on the member has this list; an empty one is that of a server which is alone.
+    ///
+    /// # Errors
+    /// The members are containers.
+    pub fn use_list(&mut self, at: usize, list: &[usize]) -> anyhow::Result<()> {
+        self.processes()?.use_list(at, list);
+        Ok(())
+    }
+
+    /// From its next start on the member is at another address.
+    ///
+    /// # Errors
+    /// The members are containers, or no port is free.
+    pub fn move_away(&mut self, at: usize) -> anyhow::Result<()> {
+        let address = self.processes()?.move_away(at)?;
+        self.members[at].http.move_to(address);
+        Ok(())
+    }
+
+    /// `dyad cluster …` on the machine of a member: what it says.
+    ///
+    /// # Errors
+    /// It refuses, or the members are containers.
+    pub async fn command(&mut self, at: usize, arguments: &[&str]) -> anyhow::Result<String> {
+        self.processes()?.command(at, arguments).await
+    }
+
+    /// Notes that a member leaves: it may refuse requests from now on.
+    pub fn mark_leaving(&self, at: usize) {
+        self.members[at].set(Life::Leaving);
+    }
+
     /// Notes that a member ended by itself.
     pub fn mark_down(&self, at: usize) {
         self.members[at].set(Life::Down);
@@ -292,7 +338,7 @@ impl Fleet {
 
     /// Members that are up.
     pub fn up(&self) -> Vec<usize> {
-        (0..MEMBERS).filter(|&at| self.members[at].moment().life() == Life::Up).collect()
+        (0..self.members.len()).filter(|&at| self.members[at].moment().life() == Life::Up).collect()
     }
 
     /// A member's log since the cluster was founded.

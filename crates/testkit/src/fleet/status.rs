@@ -10,6 +10,16 @@ pub struct Status {
     pub member_id: String,
     pub members: Vec<MemberRow>,
     pub distro: Distro,
+    #[serde(default)]
+    pub raft: Raft,
+}
+
+/// The CP side.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Raft {
+    /// The level of the state; 0 from versions that do not tell.
+    #[serde(default)]
+    pub level: u64,
 }
 
 /// One member.
