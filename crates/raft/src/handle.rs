@@ -31,6 +31,7 @@ use crate::opening::{self, Opened, blocking, is_blank};
 use crate::propose::Admission;
 use crate::record;
 use crate::space::Space;
+use crate::standing::Standing;
 use crate::stats::ContentStats;
 use crate::status::{Peer, RaftStatus, Recovery};
 use crate::steward;
@@ -67,17 +68,6 @@ pub(crate) struct Inner {
     /// Whether the others were asked what they have seen of this member.
     pub(crate) asked: AtomicBool,
     stopping: AtomicBool,
-}
-
-/// Whether this member may speak for its cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
-    #[default]
-    Member,
-    /// It takes no writes and answers no consistent reads, for this reason.
-    Barred(String),
-    /// It is no member any more: besides, it asks nobody for a vote, and what it has is not read.
-    Removed,
 }
 
 impl Inner {
@@ -189,13 +179,7 @@ impl Inner {
 
     /// Why this member does not speak for its cluster.
     pub(crate) fn barred(&self) -> Option<String> {
-        match &*self.standing.read() {
-            Standing::Member => None,
-            Standing::Barred(why) => Some(why.clone()),
-            Standing::Removed => {
-                Some("this member was removed from its cluster: ask another member".to_owned())
-            }
-        }
+        self.standing.read().why_not()
     }
 
     pub(crate) fn knowledge(&self) -> Knowledge {
