@@ -89,7 +89,7 @@ impl Member {
 /// How members are run.
 #[derive(Debug)]
 enum Host {
-    Loopback(Loopback),
+    Loopback(Box<Loopback>),
     Compose(Compose),
 }
 
@@ -120,7 +120,7 @@ impl Fleet {
         let members = pools.enumerate().map(|(at, pool)| Member::new(at, pool));
         let members: Vec<Arc<Member>> = members.collect();
         let started = vec![Instant::now(); members.len()];
-        Ok(Fleet { members, host: Host::Loopback(host), started })
+        Ok(Fleet { members, host: Host::Loopback(Box::new(host)), started })
     }
 
     /// The containers of the compose file, with empty volumes, not yet started.
