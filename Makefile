@@ -21,10 +21,15 @@ CLIENTS ?=
 # Cases for `make cases` and rows for `make hostile` by name; all when empty.
 CASES ?=
 ROWS ?=
+# The older version of `make upgrade`, and for how many seconds both versions run beside each other after each step.
+FROM ?= ff80a2c
+MIXED ?= 60
+# Set to kill another member in the middle of each step of make upgrade and make members.
+KILL ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check fix advisories build unit sim mutants sdk cases hostile test-sdk test-spring test-listing failover visibility durability linearizability bench rss shim static image up down logs
+.PHONY: run test check fix advisories build unit sim mutants sdk cases hostile test-sdk test-spring test-listing failover upgrade members life visibility durability linearizability bench rss shim static image up down logs
 
 run:
 	$(CARGO) run --profile quick -- server
@@ -101,6 +106,18 @@ test-listing: build
 
 failover: build $(if $(COMPOSE),image)
 	$(RELEASE)/failover $(if $(COMPOSE),--compose) --json target/failover$(if $(COMPOSE),-compose).json
+
+# From an older version to this one, member by member: make upgrade FROM=a90fe3b KILL=1
+upgrade: build
+	$(RELEASE)/failover --upgrade-from $$(tests/upgrade-from $(FROM)) --mixed $(MIXED) $(if $(KILL),--kill) --json target/upgrade.json
+
+# From one member to five and back: make members KILL=1
+members: build
+	$(RELEASE)/failover --members $(if $(KILL),--kill) --json target/members.json
+
+# What operators do to a cluster, and what happens to its disks.
+life: build
+	tests/life/run --binary $(RELEASE)/dyad $(CASES)
 
 visibility: build $(if $(COMPOSE),image)
 	$(RELEASE)/visibility $(if $(COMPOSE),--compose) --json target/visibility.json
