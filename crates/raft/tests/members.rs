@@ -1,0 +1,241 @@
+//! Changes of the membership, with crashes and cuts in the middle of them: no acknowledged write is lost, no term has two
+//! leaders, and in the end all members agree on who they are.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::Duration;
+
+use common::{Cluster, Member, eventually, register};
+use dyad_naming::cp::NamingReply;
+use dyad_raft::{MemberChange, RaftHandle, Role};
+use dyad_types::MemberId;
+
+/// A generator of its own, so that a failure can be repeated by its seed.
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
+fn change(via: &Member, change: MemberChange) -> Result<String, String> {
+    via.block_on(via.handle().change_members(change)).map_err(|error| error.to_string())
+}
+
+fn voters(member: &Member) -> Vec<MemberId> {
+    member.voters()
+}
+
+fn agree(cluster: &Cluster, on: &[usize]) {
+    let mut want: Vec<MemberId> = on.iter().map(|at| cluster.members[*at].id).collect();
+    want.sort();
+    for at in on {
+        eventually("the members agree", || (voters(&cluster.members[*at]) == want).then_some(()));
+    }
+}
+
+#[test]
+fn a_member_is_removed_and_added_again() {
+    let cluster = Cluster::new(3, |_| {});
+    let leader = &cluster.members[cluster.leader().unwrap()];
+    let other = &cluster.members[cluster.a_follower()];
+    let removed = change(other, MemberChange::Remove(leader.node.address.clone())).unwrap();
+    assert!(removed.contains("was removed"), "{removed}");
+    let left: Vec<usize> = (0..3).filter(|at| cluster.members[*at].id != leader.id).collect();
+    agree(&cluster, &left);
+    let state = other.handle().state();
+    assert!(state.cluster().is_excluded(&leader.node.address));
+    // It would come back by itself, if it was not excluded.
+    let via = other.node.cluster_address.clone();
+    let refused = leader.block_on(leader.handle().join(&via, leader.node.clone())).unwrap_err().to_string();
+    assert!(refused.contains("was removed from the cluster"), "{refused}");
+    other.register(1);
+    change(other, MemberChange::Add(leader.node.clone())).unwrap();
+    agree(&cluster, &[0, 1, 2]);
+    eventually("it has what it missed", || leader.has(1).then_some(()));
+    assert!(!other.handle().state().cluster().is_excluded(&leader.node.address));
+}
+
+#[test]
+fn what_would_cost_the_majority_is_refused() {
+    let mut cluster = Cluster::new(3, |_| {});
+    let dead = cluster.a_follower();
+    cluster.members[dead].crash();
+    let leader = cluster.leader().unwrap();
+    let live = (0..3).find(|at| ![dead, leader].contains(at)).unwrap();
+    let address = |at: usize| cluster.members[at].node.address.clone();
+    let via = &cluster.members[leader];
+    for (what, why) in [
+        (MemberChange::Remove(address(live)), "no majority"),
+        (MemberChange::Demote(address(live)), "no majority"),
+        (MemberChange::Remove(address(leader)), "no majority"),
+        (MemberChange::Transfer(Some("x:1".into())), "no member has the address or id x:1"),
+        (MemberChange::Promote("0000000000009999".into()), "no member has the address or id"),
+        (MemberChange::Add(dyad_raft::Node::new("a", "b")), "each as host:port"),
+    ] {
+        let refused = change(via, what.clone()).unwrap_err();
+        assert!(refused.contains(why), "{what:?}: {refused}");
+    }
+    assert_eq!(voters(via).len(), 3);
+    change(via, MemberChange::Remove(address(dead))).unwrap();
+    agree(&cluster, &[leader, live]);
+    let last = change(via, MemberChange::Remove(address(live)));
+    assert!(last.is_ok(), "{last:?}");
+    let refused = change(via, MemberChange::Remove(address(leader))).unwrap_err();
+    assert!(refused.contains("it is the only voter"), "{refused}");
+}
+
+/// A learner has no say: two voters of which one is dead write nothing, however many learners there are.
+#[test]
+fn a_learner_does_not_count() {
+    let mut cluster = Cluster::new(4, |_| {});
+    let leader = cluster.leader().unwrap();
+    let followers: Vec<usize> = (0..4).filter(|at| *at != leader).collect();
+    for at in &followers[..2] {
+        change(&cluster.members[leader], MemberChange::Demote(cluster.members[*at].node.address.clone()))
+            .unwrap();
+    }
+    agree(&cluster, &[leader, followers[2]]);
+    cluster.members[followers[2]].crash();
+    let refused = cluster.members[leader].propose(register(1));
+    assert!(refused.is_err(), "{refused:?}");
+    assert!(followers[..2].iter().all(|at| cluster.members[*at].role() != Role::Leader));
+    cluster.members[followers[2]].start();
+    cluster.members[leader].register(2);
+    change(
+        &cluster.members[leader],
+        MemberChange::Promote(cluster.members[followers[0]].node.address.clone()),
+    )
+    .unwrap();
+    agree(&cluster, &[leader, followers[2], followers[0]]);
+}
+
+/// The leader is cut off while it changes the membership. Its successor decides, and nothing is half done in the end.
+#[test]
+fn a_change_of_a_leader_that_is_cut_off() {
+    let cluster = Cluster::new(5, |_| {});
+    for port in 1..=3 {
+        let leader = cluster.leader().unwrap();
+        let old = &cluster.members[leader];
+        let gone = cluster.members[(leader + 1) % 5].node.address.clone();
+        let handle = Arc::clone(old.handle());
+        let asked = std::thread::scope(|scope| {
+            let asked =
+                scope.spawn(|| old.block_on(handle.change_members(MemberChange::Remove(gone.clone()))));
+            std::thread::sleep(Duration::from_millis(u64::from(port) * 2));
+            cluster.cut_off(leader);
+            let other = (0..5).find(|at| ![leader, (leader + 1) % 5].contains(at)).unwrap();
+            cluster.members[other].register(port);
+            cluster.links.heal();
+            asked.join().unwrap()
+        });
+        // Whatever became of it, all say the same, and it can be taken back.
+        eventually("one membership", || {
+            let all: Vec<Vec<MemberId>> = (0..5).map(|at| voters(&cluster.members[at])).collect();
+            let now = &all[cluster.leader()?];
+            let id = cluster.members[(leader + 1) % 5].id;
+            let joint = cluster.members[cluster.leader()?].handle().status().joint;
+            let agreed = now.iter().all(|member| {
+                let at = cluster.members.iter().position(|m| m.id == *member).unwrap();
+                all[at] == *now
+            });
+            (!joint && agreed && (now.len() == 5 || !now.contains(&id))).then_some(())
+        });
+        let via = &cluster.members[cluster.leader().unwrap()];
+        let back = cluster.members[(leader + 1) % 5].node.clone();
+        let added = eventually("it is back", || change(via, MemberChange::Add(back.clone())).ok());
+        assert!(added.contains("is a member"), "{added}, after {asked:?}");
+        agree(&cluster, &[0, 1, 2, 3, 4]);
+    }
+    cluster.settled();
+    assert!((1..=3).all(|port| cluster.members[cluster.leader().unwrap()].has(port)));
+}
+
+/// Who led in which term, as far as anybody saw.
+fn watch(handles: &[Arc<RaftHandle>], leaders: &mut BTreeMap<u64, MemberId>) {
+    for handle in handles {
+        let status = handle.status();
+        if status.role == Role::Leader {
+            let first = *leaders.entry(status.term).or_insert(status.member);
+            assert_eq!(first, status.member, "two leaders of term {}", status.term);
+        }
+    }
+}
+
+/// Members come and go while ways between them are cut and healed, and somebody writes all the time.
+#[test]
+fn changes_while_ways_are_cut() {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(13);
+    println!("SEED={seed}");
+    let mut random = Seeded(seed);
+    let cluster = Cluster::new(5, |_| {});
+    let handles: Vec<Arc<RaftHandle>> = cluster.members.iter().map(|m| Arc::clone(m.handle())).collect();
+    let (over, next) = (AtomicBool::new(false), AtomicU16::new(1));
+    let (over, next) = (&over, &next);
+    let acknowledged = std::thread::scope(|scope| {
+        // One at each member: those that are removed answer nothing for seconds.
+        let write = |member: &Member| {
+            let mut acknowledged = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                let port = next.fetch_add(1, Ordering::Relaxed);
+                if member.propose(register(port)) == Ok(NamingReply::Done.into()) {
+                    acknowledged.push(port);
+                }
+            }
+            acknowledged
+        };
+        let writers: Vec<_> =
+            cluster.members.iter().map(|member| scope.spawn(move || write(member))).collect();
+        let watcher = scope.spawn(|| {
+            let mut leaders = BTreeMap::new();
+            while !over.load(Ordering::Relaxed) {
+                watch(&handles, &mut leaders);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            leaders
+        });
+        for _ in 0..12 {
+            let (one, other) = (random.below(5), random.below(5));
+            if one != other {
+                let at = |at: usize| &cluster.members[at].node.cluster_address;
+                cluster.links.cut(at(one), at(other));
+            }
+            let member = &cluster.members[random.below(5)];
+            let via = &cluster.members[random.below(5)];
+            let what = match random.below(4) {
+                0 => MemberChange::Remove(member.node.address.clone()),
+                1 => MemberChange::Demote(member.node.address.clone()),
+                2 => MemberChange::Promote(member.node.address.clone()),
+                _ => MemberChange::Add(member.node.clone()),
+            };
+            let said = change(via, what.clone());
+            println!("{what:?}: {said:?}");
+            cluster.links.heal();
+        }
+        over.store(true, Ordering::Relaxed);
+        println!("leaders: {:?}", watcher.join().unwrap());
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<u16>>()
+    });
+    println!("{} writes acknowledged", acknowledged.len());
+    assert!(acknowledged.len() > 50, "the writer was at work");
+    // Everybody is taken in again, and has everything.
+    for member in &cluster.members {
+        eventually("it is a voter", || {
+            let via = &cluster.members[cluster.leader()?];
+            change(via, MemberChange::Add(member.node.clone())).ok()?;
+            change(via, MemberChange::Promote(member.node.address.clone())).ok()
+        });
+    }
+    agree(&cluster, &[0, 1, 2, 3, 4]);
+    cluster.converged();
+    for member in &cluster.members {
+        let lost: Vec<u16> = acknowledged.iter().copied().filter(|port| !member.has(*port)).collect();
+        assert!(lost.is_empty(), "SEED={seed}: {lost:?}");
+    }
+}
