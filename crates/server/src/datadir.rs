@@ -5,17 +5,23 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dyad_cli::{Exit, Failure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::identity::has_name;
+
+/// How often the directory is looked for.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The locked data directory. The lock ends with this value or with the process, however that ends.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// Holds the lock; never read again.
-    _lock: File,
+    /// Holds the lock.
+    lock: File,
 }
 
 impl DataDir {
@@ -52,11 +58,29 @@ impl DataDir {
             Err(error) => return Err(Failure::file("lock", &file, &error.into())),
         }
         note_pid(&mut lock).map_err(|error| Failure::file("write", &file, &error))?;
-        Ok(DataDir { path: path.to_path_buf(), _lock: lock })
+        Ok(DataDir { path: path.to_path_buf(), lock })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Completes when somebody has deleted or replaced the directory. What is written from then on is in files without a name.
+    ///
+    /// # Errors
+    /// This is what it completes with.
+    pub async fn gone(&self) -> Failure {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if !has_name(&self.lock, &self.path.join("lock")) || !self.raft().is_dir() {
+                let what =
+                    "was deleted or replaced while the server ran: what is in its place is not this member's";
+                return Failure::new(
+                    Exit::Disk,
+                    format!("the data directory {} {what}", self.path.display()),
+                );
+            }
+        }
     }
 
     /// `DATA/raft`: the log store.
@@ -113,6 +137,26 @@ mod tests {
         assert_eq!(second.message, want);
         drop(first);
         DataDir::open(&path).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_is_deleted_or_replaced_is_noticed() {
+        for replaced in [false, true] {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join("data");
+            let held = DataDir::open(&path).unwrap();
+            std::fs::create_dir(held.raft()).unwrap();
+            let still = tokio::time::timeout(5 * LOOK, held.gone()).await;
+            assert!(still.is_err(), "it is there: {still:?}");
+            std::fs::rename(&path, root.path().join("away")).unwrap();
+            if replaced {
+                std::fs::create_dir_all(path.join("raft")).unwrap();
+                std::fs::write(path.join("lock"), "").unwrap();
+            }
+            let failure = held.gone().await;
+            assert_eq!(failure.exit, Exit::Disk);
+            assert!(failure.message.contains("was deleted or replaced"), "{failure}");
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Place {
 }
 
 /// Does the name still lead to the open file? Who tidies up may have removed it.
-fn has_name(file: &File, path: &Path) -> bool {
+pub(crate) fn has_name(file: &File, path: &Path) -> bool {
     let (Ok(opened), Ok(named)) = (file.metadata(), fs::metadata(path)) else { return false };
     (opened.dev(), opened.ino()) == (named.dev(), named.ino())
 }

@@ -128,3 +128,18 @@ def an_ordinary_restart_is_no_setback(world):
             one.ready()
     for one in members:
         wait_same(one, count)
+
+
+@case
+def a_directory_that_is_deleted_under_the_leader(world):
+    """It hands over, and ends with code 5; the others go on."""
+    members = world.cluster(3)
+    leader = leader_of(members)
+    left = [one for one in members if one is not leader]
+    written(left[0], "c-0", "c-0")
+    leader.empty()
+    assert leader.ended() == 5, leader.log()
+    assert "was deleted or replaced" in leader.log(), leader.log()
+    written(left[0], "c-1", "c-1", 5)
+    leader.start(members)
+    wait_same(leader, 2)

@@ -105,6 +105,11 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let why = tokio::select! {
         signal = stop::signal() => Ok(signal?),
         failure = fatal.wait() => Err(failure),
+        failure = data.gone() => {
+            // Whoever leads next has a disk.
+            let _over = parts.raft.transfer_leader().await;
+            Err(failure)
+        }
         ended = &mut serving => Err(ended_early(ended)),
     };
     match why {
