@@ -48,6 +48,8 @@ pub struct Settings {
     pub advertise: Option<MemberAddr>,
     /// Whether this member joins without a vote. Default false.
     pub learner: bool,
+    /// The highest level of the replicated state to which this member agrees. Default: the newest that this build knows.
+    pub level: u32,
     pub cluster_token: Option<Secret>,
     pub data_dir: PathBuf,
     pub log_format: LogFormat,
@@ -147,6 +149,7 @@ impl Settings {
             members,
             advertise,
             learner: from.read(row("learner"), parse::boolean),
+            level: from.read(row("level"), parse::level),
             cluster_token,
             data_dir: check::data_dir(&mut from),
             log_format: from.read(row("log_format"), log_format),

@@ -33,6 +33,14 @@ pub(super) fn count(text: &str) -> Option<usize> {
     number(text).filter(|n| (1..=100_000_000).contains(n)).and_then(|n| usize::try_from(n).ok())
 }
 
+/// A level of the replicated state that this build knows, or the newest one.
+pub(super) fn level(text: &str) -> Option<u32> {
+    if text == "newest" {
+        return Some(dyad_state::LEVEL);
+    }
+    text.parse().ok().filter(|level| (1..=dyad_state::LEVEL).contains(level))
+}
+
 /// Days, up to a century.
 pub(super) fn days(text: &str) -> Option<u64> {
     number_not_empty(text).filter(|n| (1..=36_500).contains(n))

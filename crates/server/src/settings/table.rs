@@ -115,6 +115,16 @@ pub const TABLE: &[Row] = &[
         ..PLAIN
     },
     Row {
+        key: "level",
+        flag: "level",
+        env: "DYAD_LEVEL",
+        value: "LEVEL",
+        default: "newest",
+        rule: "newest, or a level of the state that this version knows, such as 2",
+        help: "Highest level of the replicated state to which this member agrees. A lower one keeps the way back to an older version open",
+        ..PLAIN
+    },
+    Row {
         key: "cluster_token_file",
         flag: "cluster-token-file",
         env: "DYAD_CLUSTER_TOKEN_FILE",

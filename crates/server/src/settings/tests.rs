@@ -369,6 +369,7 @@ cluster_port 9859 default (port + 1001)
 members dyad-1:8848,dyad-2:8858/7000 NACOS_SERVERS
 advertise dyad-2:8858 PREFER_HOST_MODE
 learner false default
+level newest default
 cluster_token_file <set, 44 bytes, from DIR/token> --cluster-token-file
 data_dir /data DYAD_DATA_DIR
 config DIR/dyad.toml default

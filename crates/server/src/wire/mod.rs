@@ -237,6 +237,7 @@ async fn start_raft(
     config.claim = Some(Claim { start: incarnation, logged });
     config.min_free_bytes = settings.min_free_disk;
     config.wall_clock = clock::wall_ms;
+    config.state_level = settings.level;
     let dial: Arc<dyn dyad_raft::Dial> = match link {
         Some(link) => Arc::new(host::RaftDial(link.dialer.clone())),
         None => Arc::new(host::NoDial),
