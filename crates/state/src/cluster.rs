@@ -13,7 +13,9 @@ use imbl::{OrdMap, OrdSet};
 /// - 1: the rules of 0.5.0. The configurations' requests are remembered, and forgotten by their age alone.
 /// - 2: the requests of every part are remembered ([`crate::RequestId`]), the newest 4,096 whatever their age. An override
 ///   ends in the entry that ends its persistent instance.
-/// - 3: the addresses of removed members are remembered ([`ClusterCommand::Exclude`]).
+/// - 3: the addresses of removed members are remembered ([`ClusterCommand::Exclude`]). What an entry writes has the entry's own
+///   stamp. At lower levels it has the highest stamp so far, so that after one entry of a clock that was ahead all later times
+///   stayed ahead.
 pub const LEVEL: u32 = 3;
 
 /// Addresses that are remembered as excluded: each is one removal in the life of a cluster. Further ones are not remembered.

@@ -84,13 +84,17 @@ impl Requests {
         }
     }
 
-    /// Lets go of some that are too old. Looks only at the state's time, so that all members let go of the same.
+    /// Lets go of some that are too old. Looks only at the entry's time, so that all members let go of the same. From level 3 on a
+    /// request from later than the entry is as old as one from as much earlier: only a clock that was wrong is so far off.
     pub(crate) fn expire(&mut self, now_ms: u64, level: u32) {
         let keep = if level < 2 { 0 } else { KEEP };
+        let young = |r: &Remembered| match now_ms.checked_sub(r.at_ms) {
+            Some(age) => age <= KEEP_MS,
+            None => level < 3 || r.at_ms - now_ms <= KEEP_MS,
+        };
         for _ in 0..DROPPED_AT_ONCE {
             let oldest = self.order.get_min().and_then(|(_, id)| self.by_id.get(id));
-            let young = oldest.is_none_or(|r| r.at_ms.saturating_add(KEEP_MS) >= now_ms);
-            if young || self.by_id.len() <= keep {
+            if oldest.is_none_or(young) || self.by_id.len() <= keep {
                 return;
             }
             self.drop_oldest();
@@ -178,5 +182,25 @@ mod tests {
         assert_eq!(requests.by_id.len(), KEEP);
         assert!(requests.get(RequestId(1)).is_none(), "the oldest went");
         assert_eq!(first_level.by_id.len(), 0, "as the first builds do");
+    }
+
+    /// They would otherwise stay for as long as the clock was ahead.
+    #[test]
+    fn requests_from_the_future_are_old_from_level_3_on() {
+        let mut requests = Requests::default();
+        for index in 1..=KEEP as u64 + 2 {
+            requests.insert(RequestId(u128::from(index)), Remembered { at_ms: 500_000, ..done(index) });
+        }
+        let left = |level, now_ms| {
+            let mut requests = requests.clone();
+            requests.expire(now_ms, level);
+            requests.by_id.len() - KEEP
+        };
+        assert_eq!((left(2, 1_000), left(3, 1_000)), (2, 0));
+        assert_eq!(
+            (left(2, 500_000 - KEEP_MS), left(3, 500_000 - KEEP_MS)),
+            (2, 2),
+            "clocks differ a little"
+        );
     }
 }

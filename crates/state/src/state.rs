@@ -23,7 +23,8 @@ pub struct CpState {
 }
 
 impl CpState {
-    /// The highest time of all stamps that were applied so far, in milliseconds since the epoch. It never goes back.
+    /// The highest time of all stamps that were applied so far, in milliseconds since the epoch. It never goes back, and is ahead for
+    /// as long as a clock was ahead once.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
@@ -48,11 +49,13 @@ impl CpState {
     /// gets its reply again, and nothing happens.
     pub fn apply(&mut self, envelope: &Envelope, stamp: Stamp) -> (CpReply, CpChanges) {
         self.now_ms = self.now_ms.max(stamp.now_ms);
+        // The order is that of the indexes, at every level. From level 3 on the times need not be in that order.
+        let stamp = if self.cluster.level > 2 { stamp } else { Stamp { now_ms: self.now_ms, ..stamp } };
         let command = &envelope.command;
         let remembers = self.cluster.level > 1 || matches!(command, CpCommand::Config(_));
         let request = if remembers { envelope.request } else { RequestId::NONE };
         if remembers {
-            self.requests.expire(self.now_ms, self.cluster.level);
+            self.requests.expire(stamp.now_ms, self.cluster.level);
         }
         if let Some(done) = self.requests.get(request) {
             return (repeated(done, command), CpChanges::default());
@@ -68,7 +71,7 @@ impl CpState {
             _ => return (reply, changes),
         };
         let revision = Revision::new(stamp.index, 0);
-        self.requests.insert(request, Remembered { at_ms: self.now_ms, revision, outcomes });
+        self.requests.insert(request, Remembered { at_ms: stamp.now_ms, revision, outcomes });
         (reply, changes)
     }
 
@@ -87,8 +90,6 @@ impl CpState {
                 (CpReply::Naming(reply), CpChanges { naming, ..CpChanges::default() })
             }
             CpCommand::Config(command) => {
-                // The configurations see the state's time, which never goes back, instead of the stamp's.
-                let stamp = Stamp { now_ms: self.now_ms, ..stamp };
                 let (reply, config) = self.config.apply(command, stamp);
                 (CpReply::Config(reply), CpChanges { config, ..CpChanges::default() })
             }

@@ -237,7 +237,7 @@ fn a_deregistration_ends_what_was_set_for_an_instance_that_never_came() {
 
 #[test]
 fn a_configuration_request_takes_effect_once_at_every_level() {
-    for level in [1, 2] {
+    for level in [1, 2, 3] {
         let mut log = Log::of_level(level);
         let first = log.apply(7, publish("v1", None));
         log.apply(0, publish("v2", None));
@@ -260,6 +260,34 @@ fn a_configuration_request_takes_effect_once_at_every_level() {
         let forgotten = log.apply(7, publish("v1", None)) != first;
         assert_eq!(forgotten, level == 1, "after a minute 0.5.0 takes it for a new request");
     }
+}
+
+/// The times of the versions of configuration `a`, oldest first, after entries with these stamps.
+fn times(level: u32, stamps: &[u64]) -> (Vec<u64>, CpState) {
+    let mut log = Log::of_level(level);
+    for (n, now_ms) in stamps.iter().enumerate() {
+        let request = RequestId(n as u128 + 1);
+        let command = publish(&n.to_string(), None);
+        log.index += 1;
+        log.state.apply(&Envelope { request, command }, Stamp { now_ms: *now_ms, index: log.index });
+    }
+    let item = log.state.config().item(&ConfigKey::new("", "G", "a")).unwrap().clone();
+    let mut times: Vec<u64> = item.history().map(|entry| entry.modified_ms).collect();
+    times.reverse();
+    (times, log.state)
+}
+
+#[test]
+fn from_level_3_on_times_come_back_after_a_clock_was_ahead() {
+    const NOW: u64 = 1_700_000_000_000;
+    const AHEAD: u64 = NOW + 400 * 86_400_000;
+    let stamps = [NOW, AHEAD, NOW + 10, NOW + 20];
+    let (times_of_2, state) = times(2, &stamps);
+    assert_eq!((times_of_2, state.now_ms()), (vec![NOW, AHEAD, AHEAD, AHEAD], AHEAD));
+    let (times_of_3, state) = times(3, &stamps);
+    assert_eq!((times_of_3, state.now_ms()), (stamps.to_vec(), AHEAD), "the highest stamp stays known");
+    let order: Vec<_> = state.config().item(&ConfigKey::new("", "G", "a")).unwrap().history().collect();
+    assert!(order.windows(2).all(|pair| pair[0].revision > pair[1].revision), "the order is the log's");
 }
 
 /// Members of 0.5.0 carry out a repeated naming request twice: while there may be any, all do.
