@@ -10,8 +10,8 @@ use openraft::{Config, SnapshotPolicy};
 
 use crate::error::StartError;
 
-/// Writes are refused while there is less free space than this, in bytes. A store that reaches the end of its disk may
-/// not open again.
+/// The largest reserve by default, in bytes; a volume of less than ten times as much has a tenth as its reserve. Below it writes
+/// are refused: a store that reaches the end of its disk may not open again.
 pub const MIN_FREE_BYTES: u64 = 512 * 1024 * 1024;
 /// The longest time of a write while a leader is known. Then its client learns that the outcome is unknown.
 pub const PROPOSE_DEADLINE: Duration = Duration::from_secs(5);
@@ -45,9 +45,11 @@ pub struct RaftConfig {
     pub claim: Option<Claim>,
     /// The data directory. The store is in its directory `raft/`, and the snapshots are in `snapshots/`.
     pub data_dir: PathBuf,
-    /// The least free space of the disk for writes, in bytes. Default [`MIN_FREE_BYTES`].
-    pub min_free_bytes: u64,
-    /// The wall clock, in milliseconds since the epoch. The leader writes its time into each entry.
+    /// The least free space of the disk for writes, in bytes; 0 refuses none. By default it is the smaller of [`MIN_FREE_BYTES`]
+    /// and a tenth of the volume.
+    pub min_free_bytes: Option<u64>,
+    /// The wall clock, in milliseconds since the epoch. The leader writes its time into each entry, unless the voters' clocks
+    /// contradict it ([`crate::CLOCK_OFF_MS`]).
     pub wall_clock: fn() -> u64,
     /// The time between two heartbeats of a leader, in milliseconds. Default 100.
     pub heartbeat_ms: u64,
@@ -74,7 +76,7 @@ impl RaftConfig {
             member,
             claim: None,
             data_dir,
-            min_free_bytes: MIN_FREE_BYTES,
+            min_free_bytes: None,
             wall_clock: system_clock,
             heartbeat_ms: 100,
             election_ms: (300, 600),

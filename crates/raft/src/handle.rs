@@ -35,6 +35,7 @@ use crate::standing::Standing;
 use crate::stats::ContentStats;
 use crate::status::{Peer, RaftStatus, Recovery};
 use crate::steward;
+use crate::survey::{self, Survey};
 use crate::types::{Metrics, Node, TypeConfig, Vote, index_of};
 use crate::wire::MESSAGE_MAX;
 
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) peers: Arc<Peers>,
     pub(crate) admission: Admission,
     pub(crate) space: Arc<Space>,
+    pub(crate) survey: Survey,
     pub(crate) fatal: FatalSlot,
     /// Held during a membership change.
     pub(crate) changing: tokio::sync::Mutex<()>,
@@ -271,6 +273,7 @@ impl RaftHandle {
         let joining = blank && initialized;
         let inner = Arc::new(Inner {
             space,
+            survey: Survey::default(),
             config,
             raft,
             log,
@@ -300,6 +303,7 @@ impl RaftHandle {
         let tasks = vec![
             tokio::spawn(steward::run(Arc::clone(&inner))),
             tokio::spawn(steward::watch(Arc::clone(&inner))),
+            tokio::spawn(survey::run(Arc::clone(&inner))),
             tokio::spawn(compaction.run()),
         ];
         Ok(Arc::new(RaftHandle { inner, tasks: Mutex::new(tasks) }))
@@ -440,7 +444,7 @@ impl RaftHandle {
 
     /// Bytes that are free on the disk of the data directory; 0 if the system does not say.
     pub fn free_disk(&self) -> u64 {
-        self.inner.log.backend().free_bytes().ok().flatten().unwrap_or(0)
+        self.inner.space.disk().free_bytes.unwrap_or(0)
     }
 
     /// Whether this member may speak for its cluster.

@@ -3,6 +3,7 @@
 
 mod backend;
 pub mod bootstrap;
+mod clocks;
 mod compact;
 mod config;
 mod contact;
@@ -26,10 +27,14 @@ mod standing;
 mod stats;
 mod status;
 mod steward;
+mod survey;
 mod types;
 mod wire;
 
-pub use backend::{ContentBackend, LogBackend, MemBackend, MemContents, MetaKey, SledBackend, SledContents};
+pub use backend::{
+    ContentBackend, LogBackend, MemBackend, MemContents, MetaKey, SledBackend, SledContents, Volume,
+};
+pub use clocks::CLOCK_OFF_MS;
 pub use config::{Claim, MIN_FREE_BYTES, PROPOSE_DEADLINE, READ_DEADLINE, RaftConfig};
 pub use error::{Fatal, StartError};
 pub use handle::RaftHandle;
@@ -38,9 +43,11 @@ pub use log::QUEUE_MAX;
 pub use members::MemberChange;
 pub use network::{Dial, Service};
 pub use propose::PROPOSALS_MAX;
+pub use space::{Disk, DiskRoom};
 pub use standing::Standing;
 pub use stats::{BOUNDS_US, ContentStats, FsyncStats, Timings};
 pub use status::{Peer, RaftStatus, Recovery, Role};
+pub use survey::{Other, Silence};
 pub use types::Node;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! What a member learns by asking another one whether it is there: that it can be reached, what time it has, and what it has seen of
-//! the store of this one.
+//! What a member learns by asking another one whether it is there: that it can be reached, what time it has, whether its disk has
+//! room, and what it has seen of the store of this one.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use dyad_proto::raft as pb;
 use futures::future::join_all;
 use tokio::time::Instant;
+use tonic::Status;
 
 use crate::error::Fatal;
-use crate::handle::{Inner, RaftHandle};
+use crate::handle::Inner;
 use crate::seen::Seen;
 use crate::types::Node;
 
@@ -24,18 +26,35 @@ const REACH_LIMIT: Duration = Duration::from_millis(300);
 impl Inner {
     /// The answer of this very member, if it answers at its address within the limit.
     pub(crate) async fn ping(&self, id: u64, node: &Node, limit: Duration) -> Option<pb::PingReply> {
+        self.question(id, node, limit).await.ok()
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// Why there is no answer, as people are told it.
+    pub(crate) async fn question(
+        &self,
+        id: u64,
+        node: &Node,
+        limit: Duration,
+    ) -> Result<pb::PingReply, String> {
         let own = Some(self.durable().to_wire());
         let request = pb::PingRequest { head: Some(self.me.head_with_seen(id)), own };
         let mut client = self.peers.client(&node.cluster_address);
-        let reply = tokio::time::timeout(limit, client.ping(request)).await.ok()?.ok()?.into_inner();
+        let reply = match tokio::time::timeout(limit, client.ping(request)).await {
+            Ok(Ok(reply)) => reply.into_inner(),
+            Ok(Err(status)) => return Err(reason(&status)),
+            Err(_) => return Err(format!("no answer within {} ms", limit.as_millis())),
+        };
         if reply.member != id {
-            return None;
+            return Err(format!("member {:016x} answers at its address", reply.member));
         }
         if id != self.me.id {
             // A contradiction is in the fatal slot, and ends the process.
-            self.compare(id, reply.seen).ok()?;
+            self.compare(id, reply.seen).map_err(|status| reason(&status))?;
         }
-        Some(reply)
+        Ok(reply)
     }
 
     /// Runs beside a request of this member, and ends when the leader is heard but does not hear: its messages arrive, and a ping
@@ -79,7 +98,7 @@ impl Inner {
     ///
     /// # Errors
     /// The store of this member was set back.
-    pub(crate) fn compare(&self, from: u64, seen: Option<pb::Seen>) -> Result<(), tonic::Status> {
+    pub(crate) fn compare(&self, from: u64, seen: Option<pb::Seen>) -> Result<(), Status> {
         let Some(seen) = seen.map(Seen::from_wire) else { return Ok(()) };
         let now = self.has();
         if seen.can_become(&now) {
@@ -87,14 +106,14 @@ impl Inner {
         }
         let file = self.log.backend().file();
         self.fatal.set(Fatal::SetBack { file, seen: seen.to_string(), by: from, now: now.to_string() });
-        Err(tonic::Status::failed_precondition("the store of this member was set back to an older copy"))
+        Err(Status::failed_precondition("the store of this member was set back to an older copy"))
     }
 
     /// [`Inner::compare`] with what the head of a message says.
     ///
     /// # Errors
     /// As of [`Inner::compare`].
-    pub(crate) fn compare_head(&self, head: &mut Option<pb::Head>) -> Result<(), tonic::Status> {
+    pub(crate) fn compare_head(&self, head: &mut Option<pb::Head>) -> Result<(), Status> {
         let Some(head) = head else { return Ok(()) };
         self.compare(head.from, head.seen.take())
     }
@@ -119,42 +138,11 @@ impl Inner {
     }
 }
 
-impl RaftHandle {
-    /// The time by the clocks of the voters, in milliseconds since the epoch: the median of those that answer, the earlier one if
-    /// two are in the middle. So one clock that is ahead decides nothing, unless it is the only one.
-    ///
-    /// `None` if no majority of the voters answers.
-    pub async fn time_of_majority(&self) -> Option<u64> {
-        let inner = &self.inner;
-        let membership = inner.membership();
-        let voters: Vec<u64> = membership.voter_ids().collect();
-        let clocks = voters.iter().map(async |id| {
-            if *id == inner.me.id {
-                return Some((inner.config.wall_clock)());
-            }
-            let answer = inner.ping(*id, membership.get_node(id)?, PING_LIMIT).await?;
-            Some(answer.wall_ms).filter(|ms| *ms > 0)
-        });
-        let clocks = join_all(clocks).await;
-        let mut clocks: Vec<u64> = clocks.into_iter().flatten().collect();
-        clocks.sort_unstable();
-        let majority = clocks.len() > voters.len() / 2;
-        clocks.get(clocks.len().saturating_sub(1) / 2).copied().filter(|_| majority)
+/// The innermost cause, which is what the system said; tonic's own message is only "transport error".
+fn reason(status: &Status) -> String {
+    let mut cause = status.source();
+    while let Some(inner) = cause.and_then(Error::source) {
+        cause = Some(inner);
     }
-
-    /// By how much the clock of another member is ahead of this member's, in milliseconds: the most of those that answer, but for
-    /// clocks that are ahead by more than `limit`, which are wrong. It is never too much, since the clocks go on while the answer
-    /// is on its way.
-    pub async fn ahead_ms(&self, limit: Duration) -> u64 {
-        let inner = &self.inner;
-        let membership = inner.membership();
-        let others = membership.nodes().filter(|(id, _)| **id != inner.me.id);
-        let ahead = others.map(async |(id, node)| {
-            let answer = inner.ping(*id, node, PING_LIMIT).await?;
-            answer.wall_ms.checked_sub((inner.config.wall_clock)())
-        });
-        let right =
-            join_all(ahead).await.into_iter().flatten().filter(|ms| u128::from(*ms) <= limit.as_millis());
-        right.max().unwrap_or(0)
-    }
+    cause.map_or_else(|| status.message().to_owned(), ToString::to_string)
 }

@@ -1,11 +1,12 @@
 //! Writes. Their number and bytes are limited, the leader puts them into the log, and they are answered after they were
 //! applied here.
 
-use dyad_naming::cp::NamingCommand;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dyad_config::Change;
+use dyad_naming::cp::NamingCommand;
 use dyad_naming::ports::BoxFuture;
 use dyad_proto::raft as pb;
 use dyad_state::ports::{COMMAND_MAX, Leader, Propose, ProposeError};
@@ -19,6 +20,7 @@ use tonic::Code;
 use crate::config::PROPOSE_DEADLINE;
 use crate::contact::Wait;
 use crate::handle::{Inner, RaftHandle};
+use crate::space::Purpose;
 use crate::types::{Node, Proposal};
 
 /// Most writes under way at a time. The queue of the log has 1,024 places, so writes alone cannot fill it.
@@ -117,6 +119,37 @@ fn needs_its_id(command: &CpCommand) -> bool {
     matches!(command, NamingCommand::CreateService { .. } | NamingCommand::DeleteService { .. })
 }
 
+/// What ends something is taken while a reserve of the disk is left: it is small, and later less is stored. So are the cluster's own
+/// commands, without which a dead member's clients would stay.
+fn purpose(command: &CpCommand) -> Purpose {
+    let ends = match command {
+        CpCommand::Cluster(_) => true,
+        CpCommand::Naming(command) => matches!(
+            command,
+            NamingCommand::Deregister { .. }
+                | NamingCommand::DeleteService { .. }
+                | NamingCommand::Expire { .. }
+        ),
+        CpCommand::Config(command) => matches!(
+            command.change,
+            Change::Remove { .. }
+                | Change::RemoveBatch { .. }
+                | Change::DeleteNamespace { .. }
+                | Change::Prune(_)
+        ),
+    };
+    if ends { Purpose::Last } else { Purpose::Write }
+}
+
+/// A write of a front end of this member.
+struct Request {
+    part: Part,
+    purpose: Purpose,
+    bytes: Bytes,
+    /// Whether it may be tried again after its outcome became unknown.
+    safe: bool,
+}
+
 /// Why the write is to be tried again.
 ///
 /// # Errors
@@ -157,35 +190,29 @@ impl Inner {
         }
         let _permit = self.admission.enter(bytes.len()).ok_or(ProposeError::Busy(PROPOSALS_MAX))?;
         let wait = Wait::new(PROPOSE_DEADLINE);
-        let part = command.part();
         let safe = !needs_its_id(&command) || self.level() > 1;
+        let request = Request { part: command.part(), purpose: purpose(&command), bytes, safe };
         drop(command);
         tokio::select! {
             biased;
-            answer = self.tries(part, &bytes, safe, &wait) => answer,
+            answer = self.tries(&request, &wait) => answer,
             () = self.leader_hears_nothing() => Err(timed_out(&wait)),
         }
     }
 
-    async fn tries(
-        &self,
-        part: Part,
-        bytes: &Bytes,
-        safe: bool,
-        wait: &Wait,
-    ) -> Result<CpReply, ProposeError> {
+    async fn tries(&self, request: &Request, wait: &Wait) -> Result<CpReply, ProposeError> {
         let mut why = "no member has been elected yet".to_string();
         let mut in_doubt = false;
         loop {
             if let Some(fatal) = self.fatal.get() {
                 return Err(ProposeError::Storage(fatal.to_string()));
             }
-            let refused = match self.attempt(part, bytes, wait, &why).await {
+            let refused = match self.attempt(request, wait, &why).await {
                 Ok(written) => return self.until_applied(written, wait).await,
                 Err(refused) => refused,
             };
             let nobody_took = matches!(refused, Refused::NotLeader(_));
-            why = go_on(refused, safe, &mut in_doubt)?;
+            why = go_on(refused, request.safe, &mut in_doubt)?;
             if self.too_late(wait, RETRY_PAUSE, nobody_took) {
                 return Err(if in_doubt { timed_out(wait) } else { ProposeError::NoLeader(why) });
             }
@@ -193,12 +220,13 @@ impl Inner {
         }
     }
 
-    async fn attempt(&self, part: Part, bytes: &Bytes, wait: &Wait, why: &str) -> Result<Written, Refused> {
+    async fn attempt(&self, request: &Request, wait: &Wait, why: &str) -> Result<Written, Refused> {
+        let bytes = &request.bytes;
         match self.known_leader() {
-            Some((id, _)) if id == self.me.id => self.write(bytes.clone(), wait).await,
+            Some((id, _)) if id == self.me.id => self.write(bytes.clone(), request.purpose, wait).await,
             // Sent to it now, the write might take effect after it was refused.
             Some(_) if self.out_of_contact() => Err(Refused::NotLeader(self.unheard())),
-            Some((id, node)) => self.forward((id, &node), part, bytes, wait).await,
+            Some((id, node)) => self.forward((id, &node), request.part, bytes, wait).await,
             None => Err(Refused::NotLeader(why.to_owned())),
         }
     }
@@ -209,7 +237,10 @@ impl Inner {
             return Err(Refused::Error(ProposeError::TooLarge { len: command.len(), max: COMMAND_MAX }));
         }
         // What does not decode here would stop every member when it is applied.
-        Envelope::decode(&command).map_err(|e| Refused::Error(ProposeError::Lost(e.to_string())))?;
+        let envelope = Envelope::decode(&command);
+        let envelope = envelope.map_err(|e| Refused::Error(ProposeError::Lost(e.to_string())))?;
+        let purpose = purpose(&envelope.command);
+        drop(envelope);
         if self.stopping() {
             return Err(Refused::NotLeader("the leader is shutting down".into()));
         }
@@ -218,12 +249,14 @@ impl Inner {
         }
         let permit = self.admission.enter(command.len());
         let _permit = permit.ok_or(Refused::Error(ProposeError::Busy(PROPOSALS_MAX)))?;
-        self.write(command, &Wait::new(limit.min(PROPOSE_DEADLINE))).await
+        self.write(command, purpose, &Wait::new(limit.min(PROPOSE_DEADLINE))).await
     }
 
-    async fn write(&self, command: Bytes, wait: &Wait) -> Result<Written, Refused> {
-        self.space.check().map_err(|e| Refused::Error(ProposeError::Storage(e)))?;
-        let proposal = Proposal { now_ms: (self.config.wall_clock)(), command };
+    async fn write(&self, command: Bytes, purpose: Purpose, wait: &Wait) -> Result<Written, Refused> {
+        let full = |why| Refused::Error(ProposeError::Storage(why));
+        self.room_elsewhere().map_err(full)?;
+        self.space.take(purpose, command.len()).map_err(full)?;
+        let proposal = Proposal { now_ms: self.stamp_ms(), command };
         let answer = self.in_contact(wait, self.raft.client_write(proposal)).await;
         match answer.ok_or(Refused::Timeout)? {
             Ok(response) => match response.data.0 {

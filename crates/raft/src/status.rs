@@ -5,6 +5,7 @@ use openraft::ServerState;
 
 use crate::error::Fatal;
 use crate::handle::Inner;
+use crate::space::Disk;
 use crate::stats::FsyncStats;
 use crate::types::{Node, index_of};
 
@@ -40,6 +41,7 @@ pub struct RaftStatus {
     /// The bytes of the log entries in memory.
     pub tail_bytes: usize,
     pub fsync: FsyncStats,
+    pub disk: Disk,
 }
 
 /// One member of the configuration.
@@ -126,6 +128,7 @@ impl Inner {
             log_bytes: self.log.bytes_from(0),
             tail_bytes: self.log.cached_bytes(),
             fsync: self.log.stats().fsync(),
+            disk: self.space.disk(),
         }
     }
 }

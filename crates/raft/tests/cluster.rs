@@ -408,33 +408,6 @@ fn a_write_that_is_forwarded_twice_takes_effect_once() {
     cluster.converged();
 }
 
-const NOW_MS: u64 = 1_700_000_000_000;
-const MONTH_MS: u64 = 31 * 86_400_000;
-
-#[test]
-fn one_clock_that_is_ahead_does_not_decide_what_time_it_is() {
-    let mut cluster = Cluster::new(3, |config| config.wall_clock = || NOW_MS);
-    let time = |member: &Member| member.block_on(member.handle().time_of_majority());
-    let ahead = |member: &Member| member.block_on(member.handle().ahead_ms(Duration::from_millis(MONTH_MS)));
-    assert_eq!(time(&cluster.members[0]), Some(NOW_MS));
-    assert_eq!(ahead(&cluster.members[0]), 0);
-    cluster.members[0].crash();
-    cluster.members[0].tune = |config| config.wall_clock = || NOW_MS + MONTH_MS;
-    cluster.members[0].start();
-    cluster.settled();
-    assert_eq!(time(&cluster.members[0]), Some(NOW_MS), "its own clock is one of three");
-    assert_eq!((ahead(&cluster.members[0]), ahead(&cluster.members[1])), (0, MONTH_MS));
-    let ahead = |limit| cluster.members[1].block_on(cluster.members[1].handle().ahead_ms(limit));
-    assert_eq!(ahead(Duration::from_secs(60)), 0, "a wrong clock");
-    cluster.members[1].crash();
-    assert_eq!(time(&cluster.members[0]), Some(NOW_MS), "nor if one of three is away");
-    cluster.members[2].crash();
-    assert_eq!(time(&cluster.members[0]), None, "one of three is no majority");
-
-    let alone = Cluster::new(1, |config| config.wall_clock = || NOW_MS + MONTH_MS);
-    assert_eq!(time(&alone.members[0]), Some(NOW_MS + MONTH_MS), "there is no other clock");
-}
-
 fn level(member: &Member) -> u32 {
     member.handle().state().cluster().level()
 }
@@ -470,21 +443,4 @@ fn the_level_rises_when_every_member_knows_it() {
         "{refused}"
     );
     assert_eq!(cluster.members[0].voters().len(), 3);
-}
-
-#[test]
-fn a_nearly_full_disk_refuses_writes() {
-    let mut cluster = Cluster::new(1, |_| {});
-    cluster.members[0].register(1);
-    cluster.members[0].crash();
-    cluster.members[0].tune = |config| config.min_free_bytes = u64::MAX;
-    cluster.members[0].start();
-    let member = &cluster.members[0];
-    assert!(member.block_on(member.handle().wait_recovered(LIMIT)));
-    let refused = member.propose(register(2)).unwrap_err();
-    assert!(
-        matches!(&refused, ProposeError::Storage(why) if why.contains("are free on this disk")),
-        "{refused}"
-    );
-    assert!(member.has(1) && !member.has(2), "reads go on");
 }

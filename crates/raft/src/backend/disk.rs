@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::Volume;
 use crate::error::StartError;
 
 pub(super) struct Disk {
@@ -68,9 +69,10 @@ impl Disk {
         Ok(self.data.metadata()?.len())
     }
 
-    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+    pub(super) fn volume(&self) -> io::Result<Volume> {
         let stat = rustix::fs::statvfs(&self.data_path)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Volume { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use imbl::OrdMap;
 use parking_lot::Mutex;
 
-use super::{ContentBackend, LogBackend, MetaKey};
+use super::{ContentBackend, LogBackend, MetaKey, Volume};
 
 fn broken() -> io::Error {
     io::Error::other("the disk is broken (injected)")
@@ -16,6 +16,7 @@ fn broken() -> io::Error {
 #[derive(Debug, Default)]
 pub struct MemBackend {
     inner: Mutex<Inner>,
+    volume: Option<Volume>,
 }
 
 #[derive(Debug, Default)]
@@ -36,10 +37,16 @@ impl MemBackend {
         MemBackend::default()
     }
 
+    /// A backend that says that it is on such a volume.
+    pub fn with_volume(volume: Volume) -> MemBackend {
+        MemBackend { volume: Some(volume), ..MemBackend::default() }
+    }
+
     /// A backend that has only what was synced, which is what a crash leaves.
     pub fn crashed(&self) -> MemBackend {
         let durable = self.inner.lock().durable.clone();
-        MemBackend { inner: Mutex::new(Inner { now: durable.clone(), durable, failing: false }) }
+        let inner = Inner { now: durable.clone(), durable, failing: false };
+        MemBackend { inner: Mutex::new(inner), volume: self.volume }
     }
 
     /// From now on every write and sync fails, as on a broken disk.
@@ -119,8 +126,8 @@ impl LogBackend for MemBackend {
         "memory".into()
     }
 
-    fn free_bytes(&self) -> io::Result<Option<u64>> {
-        Ok(None)
+    fn volume(&self) -> io::Result<Option<Volume>> {
+        Ok(self.volume)
     }
 }
 

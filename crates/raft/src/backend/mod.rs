@@ -63,11 +63,19 @@ pub trait LogBackend: Send + Sync + 'static {
     /// The name of the file, for errors and lines of the log.
     fn file(&self) -> String;
 
-    /// The free space of the medium in bytes. `None` if it has no limit.
+    /// The space of the medium. `None` if it has no limit.
     ///
     /// # Errors
     /// The medium cannot be asked.
-    fn free_bytes(&self) -> io::Result<Option<u64>>;
+    fn volume(&self) -> io::Result<Option<Volume>>;
+}
+
+/// The space of a medium, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// What this process may still write.
+    pub free: u64,
+    pub total: u64,
 }
 
 /// A place for the rows of contents, by revision. One thread writes it; reads come from any thread. Writes become

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::disk::{Disk, io_error};
 use super::parts;
-use super::{LogBackend, MetaKey};
+use super::{LogBackend, MetaKey, Volume};
 use crate::error::StartError;
 
 /// sled's page cache. The log's tail is cached above, decoded; this only serves cold reads, which go on from page to page.
@@ -114,7 +114,7 @@ impl LogBackend for SledBackend {
         self.disk.file()
     }
 
-    fn free_bytes(&self) -> io::Result<Option<u64>> {
-        self.disk.free_bytes().map(Some)
+    fn volume(&self) -> io::Result<Option<Volume>> {
+        self.disk.volume().map(Some)
     }
 }

@@ -18,6 +18,7 @@ use crate::error::Fatal;
 use crate::handle::Inner;
 use crate::propose::Refused;
 use crate::seen::Seen;
+use crate::space::{DiskRoom, Purpose};
 use crate::types::{LogId, Vote, index_of};
 use crate::wire;
 
@@ -74,14 +75,17 @@ async fn checked(
         let Some(mut message) = inbound.message().await? else { return Ok(None) };
         inner.me.check(message.head.as_ref())?;
         inner.compare_head(&mut message.head)?;
-        wire::get_append(message).map(Some)
+        let bytes = message.entries.iter().map(|entry| entry.len()).sum();
+        let request = wire::get_append(message)?;
+        inner.heard(&request.vote);
+        // Heartbeats have no entries and go on, so that a full disk causes no election.
+        if bytes > 0 {
+            inner.space.take(Purpose::Last, bytes).map_err(Status::resource_exhausted)?;
+        }
+        Ok(Some(request))
     };
     match checked.await {
-        Ok(request) => {
-            let request = request?;
-            inner.heard(&request.vote);
-            Some((request, inbound))
-        }
+        Ok(request) => Some((request?, inbound)),
         Err(status) => {
             *failed.lock() = Some(status);
             None
@@ -131,6 +135,8 @@ impl raft_server::Raft for Service {
         // One leader sends one snapshot at a time; a second one is a left-over.
         let _turn =
             inner.receiving.try_lock().map_err(|_| Status::resource_exhausted("a snapshot is arriving"))?;
+        // Its length is not known yet, but a snapshot is never small where there is no room for an entry.
+        inner.space.take(Purpose::Last, 0).map_err(Status::resource_exhausted)?;
         let received = snapshot::receive(self.me(), &inner.snapshots, request.into_inner()).await?;
         self.check_snapshot(&received.vote, received.snapshot.meta.last_log_id)?;
         inner.fetch_rows(&received).await?;
@@ -232,6 +238,8 @@ impl raft_server::Raft for Service {
         }
         let config = &self.inner.config;
         let (member, wall_ms, process) = (self.me().id, (config.wall_clock)(), self.me().process);
-        Ok(Response::new(pb::PingReply { member, state_level: config.state_level, wall_ms, process, seen }))
+        let refuses_entries = self.inner.space.disk().room == DiskRoom::NoEntries;
+        let state_level = config.state_level;
+        Ok(Response::new(pb::PingReply { member, state_level, wall_ms, process, seen, refuses_entries }))
     }
 }

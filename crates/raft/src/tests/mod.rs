@@ -54,7 +54,7 @@ pub(crate) fn open_with(
     let log = LogStore::open(backend, OWNER, fatal.clone())?;
     let cluster_id = stored_cluster_id(&log)?;
     let (snapshots, loaded) = SnapshotDir::open(dir.join("snapshots"), log.clone())?;
-    let space = Arc::new(Space::new(Arc::clone(log.backend()), 0));
+    let space = Arc::new(Space::new(Arc::clone(log.backend()), Some(0)));
     let contents = ContentStore::open_for(contents, fatal.clone(), loaded.as_ref().map(|l| &l.state))?;
     let store = (Stores { log: log.clone(), contents }, space, fatal.clone());
     let machine = StateMachine::new(Arc::new(snapshots), loaded, cluster_id, Arc::new(NoSink), store);

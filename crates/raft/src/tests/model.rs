@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::entry;
-use crate::backend::{LogBackend, MemBackend, SledBackend};
+use crate::backend::{LogBackend, MemBackend, SledBackend, Volume};
 use crate::error::{FatalSlot, StartError};
 use crate::log::LogStore;
 use crate::types::{Entry, Vote, log_id};
@@ -153,8 +153,8 @@ impl LogBackend for Lent {
     fn file(&self) -> String {
         self.0.file()
     }
-    fn free_bytes(&self) -> std::io::Result<Option<u64>> {
-        self.0.free_bytes()
+    fn volume(&self) -> std::io::Result<Option<Volume>> {
+        self.0.volume()
     }
 }
 

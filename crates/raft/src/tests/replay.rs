@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 use super::NoSink;
-use crate::backend::{LogBackend, MemBackend, MemContents, MetaKey};
+use crate::backend::{LogBackend, MemBackend, MemContents, MetaKey, Volume};
 use crate::{Dial, Node, RaftConfig, RaftHandle};
 
 /// What opening the log reads at once, and one entry more: the most that a start may read.
@@ -59,8 +59,8 @@ impl LogBackend for Watched {
     fn file(&self) -> String {
         self.log.file()
     }
-    fn free_bytes(&self) -> io::Result<Option<u64>> {
-        self.log.free_bytes()
+    fn volume(&self) -> io::Result<Option<Volume>> {
+        self.log.volume()
     }
 }
 
@@ -74,7 +74,7 @@ impl Dial for Nobody {
 
 async fn start(log: &Arc<Watched>, dir: &TempDir) -> Arc<RaftHandle> {
     let mut config = RaftConfig::new(MemberId(super::MEMBER), dir.path().to_owned());
-    config.min_free_bytes = 0;
+    config.min_free_bytes = Some(0);
     let backends = (Arc::clone(log) as Arc<dyn LogBackend>, Arc::new(MemContents::new()) as _);
     RaftHandle::start_on(backends, config, Arc::new(Nobody), Arc::new(NoSink)).await.unwrap()
 }

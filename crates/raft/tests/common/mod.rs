@@ -68,7 +68,7 @@ impl Member {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let mut config = RaftConfig::new(self.id, self.dir.clone());
-        config.min_free_bytes = 0;
+        config.min_free_bytes = Some(0);
         (self.tune)(&mut config);
         let (from, links) = (self.node.cluster_address.clone(), Arc::clone(&self.links));
         let dial = Arc::new(Linked { from, links });

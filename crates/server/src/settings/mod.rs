@@ -62,8 +62,8 @@ pub struct Settings {
     /// So long has a member more than its share of the gRPC clients before it sends some away, and so long is a client here
     /// before it may be among them. `None`: clients stay where they are.
     pub rebalance_after: Option<Duration>,
-    /// Bytes; persistent writes are refused while the disk has less free. 0 switches the check off.
-    pub min_free_disk: u64,
+    /// Bytes; persistent writes are refused while the disk has less free. 0 switches the check off. `None`: what fits the disk.
+    pub min_free_disk: Option<u64>,
     /// Bytes that the process may use; `None`: what the machine or its cgroup has.
     pub memory: Option<u64>,
     pub config: ConfigSettings,

@@ -76,9 +76,12 @@ pub(super) fn header_size(text: &str) -> Option<usize> {
     size(text, 8 * KIB, MIB).and_then(|bytes| usize::try_from(bytes).ok())
 }
 
-/// Free disk: 0 switches the check off.
-pub(super) fn disk_size(text: &str) -> Option<u64> {
-    size(text, 0, TIB)
+/// Free disk: 0 switches the check off. The default stands for what fits the disk.
+pub(super) fn disk_size(text: &str) -> Option<Option<u64>> {
+    if text == row("min_free_disk").default {
+        return Some(None);
+    }
+    size(text, 0, TIB).map(Some)
 }
 
 /// Memory of the process: with less than 128 MiB it cannot work. The default stands for what the machine has.
@@ -159,8 +162,9 @@ mod tests {
             ("18446744073709551615KiB", None),
         ];
         for (text, want) in sizes {
-            assert_eq!(disk_size(text), want, "{text:?}");
+            assert_eq!(disk_size(text), want.map(Some), "{text:?}");
         }
+        assert_eq!(disk_size("auto"), Some(None));
         let durations = [
             ("10s", Some(10_000)),
             ("500ms", Some(500)),

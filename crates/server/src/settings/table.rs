@@ -213,9 +213,9 @@ pub const TABLE: &[Row] = &[
         flag: "min-free-disk",
         env: "DYAD_MIN_FREE_DISK",
         value: "SIZE",
-        default: "512MiB",
-        rule: "a size from 0 to 1TiB, such as 512MiB, or a number of bytes",
-        help: "Refuse persistent writes (configurations too) while the disk of the data directory has less free space; 0 disables it",
+        default: "auto",
+        rule: "auto, or a size from 0 to 1TiB, such as 512MiB, or a number of bytes",
+        help: "Refuse persistent writes (configurations too) while the disk of the data directory has less free space; auto is the smaller of 512MiB and a tenth of the disk; 0 disables it",
         ..PLAIN
     },
     Row {

@@ -90,7 +90,7 @@ fn the_file() {
     assert_eq!(settings.advertise, Some(settings.members[0].clone()));
     assert_eq!(settings.cluster_token.unwrap().expose(), TOKEN.as_bytes());
     assert!(settings.insecure && !settings.expire_instance);
-    assert_eq!((settings.log_format, settings.min_free_disk), (LogFormat::Json, 0));
+    assert_eq!((settings.log_format, settings.min_free_disk), (LogFormat::Json, Some(0)));
     assert_eq!(settings.rebalance_after, None);
     assert_eq!((settings.limits.body, settings.limits.body_read), (1 << 20, Duration::from_secs(60)));
 }
@@ -378,7 +378,7 @@ log_level debug DIR/dyad.toml: log_level
 insecure false default
 expire_instance true default
 rebalance_after 60s default
-min_free_disk 512MiB default
+min_free_disk auto default
 memory all default
 config.retention_days 30 default
 config.history_max 1000 default

@@ -15,7 +15,7 @@ use super::{membership, rebalance, retention};
 
 /// How often empty services and overrides are looked for (`ExpiredMetadataCleaner`).
 const SWEEP: Duration = Duration::from_secs(5);
-/// How often the other members are asked for their time.
+/// How often the clocks of the other members, which raft asks for, are looked at.
 const CLOCKS: Duration = Duration::from_secs(1);
 /// How often freed memory is returned to the system.
 const GIVE_BACK: Duration = Duration::from_secs(5);
@@ -37,7 +37,8 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
         give_back();
     }));
     parts.tasks.spawn(retention::run(parts.clone()));
-    parts.tasks.spawn(follow_clocks(parts.clone()));
+    // A client that comes from a member whose clock is ahead finds no older time here.
+    parts.tasks.spawn(every(CLOCKS, parts.clone(), |parts| parts.push.ahead(parts.raft.ahead_ms(AHEAD_MAX))));
     parts.tasks.spawn(probers(parts.clone()));
     parts.tasks.spawn(parts.push.clone().run(stop()));
     parts.tasks.spawn(parts.listeners.clone().run(stop()));
@@ -52,21 +53,6 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
 /// server that has gone quiet nobody frees one. The block is never touched, so it costs no memory.
 fn give_back() {
     drop(black_box(Vec::<u8>::with_capacity(LARGE_BLOCK)));
-}
-
-/// Learns of clocks that are ahead, so that a client that comes from another member finds no older time here.
-async fn follow_clocks(parts: Arc<Parts>) {
-    let mut tick = tokio::time::interval(CLOCKS);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = parts.stop.cancelled() => return,
-        }
-        tokio::select! {
-            ahead = parts.raft.ahead_ms(AHEAD_MAX) => parts.push.ahead(ahead),
-            () = parts.stop.cancelled() => return,
-        }
-    }
 }
 
 async fn every(period: Duration, parts: Arc<Parts>, work: impl Fn(&Arc<Parts>)) {

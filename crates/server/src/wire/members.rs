@@ -305,6 +305,8 @@ fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
             "purged": raft.purged,
             "voters": raft.voters.iter().map(|v| v.member.to_string()).collect::<Vec<_>>(),
             "lifetime_conflicts": parts.registry.counts().lifetime_conflicts,
+            "disk": disk(parts, &raft),
+            "clock_differences": clocks(parts),
         }),
     };
     let (standing, has_leader) = (parts.raft.standing(), parts.raft.leader().is_some());
@@ -340,6 +342,23 @@ fn with_condition(row: MemberStatus, told: Option<Condition>) -> MemberStatus {
         not_ready: told.not_ready,
         ..row
     }
+}
+
+/// This member's disk, and the other members that said that theirs take no entries.
+fn disk(parts: &Parts, raft: &RaftStatus) -> serde_json::Value {
+    let refuse = parts.raft.others().into_iter().filter(|other| other.refuses_entries);
+    json!({
+        "free_bytes": raft.disk.free_bytes,
+        "reserve_bytes": raft.disk.reserve_bytes,
+        "room": raft.disk.room.word(),
+        "refusing_members": refuse.map(|other| other.member.to_string()).collect::<Vec<_>>(),
+    })
+}
+
+/// By how many milliseconds the clock of each member is ahead of the others'.
+fn clocks(parts: &Parts) -> Vec<serde_json::Value> {
+    let differences = parts.raft.clock_differences().into_iter();
+    differences.map(|(member, ms)| json!({ "member_id": member.to_string(), "ahead_ms": ms })).collect()
 }
 
 fn member_status(parts: &Parts, core: &dyad_distro::Status, raft: &RaftStatus, row: Row) -> MemberStatus {

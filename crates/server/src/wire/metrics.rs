@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dyad_config::Scope;
-use dyad_raft::{BOUNDS_US, Timings};
+use dyad_raft::{BOUNDS_US, Disk, DiskRoom, Timings};
 use dyad_state::ports::Propose;
 use dyad_types::{Part, Place, Room};
 use prometheus_client::collector::Collector;
@@ -123,12 +123,49 @@ impl Collected {
             "Bytes of entries in the log, to within a mebibyte and one entry",
             raft.log_bytes as i64,
         )?;
+        let clocks = self.0.raft.clock_differences();
+        out.family(
+            "raft_clock_difference_ms",
+            "Milliseconds by which the member's clock is ahead of the others'",
+            clocks.into_iter().map(|(member, ms)| (member.to_string(), ms)).collect(),
+        )?;
+        let others = self.0.raft.others();
+        out.family(
+            "raft_member_answers",
+            "1 while the member answered the last question",
+            others.iter().map(|o| (o.member.to_string(), o.silence.is_none().into())).collect(),
+        )?;
+        out.family(
+            "raft_member_refuses_entries",
+            "1 while the member's disk takes no entries of the log",
+            others.iter().map(|o| (o.member.to_string(), o.refuses_entries.into())).collect(),
+        )?;
+        self.disk(out, &raft.disk)?;
         out.gauge("raft_tail_bytes", "Bytes of log entries in memory", raft.tail_bytes as i64)?;
         timings(
             out,
             "raft_fsync_seconds",
             "Duration of one flush and fdatasync of the log",
             &raft.fsync.timings,
+        )
+    }
+
+    fn disk(&self, out: &mut Out<'_, '_>, disk: &Disk) -> fmt::Result {
+        out.gauge(
+            "disk_free_bytes",
+            "Free bytes of the data directory's disk, -1 when it cannot be asked",
+            disk.free_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        )?;
+        out.gauge(
+            "disk_reserve_bytes",
+            "Free bytes below which writes are refused",
+            i64::try_from(disk.reserve_bytes).unwrap_or(i64::MAX),
+        )?;
+        out.gauge("disk_refuses_writes", "1 below the reserve", (disk.room != DiskRoom::All).into())?;
+        out.gauge(
+            "disk_refuses_entries",
+            "1 while this member takes no entries of the log",
+            (disk.room == DiskRoom::NoEntries).into(),
         )
     }
 
