@@ -17,8 +17,9 @@ pub const LINES_PER_SECOND: u32 = 20;
 const KINDS_MAX: usize = 64;
 const WINDOW_MS: u64 = 1_000;
 
-/// What libraries say about themselves, unless the level names them.
-const LIBRARIES: &str = "openraft=warn,sled=warn,h2=warn,hyper=warn,tonic=warn,rustls=warn";
+/// What libraries say about themselves, unless the level names them. openraft warns of each heartbeat that a dead or a busy member
+/// does not answer, ten times a second: what happens to members is told in lines of our own (`wire/watch`).
+const LIBRARIES: &str = "openraft=error,sled=warn,h2=warn,hyper=warn,tonic=warn,rustls=warn";
 
 /// Installs the process's log writer.
 ///

@@ -11,7 +11,7 @@ use dyad_types::MemberId;
 
 use super::clock::monotonic;
 use super::parts::Parts;
-use super::{membership, rebalance, retention};
+use super::{membership, rebalance, retention, watch};
 
 /// How often empty services and overrides are looked for (`ExpiredMetadataCleaner`).
 const SWEEP: Duration = Duration::from_secs(5);
@@ -39,6 +39,7 @@ pub(crate) fn spawn(parts: &Arc<Parts>) {
     parts.tasks.spawn(retention::run(parts.clone()));
     // A client that comes from a member whose clock is ahead finds no older time here.
     parts.tasks.spawn(every(CLOCKS, parts.clone(), |parts| parts.push.ahead(parts.raft.ahead_ms(AHEAD_MAX))));
+    parts.tasks.spawn(watch::run(parts.clone()));
     parts.tasks.spawn(probers(parts.clone()));
     parts.tasks.spawn(parts.push.clone().run(stop()));
     parts.tasks.spawn(parts.listeners.clone().run(stop()));

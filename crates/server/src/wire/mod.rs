@@ -18,6 +18,7 @@ mod readiness;
 mod rebalance;
 mod retention;
 mod stop;
+mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
