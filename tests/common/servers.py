@@ -108,7 +108,9 @@ class Fleet:
     def start(self, at, wait=True):
         address = self.addresses[at]
         data = os.path.join(self.directory, f"member-{at + 1}")
-        command = [self.binary, "server", "--port", address.rpartition(":")[2], "--data-dir", data, "--min-free-disk", "0"]
+        command = [self.binary, "server", "--port", address.rpartition(":")[2], "--data-dir", data]
+        if "--min-free-disk" not in self.flags:
+            command += ["--min-free-disk", "0"]
         if len(self.addresses) > 1:
             command += ["--members", ",".join(self.addresses), "--advertise", address]
             command += ["--cluster-token-file", self.token]

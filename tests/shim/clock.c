@@ -1,14 +1,26 @@
 /*
  * Preloaded into a server under test: gives it another wall clock.
  *
- * DYAD_SHIM_CLOCK_MS  milliseconds, negative ones too, by which CLOCK_REALTIME is ahead. Every other clock stays as it is.
+ * DYAD_SHIM_CLOCK_MS    milliseconds, negative ones too, by which CLOCK_REALTIME is ahead. Every other clock stays as it is.
+ * DYAD_SHIM_CLOCK_FILE  a file with these milliseconds, which is read each time, so that the clock can jump while the server runs.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 static long ahead_ms(void) {
+    const char *path = getenv("DYAD_SHIM_CLOCK_FILE");
+    if (path) {
+        char text[32] = {0};
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+        if (file < 0) return 0;
+        ssize_t size = read(file, text, sizeof text - 1);
+        close(file);
+        return size > 0 ? atol(text) : 0;
+    }
     const char *value = getenv("DYAD_SHIM_CLOCK_MS");
     return value ? atol(value) : 0;
 }

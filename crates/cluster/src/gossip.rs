@@ -77,7 +77,11 @@ async fn follow(directory: &Directory, ap: &Ap, contact: &Contact, stop: &Cancel
                 pause(stop, RETRY_MIN).await;
             }
             Err(status) => {
-                note_refusal(&contact.entry.address, &status, &mut refusal);
+                let address = &contact.entry.address;
+                // Of one that was there before, the server tells itself that it is silent, and when it is back.
+                if !directory.found().contains_key(address) {
+                    note_refusal(address, &status, &mut refusal);
+                }
                 tokio::select! {
                     () = pause(stop, retry) => {}
                     () = contact.greeting() => {}

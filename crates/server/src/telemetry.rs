@@ -19,7 +19,9 @@ const WINDOW_MS: u64 = 1_000;
 
 /// What libraries say about themselves, unless the level names them. openraft warns of each heartbeat that a dead or a busy member
 /// does not answer, ten times a second: what happens to members is told in lines of our own (`wire/watch`).
-const LIBRARIES: &str = "openraft=error,sled=warn,h2=warn,hyper=warn,tonic=warn,rustls=warn";
+/// It also calls it an error that a member which is stopped answers no more.
+const LIBRARIES: &str =
+    "openraft=error,openraft::raft::stream_append=off,sled=warn,h2=warn,hyper=warn,tonic=warn,rustls=warn";
 
 /// Installs the process's log writer.
 ///

@@ -54,15 +54,6 @@ pub(super) enum Line {
     Info(String),
 }
 
-impl Line {
-    pub(super) fn write(&self) {
-        match self {
-            Line::Warn(text) => tracing::warn!("{text}"),
-            Line::Info(text) => tracing::info!("{text}"),
-        }
-    }
-}
-
 /// What may be bad, in the order in which it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
@@ -268,12 +259,13 @@ struct Time(u64);
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let seconds = self.0 / 1_000;
-        match seconds {
-            0..120 => write!(f, "{seconds} s"),
-            120..7_200 => write!(f, "{} min", seconds / 60),
-            7_200..172_800 => write!(f, "{} h", seconds / 3_600),
-            _ => write!(f, "{} days", seconds / 86_400),
+        // Clocks are known to half a second: what is 400 days ahead must not be called 399.
+        let whole = |unit: u64| self.0.saturating_add(unit / 2) / unit;
+        match whole(1_000) {
+            seconds @ 0..120 => write!(f, "{seconds} s"),
+            120..7_200 => write!(f, "{} min", whole(60_000)),
+            7_200..172_800 => write!(f, "{} h", whole(3_600_000)),
+            _ => write!(f, "{} days", whole(86_400_000)),
         }
     }
 }

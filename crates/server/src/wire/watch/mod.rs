@@ -12,7 +12,7 @@ use std::time::Duration;
 use dyad_raft::Other;
 use dyad_state::ports::Propose;
 
-use self::lines::{Observed, Seat, Silent, Watch};
+use self::lines::{Line, Observed, Seat, Silent, Watch};
 use super::clock::monotonic;
 use super::parts::Parts;
 
@@ -29,7 +29,10 @@ pub(super) async fn run(parts: Arc<Parts>) {
             () = parts.stop.cancelled() => return,
         }
         for line in watch.look(&observe(&parts), monotonic()) {
-            line.write();
+            match line {
+                Line::Warn(text) => tracing::warn!("{text}"),
+                Line::Info(text) => tracing::info!("{text}"),
+            }
         }
     }
 }

@@ -143,7 +143,7 @@ fn each_trouble_has_words_of_its_own() {
             &["member b:8848 (0000000000000002) takes entries of the log again, after 4 s"],
         ),
         (
-            clocks(&[(ME, 400 * day), (B, 0), (C, -30_001)]),
+            clocks(&[(ME, 400 * day - 250), (B, 0), (C, -30_001)]),
             &[
                 "the clock of this member is 400 days ahead of the other members' (for 3 s)",
                 "the clock of member c:8848 (0000000000000003) is 30 s behind the other members' (for 3 s)",
