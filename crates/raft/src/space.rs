@@ -64,6 +64,11 @@ impl DiskRoom {
     }
 }
 
+/// Bytes that stay free on a volume of `total` bytes: as the settings say, or by its size.
+pub fn reserve_bytes(min_free: Option<u64>, total: u64) -> u64 {
+    min_free.unwrap_or_else(|| MIN_FREE_BYTES.min(total / SHARE))
+}
+
 pub(crate) struct Space {
     backend: Arc<dyn LogBackend>,
     /// `None`: by the size of the volume.
@@ -131,7 +136,7 @@ impl Space {
     }
 
     fn mark(&self, purpose: Purpose, total: u64) -> u64 {
-        let reserve = self.min_free.unwrap_or_else(|| MIN_FREE_BYTES.min(total / SHARE));
+        let reserve = reserve_bytes(self.min_free, total);
         match purpose {
             Purpose::Write => reserve,
             Purpose::Last => reserve / LOWER,

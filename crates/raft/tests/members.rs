@@ -1,6 +1,6 @@
 //! Changes of the membership, with crashes and cuts in the middle of them: no acknowledged write is lost, no term has two
 //! leaders, and in the end all members agree on who they are.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and prints how to repeat it")]
 
 mod common;
 

@@ -86,17 +86,28 @@ fn what_is_over_within_three_seconds_is_not_told() {
     assert!(over.iter().all(|line| matches!(line, Line::Info(_))), "{over:?}");
 }
 
-/// What lasts for so long is in the log within three seconds, and what it says.
+/// What lasts for so long is in the log within three seconds: what it says, and what is said when it is over.
+fn lasts(cases: &[(Observed, &[&str], &[&str])]) {
+    for (seen, bad, over) in cases {
+        let mut watch = watching();
+        let mut told = Vec::new();
+        for second in 10..=14 {
+            told.extend(at(&mut watch, second, seen));
+        }
+        let want: Vec<Line> = bad.iter().map(|text| Line::Warn((*text).into())).collect();
+        assert_eq!(told, want);
+        let want: Vec<Line> = over.iter().map(|text| Line::Info((*text).into())).collect();
+        assert_eq!(at(&mut watch, 14, &calm()), want);
+    }
+}
+
 #[test]
-fn each_trouble_has_words_of_its_own() {
-    let disk = |room, free| Observed { disk: Disk { room, free_bytes: free, ..calm().disk }, ..calm() };
-    let clocks = |clocks: &[(MemberId, i64)]| Observed { clocks: clocks.to_vec(), ..calm() };
+fn the_words_for_members_that_are_away() {
     let never =
         Silent { member: C, for_ms: 0, answered_before: false, why: "no answer within 500 ms".into() };
     let cut_off =
         Observed { leader: None, silent: vec![Silent { answered_before: true, ..never.clone() }], ..calm() };
-    let day = 86_400_000;
-    for (seen, bad, over) in [
+    lasts(&[
         (
             Observed { silent: vec![never], ..calm() },
             &["member c:8848 (0000000000000003) has never answered: no answer within 500 ms (for 3 s)"][..],
@@ -114,6 +125,15 @@ fn each_trouble_has_words_of_its_own() {
                 "there is a majority with a leader again, after 4 s",
             ],
         ),
+    ]);
+}
+
+#[test]
+fn the_words_for_disks_and_clocks() {
+    let disk = |room, free| Observed { disk: Disk { room, free_bytes: free, ..calm().disk }, ..calm() };
+    let clocks = |clocks: &[(MemberId, i64)]| Observed { clocks: clocks.to_vec(), ..calm() };
+    let day = 86_400_000;
+    lasts(&[
         (
             disk(DiskRoom::NoWrites, Some(300 << 20)),
             &[
@@ -154,17 +174,7 @@ fn each_trouble_has_words_of_its_own() {
             ],
         ),
         (clocks(&[(ME, 0), (B, 30_000), (C, -30_000)]), &[], &[]),
-    ] {
-        let mut watch = watching();
-        let mut told = Vec::new();
-        for second in 10..=14 {
-            told.extend(at(&mut watch, second, &seen));
-        }
-        let want: Vec<Line> = bad.iter().map(|text| Line::Warn((*text).into())).collect();
-        assert_eq!(told, want);
-        let want: Vec<Line> = over.iter().map(|text| Line::Info((*text).into())).collect();
-        assert_eq!(at(&mut watch, 14, &calm()), want);
-    }
+    ]);
 }
 
 #[test]
