@@ -17,6 +17,7 @@ mod machine;
 mod members;
 mod network;
 mod opening;
+mod outlook;
 mod ping;
 mod propose;
 mod read;
