@@ -35,7 +35,7 @@ use crate::standing::Standing;
 use crate::stats::ContentStats;
 use crate::status::{Peer, RaftStatus, Recovery};
 use crate::steward;
-use crate::survey::{self, Survey};
+use crate::survey::Survey;
 use crate::types::{Metrics, Node, TypeConfig, Vote, index_of};
 use crate::wire::MESSAGE_MAX;
 
@@ -303,7 +303,7 @@ impl RaftHandle {
         let tasks = vec![
             tokio::spawn(steward::run(Arc::clone(&inner))),
             tokio::spawn(steward::watch(Arc::clone(&inner))),
-            tokio::spawn(survey::run(Arc::clone(&inner))),
+            tokio::spawn(Arc::clone(&inner).survey_others()),
             tokio::spawn(compaction.run()),
         ];
         Ok(Arc::new(RaftHandle { inner, tasks: Mutex::new(tasks) }))

@@ -18,6 +18,7 @@ mod machine;
 mod members;
 mod network;
 mod opening;
+mod outlook;
 mod ping;
 mod position;
 mod propose;

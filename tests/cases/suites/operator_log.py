@@ -73,8 +73,8 @@ def large_publishes_are_no_reason_for_warnings(fleet):
     server = Server(fleet.addresses[leader_of(fleet)])
     content = os.urandom(LARGE // 2).hex()
     for n in range(4):
-        answer = server.publish(f"large-{n}", content)
-        assert answer.status == 200, answer
+        # A slow machine may take longer than the leader waits for a majority; that is no matter here.
+        until("it is published", lambda: server.publish(f"large-{n}", content).status == 200, 30)
     for at in range(3):
         told = [line for line in log_from(fleet, at, before[at]).splitlines() if "WARN" in line or "openraft" in line]
         assert not told, (at, told[:3])

@@ -86,28 +86,23 @@ fn what_is_over_within_three_seconds_is_not_told() {
     assert!(over.iter().all(|line| matches!(line, Line::Info(_))), "{over:?}");
 }
 
-/// What lasts for so long is in the log within three seconds: what it says, and what is said when it is over.
-fn lasts(cases: &[(Observed, &[&str], &[&str])]) {
-    for (seen, bad, over) in cases {
-        let mut watch = watching();
-        let mut told = Vec::new();
-        for second in 10..=14 {
-            told.extend(at(&mut watch, second, seen));
-        }
-        let want: Vec<Line> = bad.iter().map(|text| Line::Warn((*text).into())).collect();
-        assert_eq!(told, want);
-        let want: Vec<Line> = over.iter().map(|text| Line::Info((*text).into())).collect();
-        assert_eq!(at(&mut watch, 14, &calm()), want);
-    }
+/// What is told while this is seen for 4 s, and when it is over.
+fn is_told(seen: &Observed, bad: &[&str], over: &[&str]) {
+    let mut watch = watching();
+    let told: Vec<Line> = (10..=14).flat_map(|second| at(&mut watch, second, seen)).collect();
+    let want: Vec<Line> = bad.iter().map(|text| Line::Warn((*text).into())).collect();
+    assert_eq!(told, want);
+    let want: Vec<Line> = over.iter().map(|text| Line::Info((*text).into())).collect();
+    assert_eq!(at(&mut watch, 14, &calm()), want);
 }
 
 #[test]
-fn the_words_for_members_that_are_away() {
+fn each_trouble_has_words_of_its_own() {
     let never =
         Silent { member: C, for_ms: 0, answered_before: false, why: "no answer within 500 ms".into() };
     let cut_off =
         Observed { leader: None, silent: vec![Silent { answered_before: true, ..never.clone() }], ..calm() };
-    lasts(&[
+    for (seen, bad, over) in [
         (
             Observed { silent: vec![never], ..calm() },
             &["member c:8848 (0000000000000003) has never answered: no answer within 500 ms (for 3 s)"][..],
@@ -125,22 +120,24 @@ fn the_words_for_members_that_are_away() {
                 "there is a majority with a leader again, after 4 s",
             ],
         ),
-    ]);
+    ] {
+        is_told(&seen, bad, over);
+    }
 }
 
 #[test]
-fn the_words_for_disks_and_clocks() {
+fn so_have_disks_and_clocks() {
     let disk = |room, free| Observed { disk: Disk { room, free_bytes: free, ..calm().disk }, ..calm() };
     let clocks = |clocks: &[(MemberId, i64)]| Observed { clocks: clocks.to_vec(), ..calm() };
     let day = 86_400_000;
-    lasts(&[
+    for (seen, bad, over) in [
         (
             disk(DiskRoom::NoWrites, Some(300 << 20)),
             &[
                 "the reserve of this member's disk is reached: 300 MiB of 512 MiB that shall be left are free (/data/raft/db). \
-               While this member leads, only removals are taken (for 3 s)",
-            ],
-            &["this member's disk has its reserve again, after 4 s: 700 MiB are free"],
+                 While this member leads, only removals are taken (for 3 s)",
+            ][..],
+            &["this member's disk has its reserve again, after 4 s: 700 MiB are free"][..],
         ),
         (
             disk(DiskRoom::NoEntries, None),
@@ -174,7 +171,9 @@ fn the_words_for_disks_and_clocks() {
             ],
         ),
         (clocks(&[(ME, 0), (B, 30_000), (C, -30_000)]), &[], &[]),
-    ]);
+    ] {
+        is_told(&seen, bad, over);
+    }
 }
 
 #[test]
