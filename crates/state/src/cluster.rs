@@ -101,6 +101,11 @@ impl ClusterState {
         self.excluded.contains(address)
     }
 
+    /// Of a new cluster that goes on by the same rules. Nobody was ever retired or removed there.
+    pub(crate) fn founded_anew(&self, id: u128) -> ClusterState {
+        ClusterState { id: Some(id), level: self.level, ..ClusterState::default() }
+    }
+
     /// The only mutator. The flag tells whether a retirement was new.
     pub(crate) fn apply(&mut self, command: &ClusterCommand) -> (ClusterReply, bool) {
         match command {

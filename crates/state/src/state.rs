@@ -44,6 +44,14 @@ impl CpState {
         &self.config
     }
 
+    /// The same state as that of a new cluster with this identity: no member of the new cluster was ever retired. It is for the
+    /// founding of a cluster from a state, before any member has it; the state of a cluster is changed only by
+    /// [`CpState::apply`].
+    #[must_use]
+    pub fn founded_anew(&self, cluster_id: u128) -> CpState {
+        CpState { cluster: self.cluster.founded_anew(cluster_id), ..self.clone() }
+    }
+
     /// Applies one command. Only this function changes the state. Every committed entry gets a reply, even one that is
     /// rejected. The result depends on nothing but the state, the envelope and the stamp. A request that took effect before
     /// gets its reply again, and nothing happens.

@@ -7,6 +7,7 @@
 //! was declared, so that no crash leaves a snapshot whose rows are gone.
 
 mod audit;
+mod hold;
 mod reader;
 mod writer;
 
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dyad_config::{ConfigState, ContentRow, Revision};
 use dyad_state::CpState;
@@ -23,6 +24,8 @@ use tokio::sync::{Notify, oneshot};
 
 use audit::Audit;
 pub(crate) use audit::Since;
+pub(crate) use hold::Hold;
+use hold::Holds;
 use writer::{BATCH_BYTES, BATCH_ROWS};
 
 use crate::backend::ContentBackend;
@@ -63,6 +66,7 @@ struct Shared {
     /// Apply's, when rows were written.
     room: Notify,
     audit: Mutex<Audit>,
+    holds: Mutex<Holds>,
     stats: ReadStats,
     fatal: FatalSlot,
 }
@@ -125,6 +129,7 @@ impl ContentStore {
             work: Condvar::new(),
             room: Notify::new(),
             audit: Mutex::default(),
+            holds: Mutex::default(),
             stats: ReadStats::default(),
             fatal,
         });
@@ -305,8 +310,21 @@ impl ContentStore {
         Ok(difference)
     }
 
-    /// The snapshot up to this index is declared: removes rows that neither it nor a later state relies on.
+    /// Keeps all rows for as long as the hold is there, and no longer than `limit`. To be taken before the state whose rows are
+    /// wanted.
+    pub(crate) fn hold(&self, limit: Duration) -> Hold {
+        Hold::new(&self.shared, limit)
+    }
+
+    /// The snapshot up to this index is declared: removes rows that neither it nor a later state relies on. While they are held,
+    /// this is left to the snapshot after it.
     pub(crate) async fn remove(&self, extra: Vec<u64>, upto: Option<u64>) -> io::Result<()> {
+        if self.shared.holds.lock().any(Instant::now()) {
+            let mut audit = self.shared.audit.lock();
+            audit.dropped(extra);
+            audit.settled(above(upto));
+            return Ok(());
+        }
         for chunk in extra.chunks(REMOVE_CHUNK) {
             self.job(Work::Remove(chunk.to_vec())).await?;
         }

@@ -209,6 +209,17 @@ impl SnapshotDir {
     }
 }
 
+/// Writes the first snapshot of a store that is made from a state, durably, and answers the record that names it.
+pub(crate) fn write_first(dir: &Path, header: &Header, state: &CpState) -> io::Result<SnapshotRecord> {
+    fs::create_dir_all(dir)?;
+    let name = file_name(header.meta.last_log_id);
+    let file = File::options().write(true).create_new(true).open(dir.join(&name))?;
+    let (length, sha256) = format::write(BufWriter::new(&file), header, state)?;
+    file.sync_all()?;
+    File::open(dir)?.sync_all()?;
+    Ok(SnapshotRecord { file: name, length, sha256: sha256.to_vec() })
+}
+
 /// Reads a snapshot file from its beginning, whatever was read of it before.
 pub(crate) fn load(file: &SnapshotFile) -> Result<Loaded, ReadError> {
     let input = FromStart { file: &file.file, offset: 0 };

@@ -25,7 +25,7 @@ use crate::space::Space;
 use crate::types::{
     Entry, LogId, Outcome, Payload, Proposal, SnapshotMeta, StoredMembership, TypeConfig, index_of,
 };
-pub(crate) use files::{Blank, Loaded, Snapshot, SnapshotDir, SnapshotFile, has_snapshot, load};
+pub(crate) use files::{Blank, Loaded, Snapshot, SnapshotDir, SnapshotFile, has_snapshot, load, write_first};
 pub(crate) use format::{Header, SNAPSHOT_MAX};
 #[cfg(test)]
 pub(crate) use format::{read as read_snapshot, write as write_snapshot};
@@ -91,6 +91,11 @@ impl StateMachine {
 
     pub(crate) fn applied(&self) -> Arc<Applied> {
         Arc::clone(&self.applied)
+    }
+
+    /// The state, the entry that it ends with, and the membership at this entry.
+    pub(crate) fn view(&self) -> (CpState, Option<LogId>, StoredMembership) {
+        (self.applied.state.read().clone(), self.last, self.membership.clone())
     }
 
     /// Whether nothing was ever applied here.

@@ -10,8 +10,7 @@ use futures::TryStreamExt;
 use openraft::RaftLogReader;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 
-use super::StateMachine;
-use crate::types::index_of;
+use super::{StateMachine, next_of};
 
 impl StateMachine {
     /// Applies what is stored as committed. Called once, before openraft has the state machine.
@@ -21,11 +20,21 @@ impl StateMachine {
     /// # Errors
     /// As apply.
     pub(crate) async fn replay(&mut self) -> io::Result<()> {
+        let committed = self.stores.log.clone().read_committed().await?;
+        self.replay_to(next_of(committed.as_ref())).await
+    }
+
+    /// Applies the whole log, also what is not known to be committed. Only for a cluster that ends here: whether a majority had
+    /// these entries cannot be known any more, and what was acknowledged must not be lost.
+    pub(crate) async fn replay_all(&mut self) -> io::Result<()> {
+        let state = self.stores.log.clone().get_log_state().await?;
+        self.replay_to(next_of(state.last_log_id.as_ref())).await
+    }
+
+    async fn replay_to(&mut self, to: u64) -> io::Result<()> {
         let mut log = self.stores.log.clone();
-        let next = |index: Option<u64>| index.map_or(0, |index| index + 1);
-        let from = next(index_of(self.last.as_ref()));
-        let to = next(index_of(log.read_committed().await?.as_ref()));
-        let first = next(index_of(log.get_log_state().await?.last_purged_log_id.as_ref()));
+        let from = next_of(self.last.as_ref());
+        let first = next_of(log.get_log_state().await?.last_purged_log_id.as_ref());
         if from >= to || from < first {
             return Ok(());
         }
