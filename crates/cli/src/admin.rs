@@ -35,6 +35,8 @@ pub enum AdminRequest {
     /// Takes in gRPC clients again. The answer is `{"clients":n,"drained":…}`: the number of clients that are here, and
     /// whether the member was drained.
     Undrain,
+    /// Asks for a backup. The answer is described in `backup::wire`.
+    Backup,
     /// Takes in the server at this address. The answer to this and to each of the following is `{"done":"…"}`, a sentence. A member
     /// is named by its address or its id.
     Add {
@@ -77,32 +79,47 @@ impl AdminRequest {
 /// `Exit::Refused` if no server answers, or if the server answers with an error.
 pub fn call(data_dir: &Path, request: AdminRequest) -> Result<Value, Failure> {
     let path = data_dir.join(FILE);
-    check_length(&path)?;
-    let failed = |error: io::Error| {
-        let why = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no server runs there".to_owned(),
-            io::ErrorKind::PermissionDenied => "only the server's user and root may give commands".to_owned(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the server does not answer".to_owned(),
-            _ => error.to_string(),
-        };
-        let message = format!("{}: {why}; --data-dir names the server's data directory", path.display());
-        Failure::new(Exit::Refused, message)
-    };
-    let line = exchange(&path, &request).map_err(failed)?;
-    let value: Value = serde_json::from_str(&line).map_err(|error| failed(error.into()))?;
+    let stream = begin(data_dir, &request, request.limit())?;
+    let line = answer(stream).map_err(|error| failed(&path, &error))?;
+    let value: Value = serde_json::from_str(&line).map_err(|error| failed(&path, &error.into()))?;
     match value.get("error").and_then(Value::as_str) {
         Some(error) => Err(Failure::new(Exit::Refused, error)),
         None => Ok(value),
     }
 }
 
-fn exchange(path: &Path, request: &AdminRequest) -> io::Result<String> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(request.limit()))?;
-    stream.set_write_timeout(Some(LINE_TIMEOUT))?;
-    let mut bytes = serde_json::to_vec(request)?;
-    bytes.push(b'\n');
-    stream.write_all(&bytes)?;
+/// Sends one command to the server that runs on `data_dir`, for whoever reads the answer. The server may be silent for
+/// `silence` at most.
+///
+/// # Errors
+/// `Exit::Refused` if no server answers.
+pub fn begin(data_dir: &Path, request: &AdminRequest, silence: Duration) -> Result<UnixStream, Failure> {
+    let path = data_dir.join(FILE);
+    check_length(&path)?;
+    let sent = || -> io::Result<UnixStream> {
+        let mut stream = UnixStream::connect(&path)?;
+        stream.set_read_timeout(Some(silence))?;
+        stream.set_write_timeout(Some(LINE_TIMEOUT))?;
+        let mut bytes = serde_json::to_vec(request)?;
+        bytes.push(b'\n');
+        stream.write_all(&bytes)?;
+        Ok(stream)
+    };
+    sent().map_err(|error| failed(&path, &error))
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no server runs there".to_owned(),
+        io::ErrorKind::PermissionDenied => "only the server's user and root may give commands".to_owned(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the server does not answer".to_owned(),
+        _ => error.to_string(),
+    };
+    let message = format!("{}: {why}; --data-dir names the server's data directory", path.display());
+    Failure::new(Exit::Refused, message)
+}
+
+fn answer(stream: UnixStream) -> io::Result<String> {
     let mut line = String::new();
     BufReader::new(stream.take(ANSWER_MAX)).read_line(&mut line)?;
     if line.is_empty() {

@@ -1,8 +1,9 @@
-//! What an operator does with servers: `dyad config`, `ns`, `cluster`, `health`, `token` and `bench`. Everything here talks
+//! What an operator does with servers: `dyad config`, `ns`, `cluster`, `backup`, `health`, `token` and `bench`. Everything here talks
 //! to servers from outside, by HTTP or by the admin socket, and shares no code with their front ends. The settings, and
 //! the commands that work on a data directory in its server's stead, are in `server`, which also has the command line.
 
 pub mod admin;
+pub mod backup;
 pub mod bench;
 mod client;
 pub mod cluster;

@@ -17,6 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup::Streams;
 use crate::datadir::DataDir;
 
 /// Longest request line; the longest command has fewer than 100 bytes.
@@ -34,6 +35,7 @@ pub type Handler = Arc<dyn Fn(AdminRequest) -> BoxFuture<'static, Value> + Send 
 pub struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
+    backups: Option<Streams>,
 }
 
 impl AdminSocket {
@@ -61,7 +63,13 @@ impl AdminSocket {
         // Whoever connects before this line is stopped by the check of the peer's user id.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
             .map_err(|error| Failure::file("protect", &path, &error))?;
-        Ok(AdminSocket { listener, path })
+        Ok(AdminSocket { listener, path, backups: None })
+    }
+
+    /// Gives backups too.
+    pub(crate) fn giving(mut self, backups: Streams) -> AdminSocket {
+        self.backups = Some(backups);
+        self
     }
 
     /// Serves until `stop`, then removes the socket.
@@ -78,9 +86,9 @@ impl AdminSocket {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let handler = Arc::clone(&handler);
+                    let (handler, backups) = (Arc::clone(&handler), self.backups.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = answer(stream, &handler).await {
+                        if let Err(error) = answer(stream, &handler, backups).await {
                             tracing::debug!(%error, "an admin connection failed");
                         }
                         drop(slot);
@@ -98,7 +106,7 @@ impl AdminSocket {
     }
 }
 
-async fn answer(mut stream: UnixStream, handler: &Handler) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, handler: &Handler, backups: Option<Streams>) -> io::Result<()> {
     let own = rustix::process::geteuid().as_raw();
     let peer = stream.peer_cred()?.uid();
     if peer != own && peer != 0 {
@@ -112,6 +120,7 @@ async fn answer(mut stream: UnixStream, handler: &Handler) -> io::Result<()> {
     let mut read = tokio::io::BufReader::new(read.take(REQUEST_MAX));
     timed(read.read_line(&mut line)).await?;
     let reply = match serde_json::from_str::<AdminRequest>(&line) {
+        Ok(AdminRequest::Backup) if let Some(backups) = backups => return backups.send(&mut write).await,
         Ok(request) => handler(request).await,
         Err(error) => serde_json::json!({ "error": format!("no command of this version: {error}") }),
     };

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
+use dyad_cli::RemoteArgs;
+use dyad_cli::backup::PublishArgs;
 use dyad_cli::bench::BenchArgs;
 use dyad_cli::config::ConfigArgs;
 use dyad_cli::ns::NsArgs;
@@ -36,8 +39,13 @@ pub enum Verb {
     /// Show the cluster, change its members, or drain a member, through the server on this machine
     #[command(subcommand)]
     Cluster(ClusterVerb),
-    /// Set the log and the identity of this member aside, so that it joins its cluster as a new member
+    /// Set the log and the identity of this member aside: it joins its cluster as a new member, or makes a new cluster of what it
+    /// has
     Recover(RecoverFlags),
+    /// Write the replicated state of the server on this machine to a file, check such a file, or show what is in it
+    Backup(BackupFlags),
+    /// Make the data directory of a new cluster out of a backup, or publish a part of it in a running cluster
+    Restore(RestoreFlags),
     /// Read, publish and watch configurations of a running server
     Config(Box<ConfigArgs>),
     /// List and change the namespaces of a running server
@@ -145,15 +153,68 @@ pub struct StatusFlags {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct BackupFlags {
+    /// The file to write
+    #[arg(required = true)]
+    pub file: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Print text for people, or JSON for programs
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM")]
+    pub output: Output,
+    #[command(flatten)]
+    pub settings: SettingFlags<DataDir>,
+    #[command(subcommand)]
+    pub verb: Option<BackupVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BackupVerb {
+    /// Read a whole backup and check every checksum in it, and that everything is there on which the state relies
+    Verify(FileFlags),
+    /// Show what a backup is of, and how much is in each namespace
+    Show(FileFlags),
+}
+
+#[derive(Debug, Args)]
+pub struct FileFlags {
+    /// The backup
+    pub file: PathBuf,
+    /// Print text for people, or JSON for programs
+    #[arg(long, value_enum, default_value_t = Output::Text, value_name = "FORM")]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreFlags {
+    /// The backup
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub part: PublishArgs,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    #[command(flatten)]
+    pub settings: SettingFlags<NewDir>,
+}
+
+#[derive(Debug, Args)]
 pub struct RecoverFlags {
     /// Confirm that the log of this member is set aside and that it gets a new identity
     #[arg(long)]
     pub discard: bool,
     /// Go on although no leader answers; what only this disk has comes back from a backup or not at all
-    #[arg(long)]
+    #[arg(long, requires = "discard")]
     pub i_have_a_backup: bool,
+    /// Make a new cluster of what this member has, after a majority of the members was lost
+    #[arg(long, conflicts_with = "discard")]
+    pub new_cluster: bool,
+    /// Confirm that the other members do not come back, and that what only they had is lost
+    #[arg(long, requires = "new_cluster")]
+    pub the_others_are_lost: bool,
     #[command(flatten)]
-    pub settings: SettingFlags<DataDirAndMembers>,
+    pub settings: SettingFlags<DataDirAndOwn>,
 }
 
 /// The settings that a command takes as flags, by their keys in the table.
@@ -173,9 +234,20 @@ pub struct Http;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir;
 
-/// The settings that say where the data directory is, and who the members are.
+/// The settings that say where the data directory is, who the members are, and which of them is this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataDirAndMembers;
+pub struct DataDirAndOwn;
+
+/// The settings that say where a new data directory is to be, and who its member is. The flag `--config` has another meaning where
+/// these are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDir;
+
+impl Taken for NewDir {
+    fn takes(key: &str) -> bool {
+        matches!(key, "data_dir" | "members" | "advertise" | "port")
+    }
+}
 
 impl Taken for All {
     fn takes(_: &str) -> bool {
@@ -195,10 +267,10 @@ impl Taken for DataDir {
     }
 }
 
-impl Taken for DataDirAndMembers {
+impl Taken for DataDirAndOwn {
     fn takes(key: &str) -> bool {
         // Members that name no port have the own one.
-        matches!(key, "data_dir" | "members" | "port" | "config")
+        matches!(key, "data_dir" | "members" | "advertise" | "port" | "config")
     }
 }
 
@@ -212,6 +284,11 @@ pub struct SettingFlags<T: Taken = All> {
 impl<T: Taken> SettingFlags<T> {
     pub fn new(given: BTreeMap<&'static str, String>) -> SettingFlags<T> {
         SettingFlags { given, taken: PhantomData }
+    }
+
+    /// Whether no flag was given.
+    pub fn is_empty(&self) -> bool {
+        self.given.is_empty()
     }
 
     /// Everything that settings are read from, in this process.
@@ -304,7 +381,42 @@ mod tests {
             (&["cluster", "status"][..], &["output", "data-dir", "config", "help"][..]),
             (&["cluster", "drain"], &["off", "data-dir", "config", "help"]),
             (&["health"], &["url", "live", "bind", "port", "config", "help"]),
-            (&["recover"], &["discard", "i-have-a-backup", "port", "members", "data-dir", "config", "help"]),
+            (&["backup"], &["force", "output", "data-dir", "config", "help"]),
+            (&["backup", "verify"], &["output", "help"]),
+            (
+                &["restore"],
+                &[
+                    "namespace",
+                    "config",
+                    "policy",
+                    "dry-run",
+                    "exit-code",
+                    "reason",
+                    "server",
+                    "output",
+                    "user",
+                    "port",
+                    "members",
+                    "advertise",
+                    "data-dir",
+                    "help",
+                ],
+            ),
+            (
+                &["recover"],
+                &[
+                    "discard",
+                    "i-have-a-backup",
+                    "new-cluster",
+                    "the-others-are-lost",
+                    "port",
+                    "members",
+                    "advertise",
+                    "data-dir",
+                    "config",
+                    "help",
+                ],
+            ),
         ] {
             assert_eq!(flags_of(path), want, "{path:?}");
         }

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use dyad_cli::Failure;
+use dyad_cli::{Exit, Failure};
 use dyad_types::{MemberId, Origin};
 
 /// The file's name in the data directory.
@@ -22,6 +22,10 @@ const SIZE_MAX: u64 = 256;
 
 /// The next text, until it takes the file's name.
 const NEXT: &str = "identity.tmp";
+/// The directories in which a restore or a recovery makes the stores of a new member: while it makes them, and when they are
+/// whole. Between them and an identity there is no server.
+pub(crate) const UNDER_WAY: &str = "refound.part";
+pub(crate) const WHOLE: &str = "refound";
 
 /// The member's id and incarnation, with the file that holds them.
 #[derive(Debug)]
@@ -55,6 +59,15 @@ impl Identity {
     }
 
     fn create(dir: &Path) -> Result<Identity, Failure> {
+        if let Some(made) =
+            [UNDER_WAY, WHOLE].map(|name| dir.join(name)).into_iter().find(|made| made.exists())
+        {
+            let message = format!(
+                "a `dyad restore` or `dyad recover --new-cluster` was cut off here ({} is there): give the command again",
+                made.display()
+            );
+            return Err(Failure::new(Exit::Refused, message));
+        }
         for store in ["raft", "contents", "snapshots"] {
             let store = dir.join(store);
             if fs::read_dir(&store).is_ok_and(|mut entries| entries.next().is_some()) {
@@ -154,7 +167,12 @@ fn open_next(dir: &Path) -> io::Result<File> {
 
 /// The id in the file, if the file is whole. The messages of operator commands show it.
 pub fn peek(dir: &Path) -> Option<MemberId> {
-    decode(&read(&dir.join(FILE)).ok()?).ok().map(|(member, _)| member)
+    decode_file(&dir.join(FILE))
+}
+
+/// The same of a file that may have another name.
+pub(crate) fn decode_file(path: &Path) -> Option<MemberId> {
+    decode(&read(path).ok()?).ok().map(|(member, _)| member)
 }
 
 fn draw() -> MemberId {

@@ -2,12 +2,15 @@
 //! server. It is a library so that the tests and `main.rs` use the same parts; nothing else depends on it.
 
 pub mod admin;
+pub(crate) mod backup;
 pub mod cli;
 pub mod datadir;
 pub mod identity;
 pub mod logged;
 pub mod panics;
 pub mod recover;
+pub(crate) mod refound;
+pub mod restore;
 pub mod settings;
 pub mod telemetry;
 pub mod wire;

@@ -7,13 +7,13 @@ use clap::Parser;
 
 use dyad_cli::admin::AdminRequest;
 use dyad_cli::output::{note, print};
-use dyad_cli::{Exit, Failure, bench, cluster, config, health, ns, token};
+use dyad_cli::{Exit, Failure, backup, bench, cluster, config, health, ns, token};
 use dyad_server::cli::{
-    AddFlags, Cli, ClusterVerb, DrainFlags, HealthFlags, MemberFlags, ReplaceFlags, SettingFlags,
-    StatusFlags, TokenVerb, TransferFlags, Verb,
+    AddFlags, BackupFlags, BackupVerb, Cli, ClusterVerb, DrainFlags, HealthFlags, MemberFlags, ReplaceFlags,
+    SettingFlags, StatusFlags, TokenVerb, TransferFlags, Verb,
 };
 use dyad_server::settings::{Settings, place};
-use dyad_server::{panics, recover, telemetry, wire};
+use dyad_server::{panics, recover, restore, telemetry, wire};
 
 /// Measured against glibc's: fewer bytes held after a peak, and no contention between worker threads.
 #[global_allocator]
@@ -37,6 +37,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Health(flags) => ask_health(flags),
         Verb::Cluster(verb) => cluster(verb),
         Verb::Recover(flags) => print(&recover::recover(flags)?),
+        Verb::Backup(flags) => take_backup(flags),
+        Verb::Restore(flags) => print(&restore::restore(&flags)?),
         Verb::Config(args) => config::config(*args),
         Verb::Ns(args) => ns::ns(args),
         Verb::Bench(args) => bench::bench(&args),
@@ -78,6 +80,19 @@ fn ask_health(flags: HealthFlags) -> Result<(), Failure> {
         }
     };
     health::check(&url)
+}
+
+fn take_backup(flags: BackupFlags) -> Result<(), Failure> {
+    let BackupFlags { file, force, output, settings, verb } = flags;
+    match verb {
+        Some(BackupVerb::Verify(flags)) => backup::verify(&flags.file, flags.output),
+        Some(BackupVerb::Show(flags)) => backup::show(&flags.file, flags.output),
+        None => {
+            let data_dir = place::data_dir(&settings.inputs())?;
+            let file = file.ok_or_else(|| Failure::new(Exit::Settings, "a backup needs a file"))?;
+            backup::take(&data_dir, &backup::TakeArgs { file, force, output })
+        }
+    }
 }
 
 fn cluster_status(flags: StatusFlags) -> Result<(), Failure> {

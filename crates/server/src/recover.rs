@@ -1,38 +1,48 @@
-//! `dyad recover --discard`: gives up this member's log, so that it can join its cluster as a new member.
+//! `dyad recover`: what an operator can do with the data directory of a member that has no use any more as it is.
 //!
-//! Safety: a member that comes back under its old id with an empty log could vote away writes that it had acknowledged.
+//! `--discard` gives up this member's log, so that it can join its cluster as a new member. `--new-cluster` makes a new cluster
+//! of what this member has, after a majority was lost.
+//!
+//! Safety of `--discard`: a member that comes back under its old id with an empty log could vote away writes that it had acknowledged.
 //! The identity is therefore set aside first. A crash at any later point leaves a directory without an identity. A
 //! server refuses to open such a directory while there is a store in it, and this command can complete its work there.
 //! Nothing is deleted.
+//!
+//! Safety of `--new-cluster`: the member gets a new id too, and not only its cluster. Members of the old cluster know the old id
+//! with what it acknowledged and for whom it voted. If they come back, they are of another cluster and dial a member that is
+//! not there any more, so no majority is ever made of both. `dyad_raft::refound` and [`crate::refound`] have the rest.
+
+mod anew;
+mod leader;
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
 
-use dyad_cli::{Exit, Failure, health};
-use serde_json::Value;
+use dyad_cli::{Exit, Failure};
 
 use crate::cli::RecoverFlags;
 use crate::datadir::DataDir;
 use crate::identity::{self, Identity};
 use crate::logged;
-use crate::settings::{MemberAddr, place};
+use crate::refound;
+use crate::settings::place;
 
 /// What goes aside, in this order: the identity first.
-const ASIDE: [&str; 5] = [identity::FILE, "raft", "contents", "snapshots", logged::FILE];
-/// Attempts to find a free suffix; a directory with so many discarded stores needs a person.
-const SUFFIX_MAX: u32 = 1_000;
-/// Path that answers 200 with the leader, or 503 without one.
-const LEADER: &str = "/nacos/v1/ns/raft/leader";
+const ASIDE: [&str; 7] =
+    [identity::FILE, "raft", "contents", "snapshots", logged::FILE, identity::UNDER_WAY, identity::WHOLE];
 
 /// `dyad recover --discard`. The returned text says what was set aside, and where.
 ///
 /// # Errors
 /// `Exit::InUse` while a server runs, `Exit::Refused` without `--discard` or without a leader elsewhere.
 pub fn recover(flags: RecoverFlags) -> Result<String, Failure> {
-    let (data_dir, members) = place::data_dir_and_members(&flags.settings.inputs())?;
+    let (data_dir, members, own) = place::data_dir_and_own(&flags.settings.inputs())?;
+    if flags.new_cluster {
+        return anew::new_cluster(&data_dir, (&members, own.as_ref()), flags.the_others_are_lost);
+    }
     if !flags.discard {
-        let message = "this gives up the member's log and identity: say --discard if that is meant";
+        let message = "this gives up the member's log and identity: say --discard if that is meant, or --new-cluster to go on \
+                       alone with what this member has";
         return Err(Failure::new(Exit::Refused, message));
     }
     // First, so that the cluster is asked while no server of this directory can run.
@@ -40,51 +50,16 @@ pub fn recover(flags: RecoverFlags) -> Result<String, Failure> {
     let why = if flags.i_have_a_backup {
         "no other member was asked for a leader (--i-have-a-backup)".to_owned()
     } else {
-        let leader = leader_elsewhere(&members)?;
+        let leader = leader::elsewhere(&members)?;
         format!("the cluster goes on without this member, its leader is {leader}")
     };
-    Ok(format!("{why}\n{}", discard(&data)?))
-}
-
-/// The leader that another member reports. This member cannot answer: its lock is held here.
-fn leader_elsewhere(members: &[MemberAddr]) -> Result<String, Failure> {
-    if members.is_empty() {
-        let message = "no members are given, so no other disk holds this data: \
-                       add --i-have-a-backup to give it up all the same, or --members to ask the cluster";
-        return Err(Failure::new(Exit::Refused, message));
-    }
-    let mut answers = Vec::new();
-    for member in members {
-        match health::get(&member.http(), LEADER, health::TIMEOUT) {
-            Ok((200, body)) => match leader_of(&body) {
-                Some(leader) => return Ok(leader),
-                None => answers.push(format!("{member}: knows no leader")),
-            },
-            Ok((status, _)) => answers.push(format!("{member}: {status}")),
-            Err(error) => answers.push(format!("{member}: {error}")),
-        }
-    }
-    let message = format!(
-        "no member reports a leader ({}): start a majority of the others first, \
-         or add --i-have-a-backup to give this disk up all the same",
-        answers.join("; ")
-    );
-    Err(Failure::new(Exit::Refused, message))
-}
-
-/// Reads `{"leader":"{\"ip\":…,\"state\":\"LEADER\",…}"}`.
-fn leader_of(body: &str) -> Option<String> {
-    let body: Value = serde_json::from_str(body).ok()?;
-    let leader: Value = serde_json::from_str(body.get("leader")?.as_str()?).ok()?;
-    let leads = leader.get("state").and_then(Value::as_str) == Some("LEADER");
-    let ip = leader.get("ip").and_then(Value::as_str).filter(|ip| !ip.is_empty())?;
-    leads.then(|| ip.to_owned())
+    Ok(format!("{why}\n{}", discard(&data, members.is_empty())?))
 }
 
 /// Sets the files aside and draws a new identity; the text says what became of what.
-fn discard(data: &DataDir) -> Result<String, Failure> {
+fn discard(data: &DataDir, standalone: bool) -> Result<String, Failure> {
     let dir = data.path();
-    let suffix = free_suffix(dir)?;
+    let suffix = refound::free_suffix(dir, &ASIDE, "discarded")?;
     let old = identity::peek(dir);
     let mut report = String::new();
     for name in ASIDE {
@@ -101,19 +76,14 @@ fn discard(data: &DataDir) -> Result<String, Failure> {
     }
     let new = Identity::load_or_create(dir)?.member();
     let old = old.map_or_else(|| "unreadable".to_owned(), |old| old.to_string());
-    report +=
-        &format!("the member's id was {old} and is now {new}; start the server, it joins as a new member\n");
+    // A standalone server has nobody to join.
+    let next = if standalone {
+        "start the server and it begins with nothing, or restore a backup into an empty directory"
+    } else {
+        "start the server, it joins as a new member"
+    };
+    report += &format!("the member's id was {old} and is now {new}; {next}\n");
     Ok(report)
-}
-
-fn free_suffix(dir: &Path) -> Result<String, Failure> {
-    let suffixes = (1..=SUFFIX_MAX).map(|n| format!(".discarded-{n}"));
-    let mut free =
-        suffixes.filter(|suffix| ASIDE.iter().all(|name| !dir.join(format!("{name}{suffix}")).exists()));
-    free.next().ok_or_else(|| {
-        let message = format!("{} holds {SUFFIX_MAX} discarded stores: remove some", dir.display());
-        Failure::new(Exit::Refused, message)
-    })
 }
 
 #[cfg(test)]
@@ -140,7 +110,7 @@ mod tests {
     fn flags(dir: &Path, members: &str, discard: bool, i_have_a_backup: bool) -> RecoverFlags {
         let given = [("data_dir", dir.to_str().unwrap()), ("members", members)];
         let settings = SettingFlags::new(given.map(|(key, text)| (key, text.to_owned())).into());
-        RecoverFlags { discard, i_have_a_backup, settings }
+        RecoverFlags { discard, i_have_a_backup, new_cluster: false, the_others_are_lost: false, settings }
     }
 
     #[test]
@@ -156,7 +126,12 @@ mod tests {
         let report = recover(flags(dir, "", true, true)).unwrap();
         let new = identity::peek(dir).unwrap();
         assert_ne!(new, old);
-        assert!(report.contains(&format!("the member's id was {old} and is now {new};")), "{report}");
+        assert!(
+            report.contains(&format!(
+                "the member's id was {old} and is now {new}; start the server and it begins with nothing"
+            )),
+            "{report}"
+        );
         let want = [
             "contents.discarded-1",
             "identity",
@@ -233,15 +208,5 @@ mod tests {
         assert_eq!(identity::peek(root.path()), old);
         recover(flags(root.path(), &format!("{none},{leads}"), true, false)).unwrap();
         assert_ne!(identity::peek(root.path()), old);
-    }
-
-    #[test]
-    fn answers_that_are_no_leader() {
-        let bodies = ["", "null", "{}", r#"{"leader":null}"#, r#"{"leader":""}"#, r#"{"leader":"{}"}"#];
-        for body in bodies {
-            assert_eq!(leader_of(body), None, "{body:?}");
-        }
-        let empty_ip = r#"{"leader":"{\"ip\":\"\",\"state\":\"LEADER\"}"}"#;
-        assert_eq!(leader_of(empty_ip), None);
     }
 }

@@ -81,6 +81,12 @@ fn printed() -> BTreeMap<String, Value> {
     add("config watch", serde_json::from_str(&line).unwrap());
     add("config rollback", json(&format!("config rollback app.yaml {nid}"), ""));
     add("config rm", json("config rm app.yaml", ""));
+    server.ok("config set other.yaml", "x");
+    add("backup", json("backup b.backup --data-dir data", ""));
+    add("backup show", json("backup show b.backup", ""));
+    add("backup verify", json("backup verify b.backup", ""));
+    add("restore", json("restore b.backup --data-dir new", ""));
+    add("restore --namespace", json("restore b.backup --namespace public --policy skip", ""));
     add("cluster status", json("cluster status --data-dir data", ""));
     let bench = format!("bench http list --url {} --connections 2 --seconds 1 --warmup 0", server.url);
     server.ok(&format!("{bench} --json figures.json --pid {}", server.child.id()), "");

@@ -30,7 +30,7 @@ pub(super) fn unified(old: (&str, &str), new: (&str, &str)) -> String {
 }
 
 /// `--exit-code`.
-pub(super) fn end(exit_code: bool, different: bool) -> Result<(), Failure> {
+pub(crate) fn end(exit_code: bool, different: bool) -> Result<(), Failure> {
     if exit_code && different { Err(Failure::new(Exit::Differs, "there are differences")) } else { Ok(()) }
 }
 

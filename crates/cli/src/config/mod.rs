@@ -16,7 +16,10 @@ use crate::remote::{Remote, block_on};
 
 use args::ConfigVerb;
 
-pub use args::ConfigArgs;
+pub(crate) use args::ImportArgs;
+pub use args::{ConfigArgs, Policy};
+pub(crate) use diff::end;
+pub(crate) use transfer::import_archive;
 
 /// `dyad config`.
 ///

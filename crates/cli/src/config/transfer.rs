@@ -78,15 +78,39 @@ fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 pub(super) async fn import(remote: &mut Remote, args: ImportArgs) -> Result<(), Failure> {
     let bytes = read_bytes(&args.file)?;
+    let done = import_archive(remote, &args, &bytes).await?;
+    remote.show(&done.json, || done.text)?;
+    done.end
+}
+
+/// What an import did, or would do.
+pub(crate) struct Imported {
+    pub(crate) json: Value,
+    pub(crate) text: String,
+    /// How the command ends when this was shown.
+    pub(crate) end: Result<(), Failure>,
+    /// Whether something is different afterwards, or would be.
+    pub(crate) changes: bool,
+}
+
+/// Imports an archive, or with `--dry-run` tells what that would do. The file of `args` is only a name here.
+///
+/// # Errors
+/// Nothing was done, and nothing can be told.
+pub(crate) async fn import_archive(
+    remote: &mut Remote,
+    args: &ImportArgs,
+    bytes: &[u8],
+) -> Result<Imported, Failure> {
     if args.dry_run {
-        return dry_run(remote, &args, &bytes).await;
+        return dry_run(remote, args, bytes).await;
     }
     let policy = match args.policy {
         Policy::Abort => "ABORT",
         Policy::Skip => "SKIP",
         Policy::Overwrite => "OVERWRITE",
     };
-    let (content_type, body) = multipart(&bytes);
+    let (content_type, body) = multipart(bytes);
     let request = Request::new(Method::POST, "/v3/admin/cs/config/import")
         .with("namespaceId", &args.namespace)
         .with("policy", policy)
@@ -99,14 +123,13 @@ pub(super) async fn import(remote: &mut Remote, args: ImportArgs) -> Result<(), 
     let report = &body["data"];
     // A report of what was done comes also with a failure.
     let outcome = answer.data().map(drop);
-    let nothing = report["succCount"].as_u64().unwrap_or(0) == 0 && names(&report["unknownData"]).is_empty();
-    if outcome.is_err() && nothing {
-        outcome?;
-        return Ok(());
+    let published = report["succCount"].as_u64().unwrap_or(0);
+    if published == 0 && names(&report["unknownData"]).is_empty() {
+        outcome.clone()?;
     }
-    remote.show(&imported(&args.namespace, report), || told(report))?;
-    outcome?;
-    refused(&report["failData"])
+    let end = outcome.and_then(|()| refused(&report["failData"]));
+    let json = imported(&args.namespace, report);
+    Ok(Imported { json, text: told(report), end, changes: published > 0 })
 }
 
 /// What was not written although it should have been.
@@ -189,7 +212,7 @@ fn multipart(bytes: &[u8]) -> (String, Bytes) {
 }
 
 /// What an import would do, item by item: the archive is read as the server reads it.
-async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result<(), Failure> {
+async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result<Imported, Failure> {
     let Archive { items, unrecognized } = archive::read(bytes, &args.namespace)
         .map_err(|what| Failure::new(Exit::Settings, format!("{}: {what}", args.file.display())))?;
     crate::ns::known(remote, &args.namespace).await?;
@@ -206,23 +229,22 @@ async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result
             json!({ "groupName": key.group(), "dataId": key.data_id(), "action": action, "diff": diff });
         entries.push(entry);
     }
-    let result = json!({ "namespaceId": args.namespace, "items": entries, "unrecognized": unrecognized });
-    remote.show(&result, || {
-        let line = |entry: &Value| {
-            let name = named(&args.namespace, text(entry, "groupName"), text(entry, "dataId"));
-            format!("{}: {name}\n{}", text(entry, "action"), text(entry, "diff"))
-        };
-        let mut out: String = entries.iter().map(line).collect();
-        out.extend(unrecognized.iter().map(|name| format!("no configuration: {name}\n")));
-        out
-    })?;
-    if let Some(present) = entries.iter().find(|entry| text(entry, "action") == "conflict") {
+    let json = json!({ "namespaceId": args.namespace, "items": entries, "unrecognized": unrecognized });
+    let line = |entry: &Value| {
+        let name = named(&args.namespace, text(entry, "groupName"), text(entry, "dataId"));
+        format!("{}: {name}\n{}", text(entry, "action"), text(entry, "diff"))
+    };
+    let mut shown: String = entries.iter().map(line).collect();
+    shown.extend(unrecognized.iter().map(|name| format!("no configuration: {name}\n")));
+    let would = |entry: &Value| matches!(text(entry, "action"), "create" | "overwrite");
+    let changes = entries.iter().any(would);
+    let conflict = entries.iter().find(|entry| text(entry, "action") == "conflict").map(|present| {
         let name = format!("{}/{}", text(present, "groupName"), text(present, "dataId"));
         let message = format!("{name} is there already, and would end the import; see --policy");
-        return Err(Failure::new(Exit::Conflict, message));
-    }
-    let would = |entry: &Value| matches!(text(entry, "action"), "create" | "overwrite");
-    end(args.exit_code, entries.iter().any(would))
+        Failure::new(Exit::Conflict, message)
+    });
+    let end = conflict.map_or_else(|| end(args.exit_code, changes), Err);
+    Ok(Imported { json, text: shown, end, changes })
 }
 
 /// What becomes of an item, with everything that would be different. The same is published again, as a new version.

@@ -67,6 +67,7 @@ pub struct Settings {
     /// Bytes that the process may use; `None`: what the machine or its cgroup has.
     pub memory: Option<u64>,
     pub config: ConfigSettings,
+    pub backup: BackupSettings,
     pub limits: Limits,
     /// What the log says at each start: a risk that was accepted, a variable without effect.
     pub warnings: Vec<String>,
@@ -83,6 +84,17 @@ pub struct ConfigSettings {
     pub history_max: u32,
     /// Nacos's `isCapacityLimitCheck`: publishes over a quota are refused.
     pub quotas: bool,
+}
+
+/// Backups by the clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupSettings {
+    /// The time between two. `None`: none are made.
+    pub every: Option<Duration>,
+    /// Files of this cluster that stay in the directory.
+    pub keep: usize,
+    /// Where they go. `None`: `backups` in the data directory.
+    pub dir: Option<PathBuf>,
 }
 
 /// Bounds on what clients may send and the registry may hold.
@@ -163,6 +175,11 @@ impl Settings {
                 retention_days: from.read(row("config.retention_days"), parse::days),
                 history_max: from.read(row("config.history_max"), parse::versions),
                 quotas: from.read(row("config.quotas"), parse::boolean),
+            },
+            backup: BackupSettings {
+                every: from.read(row("backup.every"), parse::period_or_off),
+                keep: from.read(row("backup.keep"), parse::kept),
+                dir: from.read(row("backup.dir"), parse::backup_dir),
             },
             limits: Limits::read(&mut from),
             warnings: Vec::new(),

@@ -94,6 +94,28 @@ pub(super) fn memory(text: &str) -> Option<Option<u64>> {
 
 /// A duration with its unit, 1 ms to 1 h.
 pub(super) fn duration(text: &str) -> Option<Duration> {
+    duration_upto(text, 3_600_000)
+}
+
+/// `off`, or the time between two backups, up to a month.
+pub(super) fn period_or_off(text: &str) -> Option<Option<Duration>> {
+    if text.eq_ignore_ascii_case("off") {
+        return Some(None);
+    }
+    duration_upto(text, 720 * 3_600_000).filter(|time| *time >= Duration::from_secs(1)).map(Some)
+}
+
+/// Backups that are kept: more files than that are not looked through.
+pub(super) fn kept(text: &str) -> Option<usize> {
+    count(text).filter(|n| *n <= 10_000)
+}
+
+/// A directory, or the words that stand for the one in the data directory.
+pub(super) fn backup_dir(text: &str) -> Option<Option<PathBuf>> {
+    if text == row("backup.dir").default { Some(None) } else { path(text).map(Some) }
+}
+
+fn duration_upto(text: &str, most_ms: u64) -> Option<Duration> {
     let (digits, unit) = split_unit(text);
     let factor = match unit {
         "ms" => 1,
@@ -103,7 +125,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let ms = number_not_empty(digits)?.checked_mul(factor)?;
-    (1..=3_600_000).contains(&ms).then(|| Duration::from_millis(ms))
+    (1..=most_ms).contains(&ms).then(|| Duration::from_millis(ms))
 }
 
 /// `off`, or a duration of at least a second: what is done once a second cannot be timed finer.

@@ -27,14 +27,19 @@ pub fn http(inputs: &Inputs) -> Result<SocketAddr, SettingsError> {
     })
 }
 
-/// The data directory, and all members.
+/// The data directory, all members, and which of them this one is as far as the settings say.
 ///
 /// # Errors
-/// Problems with these, with the own port (the one of members without one), and with the settings file.
-pub fn data_dir_and_members(inputs: &Inputs) -> Result<(PathBuf, Vec<MemberAddr>), SettingsError> {
+/// Problems with these, with the own port, and with the settings file.
+pub fn data_dir_and_own(
+    inputs: &Inputs,
+) -> Result<(PathBuf, Vec<MemberAddr>, Option<MemberAddr>), SettingsError> {
     read(inputs, |from| {
         let port = from.read(row("port"), parse::port);
-        (check::data_dir(from), check::members(from, port))
+        let data_dir = check::data_dir(from);
+        let members = check::members(from, port);
+        let own = check::advertise(from, &members, port);
+        (data_dir, members, own)
     })
 }
 

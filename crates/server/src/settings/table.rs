@@ -261,6 +261,36 @@ pub const TABLE: &[Row] = &[
         ..PLAIN
     },
     Row {
+        key: "backup.every",
+        flag: "backup-every",
+        env: "DYAD_BACKUP_EVERY",
+        value: "TIME",
+        default: "off",
+        rule: "off, or a duration from 1s to 720h, such as 6h",
+        help: "Write a backup of the replicated state this often; off disables it",
+        ..PLAIN
+    },
+    Row {
+        key: "backup.keep",
+        flag: "backup-keep",
+        env: "DYAD_BACKUP_KEEP",
+        value: "N",
+        default: "28",
+        rule: "a whole number from 1 to 10000",
+        help: "Backups of backup.every that stay; older ones of the same cluster are removed",
+        ..PLAIN
+    },
+    Row {
+        key: "backup.dir",
+        flag: "backup-dir",
+        env: "DYAD_BACKUP_DIR",
+        value: "DIR",
+        default: "backups in data_dir",
+        rule: "a directory that this process can create or write to, of this member alone",
+        help: "Directory of the backups of backup.every; on another disk they survive the loss of this one",
+        ..PLAIN
+    },
+    Row {
         key: "limits.body",
         flag: "limits-body",
         env: "DYAD_LIMITS_BODY",

@@ -13,14 +13,13 @@ use dyad_types::MemberId;
 use futures::future::join_all;
 
 use super::parts::Parts;
+use crate::refound::STANDALONE;
 use crate::settings::Settings;
 
 /// Between two rounds of questions while this member is in no cluster.
 const ROUND: Duration = Duration::from_millis(300);
 /// Between two looks whether it still is a member at its address.
 const SETTLED: Duration = Duration::from_secs(1);
-/// The address under which a cluster of one knows itself; never dialed.
-const STANDALONE: &str = "standalone";
 
 /// The name of a cluster of one: nobody dials it.
 fn own_node(settings: &Settings) -> Node {

@@ -143,6 +143,8 @@ pub(crate) async fn answer(parts: Arc<Parts>, request: AdminRequest) -> serde_js
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }));
         }
         AdminRequest::Drain | AdminRequest::Undrain => return answer_drain(&parts, &request),
+        // It is a stream, and the socket gives it by itself.
+        AdminRequest::Backup => return json!({ "error": "this server gives no backups" }),
         AdminRequest::Add { address, learner } => {
             node(&parts, &address).map(|node| MemberChange::Add(Node { learner, ..node }))
         }

@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{AdminSocket, Handler};
+use crate::backup;
 use crate::datadir::DataDir;
 use crate::identity::Identity;
 use crate::logged;
@@ -91,13 +92,16 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         &mut prometheus,
     )
     .await?;
-    let admin = AdminSocket::open(&data)?;
+    let source = backup::Source { raft: parts.raft.clone(), wall_ms: clock::wall_ms };
+    let admin = AdminSocket::open(&data)?.giving(backup::Streams::new(source.clone()));
     let status = parts.clone();
     let handler: Handler = Arc::new(move |request| Box::pin(members::answer(status.clone(), request)));
     parts.tasks.spawn(admin.serve(handler, parts.stop.clone()));
     jobs::spawn(&parts);
     let quit = CancellationToken::new();
     let http_metrics = HttpMetrics::register(&mut prometheus);
+    let backups = backup::BackupMetrics::register(&mut prometheus);
+    backup::spawn((source, &parts.settings), backups, &parts.tasks, parts.stop.clone());
     let app = Arc::new(app(&parts, prometheus));
     if let Some(directory) = &parts.directory {
         directory.set_answer(Arc::new(members::Answers(app.clone())));
@@ -120,6 +124,11 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// Why the store of a member cannot be opened or made, with its exit code.
+pub(crate) fn start_failure(error: &dyad_raft::StartError) -> Failure {
+    host::failure(error.exit_code(), error.to_string())
 }
 
 async fn assemble(
@@ -246,7 +255,7 @@ async fn start_raft(
     let opening = Opening::begin();
     let raft = RaftHandle::start(config, dial, sink.clone()).await;
     drop(opening);
-    let raft = raft.map_err(|error| host::failure(error.exit_code(), error.to_string()))?;
+    let raft = raft.map_err(|error| start_failure(&error))?;
     // Before the cluster port is served: whoever asks this member for a vote finds both written.
     logged::write(data.path(), me, incarnation)?;
     let fatal = raft.on_fatal();

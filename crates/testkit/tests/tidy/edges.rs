@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["types"]),
     ("naming", &["types"]),
     ("state", &["types", "naming", "config"]),
+    ("backup", &["types", "config", "state"]),
     ("distro", &["types"]),
     ("raft", &["types", "proto", "config", "naming", "state"]),
     ("cluster", &["types", "proto", "naming", "distro"]),
@@ -21,12 +22,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["types", "naming", "config", "state", "net", "push", "app"]),
     ("grpc", &["types", "proto", "naming", "config", "state", "net", "push", "app"]),
     ("bench", &["proto"]),
-    ("cli", &["types", "config", "bench"]),
+    ("cli", &["types", "config", "state", "backup", "bench"]),
     (
         "server",
         &[
-            "types", "config", "naming", "state", "distro", "raft", "cluster", "push", "app", "http", "grpc",
-            "cli",
+            "types", "config", "naming", "state", "backup", "distro", "raft", "cluster", "push", "app",
+            "http", "grpc", "cli",
         ],
     ),
     ("testkit", &["types", "naming", "state", "distro"]),
