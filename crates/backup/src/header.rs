@@ -1,5 +1,7 @@
 //! What a backup says of itself before anything else.
 
+use dyad_config::Scope;
+use dyad_state::CpState;
 use dyad_types::MemberId;
 use prost::Message;
 
@@ -23,8 +25,13 @@ pub struct Header {
     pub in_quorum: bool,
     /// The level of the state.
     pub level: u32,
-    /// The rows of contents that follow the state.
+    /// The rows of contents that follow the state: the versions of configurations.
     pub contents: u64,
+    /// Configurations with a formal release.
+    pub configs: u64,
+    /// Services with persistent instances, records or overrides, and the persistent instances.
+    pub services: u64,
+    pub instances: u64,
     /// The version of the program.
     pub version: String,
     /// The members of the cluster at the index.
@@ -66,6 +73,12 @@ struct HeaderRecord {
     version: String,
     #[prost(message, repeated, tag = "12")]
     members: Vec<MemberRecord>,
+    #[prost(uint64, tag = "13")]
+    configs: u64,
+    #[prost(uint64, tag = "14")]
+    services: u64,
+    #[prost(uint64, tag = "15")]
+    instances: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -81,6 +94,17 @@ struct MemberRecord {
 }
 
 impl Header {
+    /// The counts, as they follow from the state.
+    pub(crate) fn counting(self, state: &CpState) -> Header {
+        Header {
+            contents: state.config().revisions().count() as u64,
+            configs: state.config().usage(&Scope::Cluster).count as u64,
+            services: state.naming().services().count() as u64,
+            instances: state.naming().instance_count() as u64,
+            ..self
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let members = self.members.iter().map(|held| MemberRecord {
             member: held.member.0,
@@ -101,6 +125,9 @@ impl Header {
             contents: self.contents,
             version: self.version.clone(),
             members: members.collect(),
+            configs: self.configs,
+            services: self.services,
+            instances: self.instances,
         };
         record.encode_to_vec()
     }
@@ -131,6 +158,9 @@ impl Header {
             in_quorum: record.in_quorum,
             level: record.level,
             contents: record.contents,
+            configs: record.configs,
+            services: record.services,
+            instances: record.instances,
             version: record.version,
             members: members.collect(),
         })

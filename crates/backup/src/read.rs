@@ -113,13 +113,9 @@ impl<R: Read> Reader<R> {
         (self.summary.records, self.summary.state_bytes) = (self.part.count, self.part.bytes);
         let mut needed: Vec<u64> = state.config().revisions().map(|revision| revision.0).collect();
         needed.sort_unstable();
-        if needed.len() as u64 != self.header.contents {
-            let cause = format!(
-                "the state relies on {} contents, and the header says {}",
-                needed.len(),
-                self.header.contents
-            );
-            return Err(self.input.bad(cause));
+        let counted = self.header.clone().counting(&state);
+        if counted != self.header {
+            return Err(self.input.bad("the counts of the header are not those of the state"));
         }
         self.needed = needed.into_iter();
         self.part = Part::new(Kind::Contents);

@@ -42,7 +42,12 @@ pub struct Summary {
     pub sha256: [u8; 32],
 }
 
-/// Writes the backup of a state. `header.contents` is filled in from the state. In memory are one block, twice, and 8 bytes for
+/// The header with the counts that follow from the state.
+pub fn counted(header: Header, state: &CpState) -> Header {
+    header.counting(state)
+}
+
+/// Writes the backup of a state. The counts of the header must be those of [`counted`]. In memory are one block, twice, and 8 bytes for
 /// each version of a configuration.
 ///
 /// # Errors
@@ -50,7 +55,6 @@ pub struct Summary {
 pub fn write(out: impl Write, header: &Header, state: &CpState, rows: &mut impl Rows) -> io::Result<Summary> {
     let mut revisions: Vec<u64> = state.config().revisions().map(|revision| revision.0).collect();
     revisions.sort_unstable();
-    let header = Header { contents: revisions.len() as u64, ..header.clone() };
     let mut out = Blocks {
         out,
         sha: Sha256::new(),
@@ -58,7 +62,7 @@ pub fn write(out: impl Write, header: &Header, state: &CpState, rows: &mut impl 
         compressor: Compressor::new(ZSTD_LEVEL)?,
         data: Vec::new(),
     };
-    out.head(&header)?;
+    out.head(header)?;
     let mut part = Part::new(Kind::State);
     for record in state.snapshot() {
         part.push(&mut out, &[&be32(record.len())?, &record])?;

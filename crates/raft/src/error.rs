@@ -13,7 +13,8 @@ pub enum StartError {
     Locked { file: String },
     /// Nothing is repaired or wiped by itself.
     #[error(
-        "the store is corrupt: {file} at {at}: {cause}; `dyad recover --discard` sets it aside and joins anew"
+        "the store is corrupt: {file} at {at}: {cause}; `dyad recover --discard` sets it aside: a member then joins its cluster anew, \
+         and what a standalone server had comes back with `dyad restore`"
     )]
     Corrupt { file: String, at: String, cause: String },
     #[error("{file}: {source}")]
@@ -41,7 +42,8 @@ pub enum Fatal {
     #[error("disk error on {file}: {cause}")]
     Disk { file: String, cause: String },
     #[error(
-        "the store is corrupt: {file} at {at}: {cause}; `dyad recover --discard` sets it aside and joins anew"
+        "the store is corrupt: {file} at {at}: {cause}; `dyad recover --discard` sets it aside: a member then joins its cluster anew, \
+         and what a standalone server had comes back with `dyad restore`"
     )]
     Corrupt { file: String, at: String, cause: String },
     /// The other members have lost acknowledged writes, and this one has them.

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dyad_state::CpState;
-use dyad_types::MemberId;
 
 use crate::contents::{ContentStore, Hold, NotServed};
 use crate::error::Fatal;
 use crate::handle::RaftHandle;
-use crate::refound::Position;
+use crate::position::{Position, members};
 use crate::status::Peer;
-use crate::types::{Node, StoredMembership};
 
 /// The longest time for which rows stay that nobody needs but a copy. Four gigabytes at a slow disk's or network's ten
 /// megabytes a second take seven minutes; a copy that takes longer than this fails when it comes to a row that is gone.
@@ -72,11 +70,7 @@ impl RaftHandle {
         let (voters, learners) = members(&membership);
         Ok(Export {
             state,
-            at: Position {
-                term: last.leader_id.term,
-                leader: MemberId(last.leader_id.node_id),
-                index: last.index,
-            },
+            at: Position::of(&last),
             voters,
             learners,
             in_quorum: inner.has_quorum() || inner.known_leader().is_some_and(|(id, _)| inner.hears(id)),
@@ -105,12 +99,4 @@ impl Export {
             NotServed::Damaged(what) => io::Error::new(io::ErrorKind::InvalidData, what),
         })
     }
-}
-
-/// The voters, and the others.
-pub(crate) fn members(membership: &StoredMembership) -> (Vec<Peer>, Vec<Peer>) {
-    let peer = |(id, node): (&u64, &Node)| Peer { member: MemberId(*id), node: node.clone(), matched: None };
-    let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
-    let (voting, others): (Vec<_>, Vec<_>) = membership.nodes().partition(|(id, _)| voters.contains(id));
-    (voting.into_iter().map(peer).collect(), others.into_iter().map(peer).collect())
 }

@@ -21,10 +21,10 @@ use crate::backend::{ContentBackend, LogBackend, MetaKey, SledBackend, SledConte
 use crate::config::Claim;
 use crate::contents::{ContentStore, NotServed};
 use crate::error::{FatalSlot, StartError};
-use crate::export::members;
 use crate::log::Owner;
 use crate::machine::{Header, StateMachine, write_first};
 use crate::opening::{Opened, blocking, open};
+use crate::position::{Position, members};
 use crate::record;
 use crate::space::Space;
 use crate::status::Peer;
@@ -33,15 +33,6 @@ use crate::types::{Membership, Node, SnapshotMeta, StoredMembership, Vote, index
 /// Revisions that are asked for at a time, and bytes of rows of one answer.
 const ASK: usize = 256;
 const READ_BYTES: usize = 1024 * 1024;
-
-/// The entry of the log that a state ends with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    pub term: u64,
-    /// The leader that wrote it.
-    pub leader: MemberId,
-    pub index: u64,
-}
 
 /// The new cluster.
 #[derive(Clone, Debug)]
@@ -204,11 +195,7 @@ pub async fn last_state(dir: &Path, member: MemberId, claim: Option<Claim>) -> R
     Ok(Found {
         cluster_id: state.cluster().id().or(cluster_id),
         state,
-        position: Position {
-            term: last.leader_id.term,
-            leader: MemberId(last.leader_id.node_id),
-            index: last.index,
-        },
+        position: Position::of(&last),
         committed: index_of(committed.as_ref()),
         voters,
         learners,

@@ -25,7 +25,7 @@ use crate::datadir::DataDir;
 use crate::identity::{self, Identity};
 use crate::logged;
 use crate::refound;
-use crate::settings::place;
+use crate::settings::{MemberAddr, place};
 
 /// What goes aside, in this order: the identity first.
 const ASIDE: [&str; 7] =
@@ -37,6 +37,7 @@ const ASIDE: [&str; 7] =
 /// `Exit::InUse` while a server runs, `Exit::Refused` without `--discard` or without a leader elsewhere.
 pub fn recover(flags: RecoverFlags) -> Result<String, Failure> {
     let (data_dir, members, own) = place::data_dir_and_own(&flags.settings.inputs())?;
+    let members: Vec<String> = members.iter().map(MemberAddr::http).collect();
     if flags.new_cluster {
         return anew::new_cluster(&data_dir, (&members, own.as_ref()), flags.the_others_are_lost);
     }
@@ -91,6 +92,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::path::Path;
 
     use super::*;
     use crate::cli::SettingFlags;

@@ -37,6 +37,9 @@ pub fn write_whole<T>(
     if existing == Existing::Kept && fs::symlink_metadata(path).is_ok() {
         return Err(there(path));
     }
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(Failure::new(Exit::Settings, format!("{} is not a file", path.display())));
+    }
     let part = part_of(path);
     let file = open(&part)?;
     let filled = write(path, &file, &part, existing, fill);
@@ -144,6 +147,15 @@ mod tests {
         assert_eq!(broken.unwrap_err().message, "broken");
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no part is left");
+    }
+
+    /// A device must not be replaced.
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = put(dir.path(), Existing::Replaced, "x").unwrap_err();
+        assert_eq!(refused.exit, Exit::Settings);
+        assert!(refused.message.contains("is not a file"), "{refused}");
     }
 
     #[test]

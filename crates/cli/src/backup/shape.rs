@@ -45,7 +45,10 @@ fn lines(header: &Head) -> String {
         header.member_id,
         moment(header.time),
     );
-    text += &format!("{} versions of configurations\n", header.contents);
+    text += &format!(
+        "{} configurations with {} versions, {} services with {} persistent instances\n",
+        header.configs, header.contents, header.services, header.instances
+    );
     if !header.in_quorum {
         text += &format!(
             "the member heard no leader: this is what it had applied, the last of it at {}; other members may have more\n",

@@ -41,6 +41,10 @@ pub struct Head {
     pub level: u32,
     /// The versions of configurations.
     pub contents: u64,
+    pub configs: u64,
+    pub services: u64,
+    /// Persistent instances.
+    pub instances: u64,
     pub dyad_version: String,
     pub members: Vec<HeadMember>,
 }
@@ -107,6 +111,9 @@ impl From<&Header> for Head {
             in_quorum: header.in_quorum,
             level: header.level,
             contents: header.contents,
+            configs: header.configs,
+            services: header.services,
+            instances: header.instances,
             dyad_version: header.version.clone(),
             members: header.members.iter().map(Into::into).collect(),
         }

@@ -10,41 +10,43 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Shared;
+use parking_lot::Mutex;
 
 /// The holds that there are, by number, with their ends. After its end a hold is as good as gone: a reader that hangs must
 /// not fill the disk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Holds(Arc<Mutex<Ends>>);
+
 #[derive(Debug, Default)]
-pub(super) struct Holds {
+struct Ends {
     ends: BTreeMap<u64, Instant>,
     numbers: u64,
 }
 
 impl Holds {
-    pub(super) fn any(&self, now: Instant) -> bool {
-        self.ends.values().any(|end| *end > now)
+    pub(super) fn any(&self) -> bool {
+        let now = Instant::now();
+        self.0.lock().ends.values().any(|end| *end > now)
+    }
+
+    pub(super) fn take(&self, limit: Duration) -> Hold {
+        let mut holds = self.0.lock();
+        holds.numbers += 1;
+        let number = holds.numbers;
+        holds.ends.insert(number, Instant::now() + limit);
+        drop(holds);
+        Hold { holds: self.clone(), number }
     }
 }
 
 /// Ends when it is dropped, or when its time is over.
 pub(crate) struct Hold {
-    shared: Arc<Shared>,
+    holds: Holds,
     number: u64,
-}
-
-impl Hold {
-    pub(super) fn new(shared: &Arc<Shared>, limit: Duration) -> Hold {
-        let mut holds = shared.holds.lock();
-        holds.numbers += 1;
-        let number = holds.numbers;
-        holds.ends.insert(number, Instant::now() + limit);
-        drop(holds);
-        Hold { shared: Arc::clone(shared), number }
-    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.shared.holds.lock().ends.remove(&self.number);
+        self.holds.0.lock().ends.remove(&self.number);
     }
 }

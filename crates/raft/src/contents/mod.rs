@@ -66,7 +66,7 @@ struct Shared {
     /// Apply's, when rows were written.
     room: Notify,
     audit: Mutex<Audit>,
-    holds: Mutex<Holds>,
+    holds: Holds,
     stats: ReadStats,
     fatal: FatalSlot,
 }
@@ -129,7 +129,7 @@ impl ContentStore {
             work: Condvar::new(),
             room: Notify::new(),
             audit: Mutex::default(),
-            holds: Mutex::default(),
+            holds: Holds::default(),
             stats: ReadStats::default(),
             fatal,
         });
@@ -313,13 +313,13 @@ impl ContentStore {
     /// Keeps all rows for as long as the hold is there, and no longer than `limit`. To be taken before the state whose rows are
     /// wanted.
     pub(crate) fn hold(&self, limit: Duration) -> Hold {
-        Hold::new(&self.shared, limit)
+        self.shared.holds.take(limit)
     }
 
     /// The snapshot up to this index is declared: removes rows that neither it nor a later state relies on. While they are held,
     /// this is left to the snapshot after it.
     pub(crate) async fn remove(&self, extra: Vec<u64>, upto: Option<u64>) -> io::Result<()> {
-        if self.shared.holds.lock().any(Instant::now()) {
+        if self.shared.holds.any() {
             let mut audit = self.shared.audit.lock();
             audit.dropped(extra);
             audit.settled(above(upto));

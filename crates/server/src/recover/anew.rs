@@ -4,6 +4,7 @@ use std::path::Path;
 
 use dyad_cli::{Exit, Failure};
 use dyad_raft::{Claim, Found, Node, RowsOf, last_state, refound as make_stores};
+use dyad_types::MemberId;
 
 use super::leader;
 use crate::datadir::DataDir;
@@ -22,7 +23,7 @@ const WHAT: &str = "a new cluster of what the member had";
 /// `Exit::Refused` without confirmation, or if another member reports a leader; those of a start of a server on this directory.
 pub(super) fn new_cluster(
     data_dir: &Path,
-    (members, own): (&[MemberAddr], Option<&MemberAddr>),
+    (members, own): (&[String], Option<&MemberAddr>),
     confirmed: bool,
 ) -> Result<String, Failure> {
     let data = DataDir::lock(data_dir)?;
@@ -33,20 +34,13 @@ pub(super) fn new_cluster(
         let message = format!("{} has no identity: there is no member in it", data_dir.display());
         return Err(Failure::new(Exit::Refused, message));
     }
-    if !members.is_empty()
-        && let Ok(leader) = leader::elsewhere(members)
-    {
-        let message = format!(
-            "the cluster has a leader, {leader}: it goes on without this member, which `dyad recover --discard` lets join anew"
-        );
-        return Err(Failure::new(Exit::Refused, message));
-    }
     let mut identity = Identity::load_or_create(data_dir)?;
     let noted = logged::read(data_dir, &identity)?;
     let old = identity.member();
     if !confirmed {
         // Nothing is claimed: it only looks.
         let found = found(data_dir, &identity, None)?;
+        no_leader(&found, old, members)?;
         let message = format!(
             "{}\nthis gives the member a new id in a new cluster: say --the-others-are-lost if that is meant",
             told(&found)
@@ -59,7 +53,8 @@ pub(super) fn new_cluster(
     let found = found(data_dir, &identity, Some(claim))?;
     logged::write(data_dir, old, identity.incarnation())?;
     drop(identity);
-    let node = node(&found, old.0, own);
+    no_leader(&found, old, members)?;
+    let node = node(&found, old, own);
     refound::build(
         &data,
         WHAT,
@@ -103,15 +98,34 @@ fn found(data_dir: &Path, identity: &Identity, claim: Option<Claim>) -> Result<F
     found.map_err(|error| start_failure(&error))
 }
 
+/// None of the other members reports a leader, neither of the list nor of the membership.
+fn no_leader(found: &Found, old: MemberId, members: &[String]) -> Result<(), Failure> {
+    let known = found.voters.iter().chain(&found.learners).filter(|peer| peer.member != old);
+    let mut asked: Vec<String> = known.map(|peer| peer.node.address.clone()).collect();
+    asked.retain(|address| address != STANDALONE);
+    asked.extend(members.iter().cloned());
+    asked.sort_unstable();
+    asked.dedup();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let Ok(leader) = leader::elsewhere(&asked) else { return Ok(()) };
+    let message = format!(
+        "the cluster has a leader, {leader}: it goes on without this member, which `dyad recover --discard` lets join anew"
+    );
+    Err(Failure::new(Exit::Refused, message))
+}
+
 /// The address that the member has in the new cluster: as it is told, or as in the old one.
-fn node(found: &Found, old: u64, own: Option<&MemberAddr>) -> Node {
+fn node(found: &Found, old: MemberId, own: Option<&MemberAddr>) -> Node {
     if let Some(own) = own {
         return Node::new(own.http(), own.cluster());
     }
-    let known = found.voters.iter().chain(&found.learners).find(|peer| peer.member.0 == old);
+    let known = found.voters.iter().chain(&found.learners).find(|peer| peer.member == old);
     known.map_or_else(
         || Node::new(STANDALONE, STANDALONE),
-        |peer| peer.node.clone(),
+        // The only member has a vote, whatever it had.
+        |peer| Node { learner: false, ..peer.node.clone() },
     )
 }
 

@@ -3,13 +3,11 @@
 use dyad_cli::{Exit, Failure, health};
 use serde_json::Value;
 
-use crate::settings::MemberAddr;
-
 /// Path that answers 200 with the leader, or 503 without one.
 const LEADER: &str = "/nacos/v1/ns/raft/leader";
 
 /// The leader that another member reports. This member cannot answer: its lock is held here.
-pub(super) fn elsewhere(members: &[MemberAddr]) -> Result<String, Failure> {
+pub(super) fn elsewhere(members: &[String]) -> Result<String, Failure> {
     if members.is_empty() {
         let message = "no members are given, so no other disk holds this data: \
                        add --i-have-a-backup to give it up all the same, or --members to ask the cluster";
@@ -17,7 +15,7 @@ pub(super) fn elsewhere(members: &[MemberAddr]) -> Result<String, Failure> {
     }
     let mut answers = Vec::new();
     for member in members {
-        match health::get(&member.http(), LEADER, health::TIMEOUT) {
+        match health::get(member, LEADER, health::TIMEOUT) {
             Ok((200, body)) => match leader_of(&body) {
                 Some(leader) => return Ok(leader),
                 None => answers.push(format!("{member}: knows no leader")),

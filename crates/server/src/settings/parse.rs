@@ -110,9 +110,9 @@ pub(super) fn kept(text: &str) -> Option<usize> {
     count(text).filter(|n| *n <= 10_000)
 }
 
-/// A directory, or the words that stand for the one in the data directory.
+/// A directory. The default is none: it follows from the data directory.
 pub(super) fn backup_dir(text: &str) -> Option<Option<PathBuf>> {
-    if text == row("backup.dir").default { Some(None) } else { path(text).map(Some) }
+    Some(path(text))
 }
 
 fn duration_upto(text: &str, most_ms: u64) -> Option<Duration> {

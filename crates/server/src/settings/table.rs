@@ -285,9 +285,8 @@ pub const TABLE: &[Row] = &[
         flag: "backup-dir",
         env: "DYAD_BACKUP_DIR",
         value: "DIR",
-        default: "backups in data_dir",
         rule: "a directory that this process can create or write to, of this member alone",
-        help: "Directory of the backups of backup.every; on another disk they survive the loss of this one",
+        help: "Directory of the backups of backup.every, without it backups in data_dir; on another disk they survive the loss of this one",
         ..PLAIN
     },
     Row {

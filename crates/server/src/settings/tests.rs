@@ -383,6 +383,9 @@ memory all default
 config.retention_days 30 default
 config.history_max 1000 default
 config.quotas false default
+backup.every off default
+backup.keep 28 default
+backup.dir - default
 limits.body 10MiB default
 limits.form 64KiB default
 limits.headers 16KiB default
@@ -411,7 +414,7 @@ fn operator_commands_need_only_their_place() {
     let env = [("DYAD_MEMBERS", "a,b"), ("MODE", "x"), ("DYAD_BIND", "bad"), ("DYAD_PORT", "7")];
     let from = inputs(&[("data_dir", "/d"), ("limits.page", "bad")], &env);
     assert_eq!(place::data_dir(&from).unwrap(), Path::new("/d"));
-    let (data_dir, members) = place::data_dir_and_members(&from).unwrap();
+    let (data_dir, members, _) = place::data_dir_and_own(&from).unwrap();
     assert_eq!((data_dir.as_path(), members[1].http().as_str()), (Path::new("/d"), "b:7"));
     assert_eq!(place::http(&from).unwrap_err().0.len(), 1);
     assert_eq!(place::http(&inputs(&[("port", "1")], &[])).unwrap().to_string(), "127.0.0.1:1");
@@ -428,5 +431,5 @@ fn a_data_dir_that_is_a_file_is_a_bad_setting_for_all_who_read_it() {
     let from = inputs(&[("data_dir", &file)], &[]);
     assert_eq!(refusal(&from), want);
     assert_eq!(place::data_dir(&from).unwrap_err().to_string(), want);
-    assert_eq!(place::data_dir_and_members(&from).unwrap_err().to_string(), want);
+    assert_eq!(place::data_dir_and_own(&from).unwrap_err().to_string(), want);
 }
