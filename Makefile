@@ -29,7 +29,7 @@ KILL ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check fix advisories build unit sim mutants sdk cases hostile test-sdk test-spring test-listing failover upgrade members life visibility durability linearizability bench rss shim static image up down logs
+.PHONY: run test check fix advisories build unit sim mutants sdk cases backup hostile test-sdk test-spring test-listing failover upgrade members life visibility durability linearizability bench rss shim static image up down logs
 
 run:
 	$(CARGO) run --profile quick -- server
@@ -86,6 +86,10 @@ sdk: build
 # What users ran into, over HTTP and gRPC, against servers that are started for it; the client is installed below target/cases.
 cases: build target/shim/clock.so
 	tests/cases/run --binary $(RELEASE)/dyad $(CASES)
+
+# What a backup of 100,000 configurations and as many persistent instances costs; fails if another state comes back.
+backup: build
+	tests/backup/run --binary $(RELEASE)/dyad
 
 # What a hostile client does to a server with 512 MB, one fault after the other: takes about half an hour.
 hostile: build

@@ -165,6 +165,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_restore_left_goes_aside_too() {
+        let root = tempfile::tempdir().unwrap();
+        for made in [identity::UNDER_WAY, identity::WHOLE] {
+            fs::create_dir(root.path().join(made)).unwrap();
+            assert_eq!(Identity::load_or_create(root.path()).unwrap_err().exit, Exit::Refused);
+            recover(flags(root.path(), "", true, true)).unwrap();
+            assert!(root.path().join(format!("{made}.discarded-1")).exists());
+            fs::remove_file(root.path().join(identity::FILE)).unwrap();
+        }
+    }
+
+    #[test]
     fn refuses_while_a_server_runs_or_without_a_directory() {
         let root = tempfile::tempdir().unwrap();
         used(root.path());

@@ -189,6 +189,58 @@ fn a_restore_that_was_killed_is_completed_by_the_next() {
     assert!(killed > 0, "no restore was killed while it ran");
 }
 
+/// Text that does not compress well, so that a backup of it takes a while.
+fn noise(seed: usize, len: usize) -> String {
+    let mut state = seed as u64 + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(33 + (state >> 33) as u8 % 90)
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Whoever is killed while a backup is taken: under its name is a whole file, or the one that was there before.
+#[test]
+fn a_backup_that_is_killed_leaves_no_half_file() {
+    let mut server = Server::start();
+    for n in 0..24 {
+        server.ok(&format!("config set large{n}"), &noise(n, 1_500_000));
+    }
+    let directory = server.directory.path().to_owned();
+    ok(&directory, "backup kept.backup --data-dir data");
+    let kept = fs::read(directory.join("kept.backup")).unwrap();
+    let mut cut = 0;
+    for n in 0..16_u64 {
+        let line = "backup kept.backup --force --data-dir data";
+        let mut child = dyad(&directory)
+            .args(line.split(' '))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(3 * n + 1));
+        let by_server = n % 2 == 0;
+        if by_server {
+            server.kill();
+        } else {
+            child.kill().unwrap();
+        }
+        if !child.wait().unwrap().success() {
+            cut += 1;
+            assert!(fs::read(directory.join("kept.backup")).unwrap() == kept, "{n}");
+        }
+        ok(&directory, "backup verify kept.backup");
+        if by_server {
+            assert!(!directory.join("kept.backup.part").exists());
+            server.restart();
+        }
+        ok(&directory, line);
+        assert!(!directory.join("kept.backup.part").exists(), "what a killed one left is written over");
+        fs::write(directory.join("kept.backup"), &kept).unwrap();
+    }
+    assert!(cut > 2, "only {cut} were cut off");
+}
+
 #[test]
 fn what_one_directory_has_becomes_a_new_cluster_when_the_others_are_lost() {
     let mut server = Server::start();

@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// The last success is 0 until there is one, also when an earlier process had one.
+/// The last success may be one of an earlier process: then its time and bytes are those of the file, and the duration is 0.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BackupMetrics {
     /// Seconds since the epoch.

@@ -1,6 +1,7 @@
 //! Backups of the state that this member has applied: on demand over the admin socket, and by the clock into a directory.
 
 mod metrics;
+mod room;
 mod schedule;
 mod stream;
 

@@ -1,18 +1,19 @@
 //! The backups that `backup.every` asks for: when the next one is due, its file, and which old ones go.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use dyad_backup::{Header, Summary};
+use dyad_backup::{Header, PART_SUFFIX, Summary};
 use dyad_cli::backup::file::{self, Existing};
 use dyad_cli::{Exit, Failure};
 use dyad_types::date::timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::room::Roomy;
 use super::{BackupMetrics, Source, Taken};
 
 /// How often it is looked whether a backup is due.
@@ -31,12 +32,15 @@ pub(crate) struct Schedule {
     /// Files that stay, of this cluster.
     pub(crate) keep: usize,
     pub(crate) dir: PathBuf,
+    /// Bytes that stay free on the disk.
+    pub(crate) min_free: u64,
 }
 
 /// Makes backups until `stop`. The first one comes at once, unless there is one that is younger than the time between two.
 pub(crate) async fn run(source: Source, schedule: Schedule, metrics: BackupMetrics, stop: CancellationToken) {
     let mut tick = tokio::time::interval(LOOK.min(schedule.every));
     let mut failed: Option<Instant> = None;
+    let mut looked = false;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -46,6 +50,9 @@ pub(crate) async fn run(source: Source, schedule: Schedule, metrics: BackupMetri
         // A member that is in no cluster yet has nothing, which is no failure.
         let cluster = source.raft.status().cluster_id;
         let Some(cluster) = cluster.filter(|_| !waits) else { continue };
+        if !std::mem::replace(&mut looked, true) {
+            remember(&schedule, cluster, &metrics);
+        }
         if !is_due(&schedule, cluster, (source.wall_ms)()) {
             continue;
         }
@@ -67,6 +74,15 @@ pub(crate) async fn run(source: Source, schedule: Schedule, metrics: BackupMetri
     }
 }
 
+/// The last success of the process before this one.
+fn remember(schedule: &Schedule, cluster: u128, metrics: &BackupMetrics) {
+    let newest = own(&schedule.dir, cluster).unwrap_or_default().pop();
+    let Some(found) = newest.and_then(|(_, path)| fs::metadata(path).ok()) else { return };
+    let written = found.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    metrics.last_success.set(written.map_or(0, |at| at.as_secs() as i64));
+    metrics.bytes.set(found.len() as i64);
+}
+
 async fn make(source: &Source, schedule: &Schedule) -> Result<(PathBuf, Summary), String> {
     let taken = source.take().await.map_err(|error| error.to_string())?;
     let schedule = schedule.clone();
@@ -78,14 +94,17 @@ fn write(taken: &Taken, schedule: &Schedule) -> Result<(PathBuf, Summary), Strin
     let dir = &schedule.dir;
     let of_dir = |error: io::Error| format!("{}: {error}", dir.display());
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(of_dir)?;
+    let cluster = taken.header.cluster_id.unwrap_or(0);
+    drop_parts(dir, cluster).map_err(of_dir)?;
     let path = dir.join(name(&taken.header));
     let written = file::write_whole(&path, Existing::Kept, |out| {
-        let made = taken.write(out, &AtomicU64::new(0));
+        let disk: &File = *out.get_ref();
+        let made = taken.write(Roomy::new(out, disk, schedule.min_free), &AtomicU64::new(0));
         made.map_err(|error| Failure::new(Exit::Disk, format!("{}: {error}", path.display())))
     });
     let summary = written.map_err(|failure| failure.message)?;
     // Only now: the old ones are what there is until the new one is whole.
-    prune(dir, taken.header.cluster_id.unwrap_or(0), schedule.keep).map_err(of_dir)?;
+    prune(dir, cluster, schedule.keep).map_err(of_dir)?;
     Ok((path, summary))
 }
 
@@ -143,6 +162,19 @@ fn is_due(schedule: &Schedule, cluster: u128, now_ms: u64) -> bool {
     newest.is_none_or(|((at, _), _)| at <= last || at > now)
 }
 
+/// Removes what a process left that was killed while it wrote.
+fn drop_parts(dir: &Path, cluster: u128) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let whole = name.to_str().and_then(|name| name.strip_suffix(PART_SUFFIX));
+        if whole.is_some_and(|name| parse(name, cluster).is_some()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes all but the newest `keep`. Other files are not ours to touch.
 fn prune(dir: &Path, cluster: u128, keep: usize) -> io::Result<()> {
     let own = own(dir, cluster)?;
@@ -161,7 +193,8 @@ pub(crate) fn default_dir(data_dir: &Path) -> PathBuf {
 pub(crate) fn of(settings: &crate::settings::Settings) -> Option<Schedule> {
     let backup = &settings.backup;
     let dir = backup.dir.clone().unwrap_or_else(|| default_dir(&settings.data_dir));
-    backup.every.map(|every| Schedule { every, keep: backup.keep, dir })
+    let min_free = settings.min_free_disk;
+    backup.every.map(|every| Schedule { every, keep: backup.keep, dir, min_free })
 }
 
 /// Starts it if there is anything to do.
@@ -211,20 +244,30 @@ mod tests {
         let names: Vec<String> = [(1_000, 5), (2_000, 6), (2_000, 7), (3_000, 8)]
             .map(|(ms, index)| name(&header(ms, index)))
             .into();
-        let others = ["notes", "dyad-ffffffff-20261121T005053Z-42.backup", "dyad-0123abcd-x.backup"];
+        let part = format!("{}.part", names[0]);
+        let others = [
+            "notes",
+            "notes.part",
+            "dyad-0123abcd-x.backup.part",
+            "dyad-ffffffff-20261121T005053Z-42.backup",
+            "dyad-0123abcd-x.backup",
+        ];
         for name in names.iter().map(String::as_str).chain(others) {
             fs::write(dir.path().join(name), "").unwrap();
         }
+        fs::write(dir.path().join(&part), "").unwrap();
+        drop_parts(dir.path(), CLUSTER).unwrap();
         prune(dir.path(), CLUSTER, 2).unwrap();
         let there = |name: &str| dir.path().join(name).exists();
         assert_eq!(names.iter().map(|name| there(name)).collect::<Vec<_>>(), [false, false, true, true]);
-        assert!(others.iter().all(|name| there(name)));
+        assert!(others.iter().all(|name| there(name)) && !there(&part));
     }
 
     #[test]
     fn a_backup_is_due_when_none_is_young_enough() {
         let dir = tempfile::tempdir().unwrap();
-        let schedule = Schedule { every: Duration::from_secs(3600), keep: 3, dir: dir.path().join("b") };
+        let schedule =
+            Schedule { every: Duration::from_secs(3600), keep: 3, dir: dir.path().join("b"), min_free: 0 };
         assert!(is_due(&schedule, CLUSTER, 5_000_000), "there is not even a directory");
         fs::create_dir(&schedule.dir).unwrap();
         let header = Header { cluster_id: Some(CLUSTER), taken_ms: 5_000_000, ..Header::default() };
