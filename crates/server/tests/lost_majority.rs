@@ -117,5 +117,13 @@ async fn one_of_three_goes_on_as_a_new_cluster() {
     );
     assert_eq!(run(directory, &format!("config get foreign --server {}", url(&fleet, 0))).0, 6);
     assert_eq!((voters(&fleet, directory, 0).await, voters(&fleet, directory, 2).await), (2, 3));
+    // It gives a backup of what it has, and says what that is.
+    let said = soon(directory, &format!("backup foreign.backup --data-dir {}", data(&fleet, 2))).await;
+    assert!(
+        said.contains("the member heard no leader") && said.contains("other members may have more"),
+        "{said}"
+    );
+    let said = soon(directory, &format!("backup new.backup --data-dir {}", data(&fleet, 1))).await;
+    assert!(!said.contains("heard no leader"), "{said}");
     fleet.close(false).await;
 }
