@@ -167,11 +167,11 @@ mod tests {
     #[test]
     fn what_a_restore_left_goes_aside_too() {
         let root = tempfile::tempdir().unwrap();
-        for made in [identity::UNDER_WAY, identity::WHOLE] {
+        for (n, made) in [(1, identity::UNDER_WAY), (2, identity::WHOLE)] {
             fs::create_dir(root.path().join(made)).unwrap();
             assert_eq!(Identity::load_or_create(root.path()).unwrap_err().exit, Exit::Refused);
             recover(flags(root.path(), "", true, true)).unwrap();
-            assert!(root.path().join(format!("{made}.discarded-1")).exists());
+            assert!(root.path().join(format!("{made}.discarded-{n}")).exists());
             fs::remove_file(root.path().join(identity::FILE)).unwrap();
         }
     }

@@ -54,10 +54,9 @@ pub fn restore(flags: &RestoreFlags) -> Result<String, Failure> {
             );
             return Err(Failure::new(Exit::Refused, message));
         }
-        let node = own.as_ref().map_or_else(
-            || Node::new(STANDALONE, STANDALONE),
-            |own| Node::new(own.http(), own.cluster()),
-        );
+        let node = own
+            .as_ref()
+            .map_or_else(|| Node::new(STANDALONE, STANDALONE), |own| Node::new(own.http(), own.cluster()));
         refound::build(&data, &what, |dir, founding| fill(file, &mut reader, (dir, founding)), node)?;
     }
     let done = refound::take_over(&data, ".set-aside")?;
