@@ -98,7 +98,7 @@ impl Header {
     pub(crate) fn counting(self, state: &CpState) -> Header {
         Header {
             contents: state.config().revisions().count() as u64,
-            configs: state.config().usage(&Scope::Cluster).count as u64,
+            configs: state.config().usage(&Scope::Cluster).count,
             services: state.naming().services().count() as u64,
             instances: state.naming().instance_count() as u64,
             ..self

@@ -98,7 +98,7 @@ fn write(taken: &Taken, schedule: &Schedule) -> Result<(PathBuf, Summary), Strin
     drop_parts(dir, cluster).map_err(of_dir)?;
     let path = dir.join(name(&taken.header));
     let written = file::write_whole(&path, Existing::Kept, |out| {
-        let disk: &File = *out.get_ref();
+        let &disk: &&File = out.get_ref();
         let made = taken.write(Roomy::new(out, disk, schedule.min_free), &AtomicU64::new(0));
         made.map_err(|error| Failure::new(Exit::Disk, format!("{}: {error}", path.display())))
     });
