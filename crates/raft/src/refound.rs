@@ -174,7 +174,7 @@ pub async fn last_state(dir: &Path, member: MemberId, claim: Option<Claim>) -> R
         open(log, contents, Owner { member: member.0, claim }, slot, &at.join("snapshots"))
     });
     let Opened { stores, snapshots, loaded, cluster_id } = opened.await?;
-    let space = Arc::new(Space::new(Arc::clone(stores.log.backend()), 0));
+    let space = Arc::new(Space::new(Arc::clone(stores.log.backend()), Some(0)));
     let store = (stores.clone(), space, fatal.clone());
     let mut machine = StateMachine::new(Arc::new(snapshots), loaded, cluster_id, Arc::new(NoSink), store);
     let wrong =

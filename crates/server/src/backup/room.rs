@@ -4,20 +4,24 @@
 use std::fs::File;
 use std::io::{self, Write};
 
+use dyad_raft::MIN_FREE_BYTES;
+
 /// Bytes after which the disk is asked again.
 const ASK_EVERY: u64 = 16 * 1024 * 1024;
+/// Without a figure, a small disk keeps this part of itself free, as it does for the data.
+const SHARE: u64 = 10;
 
-/// Writes to a file while its disk has more than `least` bytes free.
+/// Writes to a file while its disk has more than `least` bytes free, or more than the data's disk would need.
 pub(super) struct Roomy<'a, W> {
     out: W,
     file: &'a File,
-    least: u64,
+    least: Option<u64>,
     /// Bytes until the disk is asked.
     left: u64,
 }
 
 impl<'a, W: Write> Roomy<'a, W> {
-    pub(super) fn new(out: W, file: &'a File, least: u64) -> Roomy<'a, W> {
+    pub(super) fn new(out: W, file: &'a File, least: Option<u64>) -> Roomy<'a, W> {
         Roomy { out, file, least, left: 0 }
     }
 
@@ -56,10 +60,10 @@ mod tests {
     #[test]
     fn a_disk_that_is_nearly_full_takes_no_more() {
         let file = tempfile::tempfile().unwrap();
-        let mut roomy = Roomy::new(Vec::new(), &file, 1);
+        let mut roomy = Roomy::new(Vec::new(), &file, Some(1));
         roomy.write_all(b"x").unwrap();
         assert_eq!(roomy.left, ASK_EVERY - 1);
-        let refused = Roomy::new(Vec::new(), &file, u64::MAX).write_all(b"x").unwrap_err();
+        let refused = Roomy::new(Vec::new(), &file, Some(u64::MAX)).write_all(b"x").unwrap_err();
         assert!(refused.kind() == io::ErrorKind::StorageFull && refused.to_string().contains("stay free"));
     }
 }

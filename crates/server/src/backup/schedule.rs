@@ -32,8 +32,8 @@ pub(crate) struct Schedule {
     /// Files that stay, of this cluster.
     pub(crate) keep: usize,
     pub(crate) dir: PathBuf,
-    /// Bytes that stay free on the disk.
-    pub(crate) min_free: u64,
+    /// Bytes that stay free on the disk, as the setting `min_free_disk` says it.
+    pub(crate) min_free: Option<u64>,
 }
 
 /// Makes backups until `stop`. The first one comes at once, unless there is one that is younger than the time between two.
@@ -266,8 +266,12 @@ mod tests {
     #[test]
     fn a_backup_is_due_when_none_is_young_enough() {
         let dir = tempfile::tempdir().unwrap();
-        let schedule =
-            Schedule { every: Duration::from_secs(3600), keep: 3, dir: dir.path().join("b"), min_free: 0 };
+        let schedule = Schedule {
+            every: Duration::from_secs(3600),
+            keep: 3,
+            dir: dir.path().join("b"),
+            min_free: Some(0),
+        };
         assert!(is_due(&schedule, CLUSTER, 5_000_000), "there is not even a directory");
         fs::create_dir(&schedule.dir).unwrap();
         let header = Header { cluster_id: Some(CLUSTER), taken_ms: 5_000_000, ..Header::default() };
