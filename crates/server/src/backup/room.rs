@@ -28,9 +28,10 @@ impl<'a, W: Write> Roomy<'a, W> {
     fn ask(&mut self) -> io::Result<()> {
         let stat = rustix::fs::fstatvfs(self.file)?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free < self.least {
-            let what =
-                format!("{} MiB are free on this disk, {} MiB stay free", free >> 20, self.least >> 20);
+        let total = stat.f_blocks.saturating_mul(stat.f_frsize);
+        let least = self.least.unwrap_or_else(|| MIN_FREE_BYTES.min(total / SHARE));
+        if free < least {
+            let what = format!("{} MiB are free on this disk, {} MiB stay free", free >> 20, least >> 20);
             return Err(io::Error::new(io::ErrorKind::StorageFull, what));
         }
         self.left = ASK_EVERY;
