@@ -120,8 +120,9 @@ members: build
 	$(RELEASE)/failover --members $(if $(KILL),--kill) --json target/members.json
 
 # What operators do to a cluster, and what happens to its disks.
-life: build
+life: build target/shim/clock.so
 	tests/life/run --binary $(RELEASE)/dyad $(CASES)
+	tests/cases/run --binary $(RELEASE)/dyad operator_log operator_clocks operator_disks
 
 visibility: build $(if $(COMPOSE),image)
 	$(RELEASE)/visibility $(if $(COMPOSE),--compose) --json target/visibility.json
