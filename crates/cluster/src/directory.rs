@@ -76,6 +76,8 @@ struct Table {
     membership: Option<Membership>,
     /// Whether this member was removed.
     removed: bool,
+    /// The cluster to which this member belongs, once it knows its identity.
+    cluster_id: Option<u128>,
 }
 
 impl Table {
@@ -190,6 +192,18 @@ impl Directory {
     /// Who the members are, by the newest change that this member knows of.
     pub fn membership(&self) -> Option<Membership> {
         self.table.read().membership.clone()
+    }
+
+    /// Sets the cluster to which this member belongs; 0 while its identity is not known.
+    pub fn set_cluster(&self, cluster_id: Option<u128>) {
+        self.table.write().cluster_id = cluster_id.filter(|id| *id != 0);
+    }
+
+    /// Whether who answers belongs to another cluster than this member: they tell each other nothing.
+    pub(crate) fn is_foreign(&self, found: &Found) -> bool {
+        let own = self.table.read().cluster_id;
+        let theirs = found.cluster_id.filter(|id| *id != 0);
+        own.is_some_and(|own| theirs.is_some_and(|theirs| theirs != own))
     }
 
     /// Whether this member was a member, and is none any more.

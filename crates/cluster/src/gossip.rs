@@ -69,6 +69,7 @@ async fn follow(directory: &Directory, ap: &Ap, contact: &Contact, stop: &Cancel
                 // The address is this member's own: nothing to stream, but the name may move to another host.
                 pause(stop, HELLO_INTERVAL).await;
             }
+            Ok(found) if directory.is_foreign(&found) => pause(stop, HELLO_INTERVAL).await,
             Ok(found) => {
                 retry = RETRY_MIN;
                 refusal = None;
@@ -160,7 +161,7 @@ async fn stream(
             _ = ask.tick() => {
                 // An address can change hands (an emptied disk, a re-used container address).
                 match directory.hello(contact).await {
-                    Ok(found) if found.member != member => return,
+                    Ok(found) if found.member != member || directory.is_foreign(&found) => return,
                     Ok(_) => ap.input(Input::Answered(member)),
                     // The stream itself shows whether the peer is there.
                     Err(_) => {}

@@ -24,6 +24,9 @@ const ADDRESS_MAX: usize = 260;
 pub enum JoinError {
     #[error("{0} does not answer: {1}")]
     Unreachable(String, String),
+    /// Nobody has seen the request, because there is no leader, or the one that was known is dead.
+    #[error("{0}")]
+    NoLeader(String),
     #[error("{0}")]
     Refused(String),
 }

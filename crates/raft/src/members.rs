@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::handle::{Inner, RaftHandle, TRANSFER_LIMIT};
 use crate::join::{JOIN_LIMIT, JoinError, check_node, refused};
 use crate::ping::PING_LIMIT;
+use crate::propose::never_sent;
 use crate::types::{Node, StoredMembership, index_of};
 
 /// A voter that lacks more entries than this does not count as one that can carry on: it could not acknowledge a write in time.
@@ -21,6 +22,10 @@ const LAG_MAX: u64 = 1_000;
 const TRANSFER_TRIES: usize = 5;
 /// How long a server that is to be added may take to answer: its operator has just started it.
 const STARTING: Duration = Duration::from_secs(10);
+/// How long a change waits for a leader: past an ordinary election.
+const ELECTION: Duration = Duration::from_secs(5);
+/// Before it is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
 /// From this level on the addresses of removed members are remembered.
 const REMEMBERS_REMOVED: u32 = 3;
 
@@ -47,7 +52,14 @@ impl RaftHandle {
     /// # Errors
     /// The change was refused, or nobody can carry it out.
     pub async fn change_members(&self, change: MemberChange) -> Result<String, JoinError> {
-        self.inner.change_members(change, false).await
+        let deadline = Instant::now() + ELECTION;
+        loop {
+            match self.inner.change_members(change.clone(), false).await {
+                // A leader that has just died is replaced in about a second.
+                Err(JoinError::NoLeader(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                answer => return answer,
+            }
+        }
     }
 }
 
@@ -70,7 +82,8 @@ impl Inner {
 
     async fn change_members(&self, change: MemberChange, forwarded: bool) -> Result<String, JoinError> {
         let Some((leader, node)) = self.known_leader() else {
-            return Err(refused("there is no leader at present, so that nothing can be changed"));
+            let why = "there is no leader at present, so that nothing can be changed";
+            return Err(JoinError::NoLeader(why.to_owned()));
         };
         if leader != self.me.id {
             if forwarded {
@@ -109,7 +122,11 @@ impl Inner {
             |why: String| JoinError::Unreachable(format!("the leader at {}", node.address), why);
         let reply = tokio::time::timeout(JOIN_LIMIT, client.change(request)).await;
         let reply = reply.map_err(|_| unreachable(format!("within {JOIN_LIMIT:?}")))?;
-        match reply.map_err(|status| unreachable(status.message().to_owned()))?.into_inner().result {
+        let reply = reply.map_err(|status| match never_sent(&status) {
+            true => JoinError::NoLeader(format!("the leader at {} does not answer", node.address)),
+            false => unreachable(status.message().to_owned()),
+        })?;
+        match reply.into_inner().result {
             Some(Reply::Done(done)) => Ok(done),
             Some(Reply::Refused(why)) => Err(refused(why)),
             None => Err(unreachable("an empty answer".to_owned())),

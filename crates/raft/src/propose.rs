@@ -346,7 +346,7 @@ fn timed_out(wait: &Wait) -> ProposeError {
 }
 
 /// Did the connection fail before the request could have been sent?
-fn never_sent(status: &tonic::Status) -> bool {
+pub(crate) fn never_sent(status: &tonic::Status) -> bool {
     let mut source = std::error::Error::source(status);
     while let Some(error) = source {
         if let Some(e) = error.downcast_ref::<std::io::Error>()

@@ -90,6 +90,9 @@ def two_clusters_behind_one_list(world):
         ),
         2,
     )
+    first.request("POST", "/nacos/v1/ns/instance", serviceName="s", ip="10.0.0.1", port=1, ephemeral="true")
+    holds_for("instances are not told across", lambda: "10.0.0.1" not in second.get(
+        "/nacos/v1/ns/instance/list", serviceName="s"), 2)
     # As the message says: the data of one are given up.
     second.stop()
     second.cli("recover", "--discard", "--i-have-a-backup")

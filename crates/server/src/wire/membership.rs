@@ -15,6 +15,8 @@ use super::parts::Parts;
 
 /// How often it is looked at, besides at each change of an answer or of the membership.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The same while a change of the membership is under way that is not committed yet.
+const LOOK_SOON: Duration = Duration::from_millis(50);
 
 /// Two clusters behind one list.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,10 +37,11 @@ pub(super) async fn run(parts: Arc<Parts>, directory: Arc<Directory>) {
     loop {
         let members = parts.raft.on_members();
         look(&parts, &directory).await;
+        let pause = if parts.raft.members().is_some() { LOOK_AGAIN } else { LOOK_SOON };
         tokio::select! {
             change = changed.changed() => if change.is_err() { return },
             () = members => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = tokio::time::sleep(pause) => {}
             () = parts.stop.cancelled() => return,
         }
     }
@@ -46,6 +49,7 @@ pub(super) async fn run(parts: Arc<Parts>, directory: Arc<Directory>) {
 
 async fn look(parts: &Arc<Parts>, directory: &Directory) {
     let cluster_id = parts.raft.cluster_id().await;
+    directory.set_cluster(cluster_id);
     let fresh = directory.fresh();
     let told = fresh.values().filter(|found| !found.me);
     let told = told.filter_map(|found| Some((found.cluster_id?, found.membership.as_ref()?)));

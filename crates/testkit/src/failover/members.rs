@@ -69,7 +69,8 @@ async fn remove(scene: &mut Scene<'_>, members: &mut Vec<usize>, gone: usize, ki
     let from = Instant::now();
     members.retain(|&at| at != gone);
     let (on, address) = (members[0], address(scene, gone));
-    scene.fleet.mark_leaving(gone);
+    // From now on nobody needs its answers: it refuses everything as soon as it is removed.
+    scene.fleet.mark_down(gone);
     let name = format!("remove {} (leader)", gone + 1);
     let killed =
         change(scene, members, Change { name, on, words: vec!["remove", &address] }, kill, &mut phase)

@@ -295,12 +295,7 @@ impl Fleet {
         self.processes()?.command(at, arguments).await
     }
 
-    /// Notes that a member leaves: it may refuse requests from now on.
-    pub fn mark_leaving(&self, at: usize) {
-        self.members[at].set(Life::Leaving);
-    }
-
-    /// Notes that a member ended by itself.
+    /// Notes that a member ended by itself, or that its answers do not count any more.
     pub fn mark_down(&self, at: usize) {
         self.members[at].set(Life::Down);
     }
