@@ -14,6 +14,9 @@ pub(super) const MORE: usize = 2;
 const ALL: usize = MEMBERS + MORE;
 /// A member that is killed in the middle of a change stays away for so long.
 const SHORT: Duration = Duration::from_secs(2);
+/// From the start at another address to readiness. The others learn the address first, and the leader pauses up to a second before
+/// it tries again to reach the member.
+const MOVED: Duration = Duration::from_secs(4);
 /// Longest wait until all members say the same about the voters.
 const AGREE_MAX: Duration = Duration::from_secs(20);
 
@@ -106,7 +109,11 @@ async fn moved(scene: &mut Scene<'_>, members: &[usize], at: usize) -> Result<Ph
     scene.fleet.move_away(at)?;
     let other = members.iter().copied().find(|&other| other != at).context("another member")?;
     scene.fleet.use_list(at, &[other, at])?;
-    scene.restart(&[at], &mut phase).await?;
+    scene.fleet.start(&[at]).await?;
+    let took = scene.fleet.ready(at).await?;
+    phase.note_ready(took);
+    phase.promise_within("a member that moved is ready", Some(took), MOVED);
+    scene.digests(&mut phase).await;
     agree(scene, members, members, &mut phase).await;
     end(scene, phase, from, None).await
 }

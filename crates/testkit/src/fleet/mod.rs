@@ -220,7 +220,10 @@ impl Fleet {
     /// # Errors
     /// The signal cannot be sent.
     pub async fn terminate(&mut self, at: usize) -> anyhow::Result<Ended> {
-        self.members[at].set(Life::Leaving);
+        // One whose answers do not count any more is not asked again.
+        if self.members[at].moment().life() != Life::Down {
+            self.members[at].set(Life::Leaving);
+        }
         let began = Instant::now();
         let code = match &mut self.host {
             Host::Loopback(loopback) => loopback.terminate(at).await?,
