@@ -24,12 +24,14 @@ ROWS ?=
 # The older version of `make upgrade`, and for how many seconds both versions run beside each other after each step.
 FROM ?= ff80a2c
 MIXED ?= 60
+# How long make soak lasts.
+MINUTES ?= 60
 # Set to kill another member in the middle of each step of make upgrade and make members.
 KILL ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check fix advisories build unit sim mutants sdk cases backup hostile test-sdk test-spring test-listing failover upgrade members life visibility durability linearizability bench rss shim static image up down logs
+.PHONY: run test check fix advisories build unit sim mutants sdk cases backup hostile test-sdk test-spring test-listing failover upgrade members soak life visibility durability linearizability bench rss shim static image up down logs
 
 run:
 	$(CARGO) run --profile quick -- server
@@ -118,6 +120,10 @@ upgrade: build
 # From one member to five and back: make members KILL=1
 members: build
 	$(RELEASE)/failover --members $(if $(KILL),--kill) --json target/members.json
+
+# An hour of everything that happens to a cluster; fails if what the members use grows after ten minutes: make soak MINUTES=60
+soak: build
+	$(RELEASE)/failover --soak $(MINUTES) --json target/soak.json
 
 # What operators do to a cluster, and what happens to its disks.
 life: build target/shim/clock.so

@@ -9,5 +9,6 @@ pub mod fleet;
 pub mod http;
 pub mod load;
 pub mod nacos;
+pub mod proc;
 pub mod sim;
 pub mod visibility;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::proc::cpu_of;
+use crate::proc::cpu_of;
 
 /// Connections at a time.
 const CONNECTIONS: usize = 64;

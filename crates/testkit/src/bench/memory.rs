@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::generator::{Until, run as generate};
 use super::operations::{REGISTRATIONS, registrations};
-use super::{Server, proc, wire};
+use super::{Server, wire};
 use crate::figures::table;
+use crate::proc;
 
 /// Megabytes as /proc and people count them here.
 const MB: f64 = 1_048_576.0;

@@ -4,7 +4,6 @@
 mod generator;
 mod memory;
 mod operations;
-mod proc;
 mod server;
 
 use std::net::SocketAddr;
@@ -18,6 +17,7 @@ pub use memory::{Memory, measure as measure_memory};
 pub use server::Server;
 
 use crate::figures::{median, table};
+use crate::proc;
 use generator::{Until, run as generate};
 use operations::{Operation, REGISTRATIONS};
 

@@ -35,6 +35,9 @@ struct Arguments {
     /// Let the cluster grow from one member to five and shrink to one.
     #[arg(long, conflicts_with_all = ["compose", "only", "upgrade_from"])]
     members: bool,
+    /// Let everything happen to the members for so many minutes, and judge whether what they use grows.
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["compose", "only", "upgrade_from", "members", "kill"])]
+    soak: Option<u64>,
     /// Kill another member in the middle of each step of an upgrade or of a change of the members.
     #[arg(long)]
     kill: bool,
@@ -47,7 +50,10 @@ async fn main() -> Result<ExitCode> {
     let play = match arguments.upgrade_from {
         Some(from) => Play::Upgrade { from, mixed: Duration::from_secs(arguments.mixed), kill },
         None if arguments.members => Play::Members { kill },
-        None => Play::Kills,
+        None => match arguments.soak {
+            Some(minutes) => Play::Soak { length: Duration::from_secs(minutes.saturating_mul(60)) },
+            None => Play::Kills,
+        },
     };
     let plan = Plan {
         binary: arguments.binary,

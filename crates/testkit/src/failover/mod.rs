@@ -5,7 +5,9 @@ mod members;
 mod phases;
 mod report;
 mod scene;
+mod soak;
 mod upgrade;
+mod usage;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub enum Play {
     Upgrade { from: PathBuf, mixed: Duration, kill: bool },
     /// The membership grows and shrinks.
     Members { kill: bool },
+    /// Everything happens to them for so long, and they must not grow.
+    Soak { length: Duration },
 }
 
 impl Plan {
@@ -51,7 +55,14 @@ impl Plan {
         match &self.compose {
             Some(file) => Fleet::compose(file.clone()).await,
             None => {
-                let more = if matches!(self.play, Play::Members { .. }) { members::MORE } else { 0 };
+                let more = match self.play {
+                    Play::Members { .. } => members::MORE,
+                    Play::Soak { length } => {
+                        usage::is_long_enough(length)?;
+                        soak::MORE
+                    }
+                    Play::Kills | Play::Upgrade { .. } => 0,
+                };
                 Fleet::loopback(Options { binary: self.binary.clone(), more, ..Options::default() })
             }
         }
@@ -67,7 +78,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     let mut report = Report::default();
     let played = async {
         let first: Vec<usize> = match &plan.play {
-            Play::Kills => (0..MEMBERS).collect(),
+            Play::Kills | Play::Soak { .. } => (0..MEMBERS).collect(),
             Play::Upgrade { from, .. } => {
                 (0..MEMBERS).try_for_each(|at| fleet.use_binary(at, from))?;
                 (0..MEMBERS).collect()
@@ -85,6 +96,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
                 upgrade::play(&mut scene, (from, &plan.binary), *mixed, *kill, phases).await
             }
             Play::Members { kill } => members::play(&mut scene, *kill, phases).await,
+            Play::Soak { length } => soak::play(&mut scene, *length, phases).await,
         };
         scene.end().await;
         played

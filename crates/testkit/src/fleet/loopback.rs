@@ -84,6 +84,20 @@ impl ServerProcess {
     }
 }
 
+/// A program beside the members.
+#[derive(Debug)]
+pub struct Tool(Child);
+
+impl Tool {
+    /// None while it runs, then whether it succeeded.
+    ///
+    /// # Errors
+    /// The system cannot tell.
+    pub fn ended(&mut self) -> Result<Option<bool>> {
+        Ok(self.0.try_wait()?.map(|status| status.success()))
+    }
+}
+
 /// Three members on loopback.
 #[derive(Debug)]
 pub struct Loopback {
@@ -125,7 +139,7 @@ impl Loopback {
         &self.directory
     }
 
-    fn data(&self, at: usize) -> PathBuf {
+    pub(super) fn data(&self, at: usize) -> PathBuf {
         self.directory.join(format!("{}", at + 1))
     }
 
@@ -186,6 +200,16 @@ impl Loopback {
         if output.status.success() { Ok(said) } else { bail!("dyad cluster {}: {said}", arguments.join(" ")) }
     }
 
+    pub(super) fn tool(&self, words: &[&str]) -> Result<Tool> {
+        let mut command = Command::new(&self.options.binary);
+        let command = command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Tool(command.kill_on_drop(true).spawn()?))
+    }
+
+    pub(super) fn pid(&self, at: usize) -> Result<u32> {
+        self.running[at].as_ref().and_then(ServerProcess::pid).context("the member does not run")
+    }
+
     pub(super) async fn kill(&mut self, which: &[usize]) -> Result<()> {
         let mut killed: Vec<ServerProcess> = which.iter().filter_map(|&at| self.running[at].take()).collect();
         killed.iter().try_for_each(|process| process.signal(Signal::KILL))?;
@@ -213,7 +237,10 @@ impl Loopback {
     }
 
     pub(super) fn wipe(&mut self, at: usize) -> Result<()> {
-        Ok(std::fs::remove_dir_all(self.data(at))?)
+        match std::fs::remove_dir_all(self.data(at)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn status(&self, at: usize) -> Result<Vec<u8>> {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use compose::Compose;
-pub use loopback::{Loopback, Options, ServerProcess, free_ports};
+pub use loopback::{Loopback, Options, ServerProcess, Tool, free_ports};
 pub use status::{MemberRow, Raft, Status};
 
 use crate::http::{Pool, Request};
@@ -296,6 +296,30 @@ impl Fleet {
     /// It refuses, or the members are containers.
     pub async fn command(&mut self, at: usize, arguments: &[&str]) -> anyhow::Result<String> {
         self.processes()?.command(at, arguments).await
+    }
+
+    /// Starts the binary of the members with other words, such as `bench`, beside them.
+    ///
+    /// # Errors
+    /// It cannot be started, or the members are containers.
+    pub fn tool(&mut self, words: &[&str]) -> anyhow::Result<Tool> {
+        self.processes()?.tool(words)
+    }
+
+    /// The process of a member that runs.
+    ///
+    /// # Errors
+    /// It does not run, or the members are containers.
+    pub fn pid(&mut self, at: usize) -> anyhow::Result<u32> {
+        self.processes()?.pid(at)
+    }
+
+    /// The data directory of a member.
+    ///
+    /// # Errors
+    /// The members are containers.
+    pub fn data(&mut self, at: usize) -> anyhow::Result<PathBuf> {
+        Ok(self.processes()?.data(at))
     }
 
     /// Notes that a member ended by itself, or that its answers do not count any more.
