@@ -1,4 +1,5 @@
-// What is done to the members: killed, paused, cut off, one or several at a time, the leader more often than chance.
+// What is done to the members: killed, paused, cut off, taken out and in again, one or several at a time, the leader more often
+// than chance.
 package main
 
 import (
@@ -19,8 +20,8 @@ const (
 
 // What was done, and proof of it.
 type deeds struct {
-	kills, pauses, cuts int
-	log                 []string
+	kills, pauses, cuts, changes int
+	log                          []string
 }
 
 // Faults until the world stops, then everything is mended.
@@ -64,7 +65,7 @@ func (w *world) loseAnswers(random *rand.Rand, d *deeds) string {
 // One fault and its end.
 func (w *world) fault(at int, took time.Duration, random *rand.Rand, d *deeds) (string, error) {
 	other := (at + 1 + random.IntN(members-1)) % members
-	switch random.IntN(8) {
+	switch random.IntN(11) {
 	case 0, 1:
 		d.kills++
 		return fmt.Sprintf("member %d killed", at+1), w.killed(took, at)
@@ -85,6 +86,8 @@ func (w *world) fault(at int, took time.Duration, random *rand.Rand, d *deeds) (
 		}
 		w.heal(took, random)
 		return fmt.Sprintf("member %d cut off", at+1), nil
+	case 7, 8, 9:
+		return w.changed(at, took, random, d)
 	}
 	d.cuts++
 	w.fleet.net.set(at, other, true)

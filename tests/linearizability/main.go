@@ -1,7 +1,7 @@
-// Linearizability of what raft replicates, while three real members are killed, paused and cut off. Clients publish, publish
-// over an expected version, remove and read configurations, and the history must be one of a register for each key. Local reads
-// must not go back on one connection, and every listener must end with the last versions. Other clients register, deregister,
-// set and list persistent instances, and the history of each must follow the rules of `instances.go`.
+// Linearizability of what raft replicates, while three real members are killed, paused, cut off, and taken out and in again.
+// Clients publish, publish over an expected version, remove and read configurations, and the history must be one of a register
+// for each key. Local reads must not go back on one connection, and every listener must end with the last versions. Other clients
+// register, deregister, set and list persistent instances, and the history of each must follow the rules of `instances.go`.
 //
 // Exit code 1 if a promise was broken, 2 if the run says nothing.
 package main
@@ -225,7 +225,8 @@ func report(w *world, did deeds, all []*listening) {
 		told += l.told
 	}
 	fmt.Printf("%d changes told to %d listeners\n", told, len(all))
-	fmt.Printf("%d members killed, %d paused, %d cuts that held %d messages\n", did.kills, did.pauses, did.cuts, w.fleet.net.held.Load())
+	fmt.Printf("%d members killed, %d paused, %d changes of the membership, %d cuts that held %d messages\n", did.kills, did.pauses,
+		did.changes, did.cuts, w.fleet.net.held.Load())
 }
 
 // Too few writes, or faults that did nothing, prove nothing.
@@ -239,8 +240,8 @@ func validity(w *world, did deeds, p plan) (invalid []string) {
 	if did.cuts > 0 && w.fleet.net.held.Load() == 0 {
 		invalid = append(invalid, "the cuts held nothing")
 	}
-	if p.seconds >= 60 && (did.kills == 0 || did.cuts == 0) {
-		invalid = append(invalid, "no kill or no cut")
+	if p.seconds >= 60 && (did.kills == 0 || did.cuts == 0 || did.changes == 0) {
+		invalid = append(invalid, "no kill, no cut or no change of the membership")
 	}
 	return invalid
 }
