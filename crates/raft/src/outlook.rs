@@ -1,5 +1,5 @@
-//! Once a second each other member is asked whether it answers, what time it has, and whether its disk takes entries. So a write, the
-//! metrics and the log lines look at the answers and ask nobody.
+//! Once a second each other member is asked whether it answers, what time it has, and whether its disk has room. So a write, the
+//! metrics and the log lines look at the answers and ask nobody. A leader whose disk is full finds its successor here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::clocks::{Middle, difference_ms};
 use crate::handle::{Inner, RaftHandle};
 use crate::ping::PING_LIMIT;
+use crate::space::DiskRoom;
 use crate::survey::{Clock, Known, Other, Silence};
 use crate::types::Node;
 
@@ -18,12 +19,19 @@ use crate::types::Node;
 const EVERY: Duration = Duration::from_secs(1);
 /// The same until the clocks of a majority are known, so that a leader knows them soon after it was elected.
 const AT_FIRST: Duration = Duration::from_millis(100);
+/// A leader with a full disk hands over at most so often, so that members whose disks fill together do not pass the leadership
+/// around.
+const RELIEF_AGAIN: Duration = Duration::from_secs(30);
 
 impl Inner {
     /// Asks until the member stops.
     pub(crate) async fn survey_others(self: Arc<Inner>) {
+        let mut relieved: Option<Instant> = None;
         while !self.stopping() {
             self.ask_all().await;
+            if relieved.is_none_or(|at| at.elapsed() >= RELIEF_AGAIN) && self.seek_relief().await {
+                relieved = Some(Instant::now());
+            }
             let known = self.survey.middle.lock().is_some();
             tokio::time::sleep(if known { EVERY } else { AT_FIRST }).await;
         }
@@ -52,6 +60,7 @@ impl Inner {
                 failure: None,
                 clock: None,
                 refuses_entries: false,
+                has_room: false,
             });
             match answer {
                 Err(why) => one.failure = Some(why),
@@ -66,6 +75,7 @@ impl Inner {
                             ahead_ms: difference_ms(reply.wall_ms, own),
                         }),
                         refuses_entries: reply.refuses_entries,
+                        has_room: reply.has_room,
                     };
                 }
             }
@@ -73,6 +83,31 @@ impl Inner {
         drop(known);
         let middle = Middle::of(self.clocks(|_| true), membership.voter_ids().count());
         *self.survey.middle.lock() = middle.map(|middle| (Instant::now(), middle));
+    }
+
+    /// A leader whose disk takes no writes lets a voter lead whose disk has room, so that the cluster goes on taking them. True if it
+    /// tried.
+    async fn seek_relief(&self) -> bool {
+        let disk = self.space.disk();
+        if disk.room == DiskRoom::All || !self.known_leader().is_some_and(|(id, _)| id == self.me.id) {
+            return false;
+        }
+        let has_room = |id: &u64| {
+            let known = self.survey.known.lock();
+            known.get(id).is_some_and(|one| one.has_room && one.failure.is_none())
+        };
+        let Some(to) = self.membership().voter_ids().find(has_room) else { return false };
+        tracing::warn!(
+            file = disk.file,
+            "the disk of this leader has reached its reserve: member {to:016x}, whose disk has room, is asked to lead"
+        );
+        if !self.transfer_to(Some(to)).await {
+            tracing::warn!(
+                "member {to:016x} did not take the leadership; another try comes in {} s",
+                RELIEF_AGAIN.as_secs()
+            );
+        }
+        true
     }
 
     /// The clocks of the voters that are known, this member's own included.

@@ -44,6 +44,8 @@ pub(crate) struct Known {
     /// Of its last answer. A clock goes on while its member does not answer, so that an old answer still says what time it has.
     pub(crate) clock: Option<Clock>,
     pub(crate) refuses_entries: bool,
+    /// Its disk has its reserve free.
+    pub(crate) has_room: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

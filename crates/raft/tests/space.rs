@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{Cluster, LIMIT, Member, eventually, register, service};
 use dyad_naming::cp::{NamingCommand, NamingReply};
-use dyad_raft::{DiskRoom, RaftConfig};
+use dyad_raft::{DiskRoom, MemberChange, RaftConfig};
 use dyad_state::CpCommand;
 use dyad_state::ports::ProposeError;
 use dyad_types::{Instance, MemberId};
@@ -116,4 +116,36 @@ fn a_full_follower_refuses_entries_and_causes_no_election() {
     cluster.converged();
     assert!(cluster.members.iter().all(|member| member.has(port + 2) && !member.has(port + 1)));
     assert_eq!(cluster.members[follower].id, MemberId(id.0), "by itself, without a new identity");
+}
+
+#[test]
+fn a_full_leader_lets_a_member_with_room_lead() {
+    let mut cluster = Cluster::new(3, |_| {});
+    cluster.members[0].register(1);
+    cluster.converged();
+    let first = cluster.leader().unwrap();
+    let (second, third) = ((first + 1) % 3, (first + 2) % 3);
+    // Only the third one has room.
+    restart(&mut cluster.members[second], nearly_full);
+    cluster.settled();
+    restart(&mut cluster.members[first], nearly_full);
+    cluster.settled();
+    let wanted = cluster.members[third].id;
+    let leads = |at: usize| cluster.members[at].handle().status().leader == Some(wanted);
+    eventually("the member with room leads", || (0..3).all(leads).then_some(()));
+    let term = cluster.members[third].handle().status().term;
+    let back = MemberChange::Transfer(Some(cluster.members[first].node.address.clone()));
+    cluster.members[third].block_on(cluster.members[third].handle().change_members(back)).unwrap();
+    let later = || cluster.members[third].handle().status().term >= term + 2;
+    eventually("it leads again", || ((0..3).all(leads) && later()).then_some(()));
+    cluster.members[first].register(2);
+    cluster.converged();
+    assert!(cluster.members.iter().all(|member| member.has(2)), "whoever is asked, writes are taken");
+
+    let term = cluster.members[first].handle().status().term;
+    let began = Instant::now();
+    while began.elapsed() < QUIET {
+        cluster.members[first].register(2);
+    }
+    assert_eq!(cluster.members[first].handle().status().term, term, "it goes on leading");
 }

@@ -76,7 +76,9 @@ def a_small_disk_has_a_small_reserve(fleet):
         assert server.get("c-1").status == 200
         told = until("it is told", lambda: lines(fleet, 0, before, "the reserve of this member's disk is reached"), NOTICED_SECONDS)
         assert len(told) == 1 and "WARN" in told[0], told
-        assert status(fleet, 0)["raft"]["disk"]["room"] == "no writes", status(fleet, 0)["raft"]["disk"]
+        shown = status(fleet, 0)
+        assert shown["raft"]["disk"]["room"] == "no writes", shown["raft"]["disk"]
+        assert not shown["healthy"] and "reserve of this member's disk" in shown["headline"], shown["headline"]
         os.remove(ballast)
         until("it goes on", lambda: server.publish("c-2", "x").status == 200, NOTICED_SECONDS)
         until("it is told", lambda: lines(fleet, 0, before, "INFO", "has its reserve again"), NOTICED_SECONDS)
@@ -113,8 +115,9 @@ def a_follower_whose_disk_is_full_falls_behind_in_order(fleet):
         assert now["dyad_raft_has_leader"] == 1 and now["dyad_raft_term"] == term, "it hears the leader"
         assert metrics(fleet, leader)["dyad_raft_is_leader"] == 1 and metrics(fleet, leader)["dyad_raft_term"] == term
         assert fleet.running[follower].poll() is None, fleet.log(follower)
-        said = status(fleet, leader)["raft"]["disk"]["refusing_members"]
-        assert said == [identity], said
+        said = status(fleet, leader)
+        assert said["raft"]["disk"]["refusing_members"] == [identity], said
+        assert not said["healthy"] and name in said["headline"], said["headline"]
         until("it is told", lambda: lines(fleet, follower, before[follower], "WARN", "takes no entries of the log"), NOTICED_SECONDS)
         told = lines(fleet, leader, before[leader], "WARN")
         assert len(told) == 1 and f"the disk of {name} is nearly full" in told[0], told
@@ -125,3 +128,29 @@ def a_follower_whose_disk_is_full_falls_behind_in_order(fleet):
         told = until("it is told", lambda: lines(fleet, leader, before[leader], "INFO", f"{name} takes entries of the log again"), 10)
         assert len(told) == 1, told
         assert metrics(fleet, leader)["dyad_raft_term"] == term
+
+
+@case(members=3, flags=("--min-free-disk", "auto"))
+def a_leader_whose_disk_is_full_lets_another_member_lead(fleet):
+    """A leader whose disk has reached its reserve hands over to a member with room, so that writes are taken through every member."""
+    with small_disk(fleet, 0) as data:
+        data_dir = os.path.join(fleet.directory, "member-1")
+        until("the member is ready to lead", lambda: status(fleet, 0)["healthy"], 20)
+        if leader_of(fleet) != 0:
+            handed = subprocess.run(
+                [fleet.binary, "cluster", "transfer-leader", fleet.addresses[0], "--data-dir", data_dir], capture_output=True, text=True,
+                check=False, timeout=20,
+            )
+            assert handed.returncode == 0, handed
+        assert until("it leads", lambda: leader_of(fleet) == 0 or None, 10)
+        before = log_size(fleet, 0)
+        ballast = fill(data, RESERVE - MIB)
+        until("another member leads", lambda: metrics(fleet, 0)["dyad_raft_is_leader"] == 0, NOTICED_SECONDS + 5)
+        for at in range(3):
+            until(f"member {at + 1} takes writes", lambda at=at: Server(fleet.addresses[at]).publish(f"c-{at}", "x").status == 200, 5)
+        told = lines(fleet, 0, before, "is asked to lead")
+        assert len(told) == 1, told
+        term = metrics(fleet, 0)["dyad_raft_term"]
+        time.sleep(QUIET_SECONDS)
+        assert metrics(fleet, 0)["dyad_raft_term"] == term, "the leadership is passed around"
+        os.remove(ballast)

@@ -238,8 +238,10 @@ impl raft_server::Raft for Service {
         }
         let config = &self.inner.config;
         let (member, wall_ms, process) = (self.me().id, (config.wall_clock)(), self.me().process);
-        let refuses_entries = self.inner.space.disk().room == DiskRoom::NoEntries;
+        let room = self.inner.space.disk().room;
+        let (refuses_entries, has_room) = (room == DiskRoom::NoEntries, room == DiskRoom::All);
         let state_level = config.state_level;
-        Ok(Response::new(pb::PingReply { member, state_level, wall_ms, process, seen, refuses_entries }))
+        let reply = pb::PingReply { member, state_level, wall_ms, process, seen, refuses_entries, has_room };
+        Ok(Response::new(reply))
     }
 }

@@ -7,13 +7,24 @@ use dyad_raft::Standing;
 const BEHIND: u64 = 1_000;
 
 /// What the sentence depends on besides the status.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Facts<'a> {
     pub(super) standing: &'a Standing,
     /// Whether the leader that is known was heard of late.
     pub(super) has_leader: bool,
     /// The level of the state.
     pub(super) level: u32,
+    /// Ids of members that did not answer the last question.
+    pub(super) silent: &'a [String],
+    /// What is wrong with disks and clocks, in words.
+    pub(super) machines: &'a [String],
+}
+
+impl Facts<'_> {
+    /// A member of which nothing was heard, that is down, or that has just stopped answering.
+    fn is_away(&self, member: &MemberStatus) -> bool {
+        matches!(&*member.state, "" | "DOWN" | "UNKNOWN") || self.silent.contains(&member.member_id)
+    }
 }
 
 /// The sentence, and whether all is well.
@@ -31,13 +42,14 @@ pub(super) fn headline(status: &ClusterStatus, facts: &Facts<'_>) -> (String, bo
         Standing::Member => {}
     }
     let members = &status.members;
-    let away: Vec<&MemberStatus> = members.iter().filter(|member| is_away(member)).collect();
+    let away: Vec<&MemberStatus> = members.iter().filter(|member| facts.is_away(member)).collect();
     let (all, there) = (members.len(), members.len() - away.len());
     let names = |members: &[&MemberStatus]| {
         members.iter().map(|member| member.address.as_str()).collect::<Vec<_>>().join(", ")
     };
     let voters = members.iter().filter(|member| member.voter);
-    let (voting, voting_there) = (voters.clone().count(), voters.filter(|member| !is_away(member)).count());
+    let (voting, voting_there) =
+        (voters.clone().count(), voters.filter(|member| !facts.is_away(member)).count());
     if !facts.has_leader {
         if voting_there * 2 > voting {
             return wrong(format!("{there} of {all} members, and no leader: an election is under way"));
@@ -57,6 +69,9 @@ pub(super) fn headline(status: &ClusterStatus, facts: &Facts<'_>) -> (String, bo
     if let Some(member) = members.iter().find(|member| !member.not_ready.is_empty()) {
         return wrong(format!("{} is not ready: {}", member.address, member.not_ready));
     }
+    if let Some(member) = members.iter().find(|member| member.state != "READY") {
+        return wrong(format!("{} is {}; wait until it is READY", member.address, member.state));
+    }
     let last = members.iter().filter_map(|member| member.committed).max().unwrap_or(0);
     let lacks = |member: &MemberStatus| last.saturating_sub(member.applied.unwrap_or(last));
     if let Some(member) = members.iter().find(|member| lacks(member) > BEHIND) {
@@ -70,6 +85,9 @@ pub(super) fn headline(status: &ClusterStatus, facts: &Facts<'_>) -> (String, bo
         return wrong(format!(
             "{all} of {all} members, and their copies of the ephemeral instances differ; they catch up"
         ));
+    }
+    if let Some(text) = facts.machines.first() {
+        return wrong(text.clone());
     }
     (well(status, facts), true)
 }
@@ -89,11 +107,6 @@ fn well(status: &ClusterStatus, facts: &Facts<'_>) -> String {
             &format!("; an upgrade is under way: versions {}, level {}", versions.join(" and "), facts.level);
     }
     text
-}
-
-/// A member of which nothing was heard, or that is down.
-fn is_away(member: &MemberStatus) -> bool {
-    member.state.is_empty() || member.state == "DOWN" || member.state == "UNKNOWN"
 }
 
 #[cfg(test)]
@@ -128,7 +141,28 @@ mod tests {
             ..ClusterStatus::default()
         };
         change(&mut status);
-        headline(&status, &Facts { standing, has_leader, level: 3 })
+        headline(&status, &Facts { standing, has_leader, level: 3, silent: &[], machines: &[] })
+    }
+
+    #[test]
+    fn who_is_silent_or_has_a_full_disk_is_told_at_once() {
+        let mut status = ClusterStatus {
+            members: ["a", "b", "c"].map(member).into(),
+            distro: DistroStatus { digest_equal: true, ..DistroStatus::default() },
+            ..ClusterStatus::default()
+        };
+        let standing = Standing::Member;
+        let facts = Facts { standing: &standing, has_leader: true, level: 3, silent: &[], machines: &[] };
+        assert!(headline(&status, &facts).1);
+        let silent = ["b".to_owned()];
+        let (text, well) = headline(&status, &Facts { silent: &silent, ..facts });
+        assert!(text.starts_with("2 of 3 members: b:8848 does not answer") && !well, "{text}");
+        let machines = ["the disk of x is full".to_owned(), "the clock of y is wrong".to_owned()];
+        let told = headline(&status, &Facts { machines: &machines, ..facts });
+        assert_eq!(told, ("the disk of x is full".to_owned(), false));
+        status.members[2].state = "LEAVING".into();
+        let told = headline(&status, &facts);
+        assert_eq!(told, ("c:8848 is LEAVING; wait until it is READY".to_owned(), false));
     }
 
     #[test]

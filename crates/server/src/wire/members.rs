@@ -19,6 +19,7 @@ use serde_json::json;
 use super::headline::{Facts, headline};
 use super::parts::Parts;
 use super::rebalance;
+use super::watch::troubles;
 use crate::settings::parse_member;
 
 /// How long an operator's drain may take: thousands of clients a second at most reach the others.
@@ -312,7 +313,10 @@ fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
         }),
     };
     let (standing, has_leader) = (parts.raft.standing(), parts.raft.leader().is_some());
-    (status.headline, status.healthy) = headline(&status, &Facts { standing: &standing, has_leader, level });
+    let (silent, machines) = troubles(parts);
+    let silent: Vec<String> = silent.iter().map(ToString::to_string).collect();
+    let facts = Facts { standing: &standing, has_leader, level, silent: &silent, machines: &machines };
+    (status.headline, status.healthy) = headline(&status, &facts);
     status
 }
 

@@ -15,7 +15,9 @@ pub(super) const AGAIN_MS: u64 = 60_000;
 
 /// What is observed in one look.
 #[derive(Clone, Debug)]
-pub(super) struct Observed {
+pub(in crate::wire) struct Observed {
+    /// This member was removed from the cluster: how the others are is no matter of it any more.
+    pub(super) removed: bool,
     /// The membership, in the order of the ids. Empty before the member belongs to a cluster.
     pub(super) seats: Vec<Seat>,
     pub(super) silent: Vec<Silent>,
@@ -155,9 +157,21 @@ impl Watch {
         (seen.seats.len() > 1).then(|| Line::Info(format!("{name} leads from now on, in term {term}")))
     }
 
+    /// What is bad with disks and clocks, in words, the gravest first.
+    pub(super) fn of_machines(me: MemberId, seen: &Observed) -> Vec<String> {
+        let watch = Watch { seats: seen.seats.clone(), ..Watch::new(me) };
+        let found = watch.found(seen).into_iter();
+        let of_machines =
+            found.filter(|(trouble, _)| !matches!(trouble, Trouble::Silent(_) | Trouble::NoLeader));
+        of_machines.map(|(_, (_, text))| text).collect()
+    }
+
     /// All that is bad now, in words, and for how many milliseconds it has been so; 0 if that is not known better.
     fn found(&self, seen: &Observed) -> BTreeMap<Trouble, (u64, String)> {
         let mut found = BTreeMap::new();
+        if seen.removed {
+            return found;
+        }
         for silent in &seen.silent {
             let name = self.name(silent.member);
             let what = if silent.answered_before { "does not answer" } else { "has never answered" };

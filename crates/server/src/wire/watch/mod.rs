@@ -9,8 +9,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dyad_raft::Other;
+use dyad_raft::{Other, Standing};
 use dyad_state::ports::Propose;
+use dyad_types::MemberId;
 
 use self::lines::{Line, Observed, Seat, Silent, Watch};
 use super::clock::monotonic;
@@ -35,6 +36,13 @@ pub(super) async fn run(parts: Arc<Parts>) {
             }
         }
     }
+}
+
+/// Members that do not answer at this moment, and what is bad with the disks and clocks of all, in words.
+pub(super) fn troubles(parts: &Parts) -> (Vec<MemberId>, Vec<String>) {
+    let seen = observe(parts);
+    let silent = seen.silent.iter().map(|silent| silent.member).collect();
+    (silent, Watch::of_machines(parts.me, &seen))
 }
 
 fn observe(parts: &Parts) -> Observed {
@@ -66,6 +74,7 @@ fn observe(parts: &Parts) -> Observed {
         }
     };
     Observed {
+        removed: parts.raft.standing() == Standing::Removed,
         seats,
         silent: others.iter().filter_map(silent).collect(),
         refuses_entries: others.iter().filter(|other| other.refuses_entries).map(|o| o.member).collect(),

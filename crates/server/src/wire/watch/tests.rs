@@ -18,6 +18,7 @@ fn calm() -> Observed {
     Observed {
         seats: vec![seat(ME, "a:8848", true), seat(B, "b:8848", true), seat(C, "c:8848", true)],
         silent: Vec::new(),
+        removed: false,
         refuses_entries: Vec::new(),
         leader: Some((ME, 4)),
         clocks: vec![(ME, 0), (B, 3), (C, -3)],
