@@ -168,7 +168,9 @@ impl Inner {
             let added =
                 tokio::time::timeout(CATCH_UP_LIMIT, self.raft.add_learner(id, node.clone(), true)).await;
             added
-                .map_err(|_| refused(format!("it has not caught up within {CATCH_UP_LIMIT:?}")))?
+                .map_err(|_| refused(format!(
+                    "it has not caught up within {CATCH_UP_LIMIT:?}; it goes on, and gets its vote by itself when it has"
+                )))?
                 .map_err(|e| refused(e.to_string()))?;
         }
         self.take_the_place(id, node.learner, replaced).await

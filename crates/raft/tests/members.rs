@@ -116,6 +116,40 @@ fn a_learner_does_not_count() {
     agree(&cluster, &[leader, followers[2], followers[0]]);
 }
 
+/// A learner takes the place of a voter while the leader reaches only the learner. The new members would be a majority, the old ones
+/// are none: the two others go on, and the change does not happen behind their backs.
+#[test]
+fn a_replacement_needs_a_majority_of_the_old_members() {
+    let cluster = Cluster::new(4, |_| {});
+    let leader = cluster.leader().unwrap();
+    let [learner, b, c] = [1, 2, 3].map(|n| (leader + n) % 4);
+    let node = |at: usize| cluster.members[at].node.clone();
+    change(&cluster.members[leader], MemberChange::Demote(node(learner).address)).unwrap();
+    agree(&cluster, &[leader, b, c]);
+    cluster.converged();
+    for one in [leader, learner] {
+        for other in [b, c] {
+            cluster.links.cut(&node(one).cluster_address, &node(other).cluster_address);
+        }
+    }
+    let replaced = std::thread::scope(|scope| {
+        let old = &cluster.members[leader];
+        let what = MemberChange::Replace { old: node(c).address, node: node(learner) };
+        let replaced = scope.spawn(move || change(old, what));
+        let leads = |at: usize| cluster.members[at].role() == Role::Leader;
+        eventually("the two others go on", || (leads(b) || leads(c)).then_some(()));
+        cluster.members[b].register(1);
+        let refused = old.propose(register(2));
+        assert!(refused.is_err(), "two truths: {refused:?}");
+        cluster.links.heal();
+        replaced.join().unwrap()
+    });
+    assert!(replaced.is_err(), "{replaced:?}");
+    agree(&cluster, &[leader, b, c]);
+    cluster.converged();
+    assert!(cluster.members.iter().all(|member| member.has(1) && !member.has(2)));
+}
+
 /// The leader is cut off while it changes the membership. Its successor decides, and nothing is half done in the end.
 #[test]
 fn a_change_of_a_leader_that_is_cut_off() {
