@@ -1,17 +1,15 @@
 //! The data directory and its lock, which one process has at a time. Only the process that has the lock writes anything in the
 //! directory.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dyad_cli::{Exit, Failure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-
-use crate::identity::has_name;
 
 /// How often the directory is looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -70,9 +68,18 @@ impl DataDir {
     /// # Errors
     /// This is what it completes with.
     pub async fn gone(&self) -> Failure {
+        let mut told = false;
         loop {
             tokio::time::sleep(LOOK).await;
-            if !has_name(&self.lock, &self.path.join("lock")) || !self.raft().is_dir() {
+            let replaced = self.is_replaced().unwrap_or_else(|error| {
+                // A disk that fails ends the process where something is to be written.
+                if !told {
+                    tracing::warn!(%error, "the data directory {} cannot be looked at", self.path.display());
+                }
+                told = true;
+                false
+            });
+            if replaced {
                 let what =
                     "was deleted or replaced while the server ran: what is in its place is not this member's";
                 return Failure::new(
@@ -81,6 +88,17 @@ impl DataDir {
                 );
             }
         }
+    }
+
+    fn is_replaced(&self) -> io::Result<bool> {
+        let found = |path: PathBuf| match fs::metadata(path) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let (held, lock, raft) = (self.lock.metadata()?, found(self.path.join("lock"))?, found(self.raft())?);
+        let is_held = |lock: &Metadata| (lock.dev(), lock.ino()) == (held.dev(), held.ino());
+        Ok(!lock.is_some_and(|lock| is_held(&lock)) || !raft.is_some_and(|raft| raft.is_dir()))
     }
 
     /// `DATA/raft`: the log store.

@@ -156,7 +156,7 @@ impl Place {
 }
 
 /// Does the name still lead to the open file? Who tidies up may have removed it.
-pub(crate) fn has_name(file: &File, path: &Path) -> bool {
+fn has_name(file: &File, path: &Path) -> bool {
     let (Ok(opened), Ok(named)) = (file.metadata(), fs::metadata(path)) else { return false };
     (opened.dev(), opened.ino()) == (named.dev(), named.ino())
 }
@@ -194,6 +194,17 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
 
 fn encode(member: MemberId, incarnation: u64) -> String {
     sealed(format!("{HEADER}\nmember {member}\nincarnation {incarnation}\n"))
+}
+
+/// Writes a small file of the data directory anew: after a crash at any point there is the old text or the new one. It is on the disk
+/// when this returns.
+pub(crate) fn replace(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let next = dir.join(format!("{name}.tmp"));
+    let mut file = File::create(&next)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&next, dir.join(name))?;
+    File::open(dir)?.sync_all()
 }
 
 /// The lines with a checksum behind them.

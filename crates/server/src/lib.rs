@@ -10,6 +10,7 @@ pub mod logged;
 pub mod panics;
 pub mod recover;
 pub(crate) mod refound;
+pub(crate) mod removal;
 pub mod restore;
 pub mod settings;
 pub mod telemetry;

@@ -5,8 +5,7 @@
 //! had happened, and the comparison of the two shows it. The file is one of its own, since versions before 0.6 read the
 //! identity and take no other form of it.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use dyad_cli::Failure;
@@ -18,8 +17,6 @@ use crate::identity::{self, Identity};
 pub const FILE: &str = "logged";
 /// First line: what the file is, and the version of its form.
 const HEADER: &str = "dyad logged 1";
-/// The next text, until it takes the file's name.
-const NEXT: &str = "logged.tmp";
 
 /// The last start of the member that is known to be in its log. `None` if there was none, or if the file is that of another
 /// member: then this member's identity is a new one, and has no log yet.
@@ -57,14 +54,8 @@ pub fn read(dir: &Path, identity: &Identity) -> Result<Option<u64>, Failure> {
 /// # Errors
 /// The disk fails.
 pub fn write(dir: &Path, member: MemberId, start: u64) -> Result<(), Failure> {
-    let written = || -> io::Result<()> {
-        let mut next = File::create(dir.join(NEXT))?;
-        next.write_all(encode(member, start).as_bytes())?;
-        next.sync_all()?;
-        fs::rename(dir.join(NEXT), dir.join(FILE))?;
-        File::open(dir)?.sync_all()
-    };
-    written().map_err(|error| Failure::file("write", &dir.join(FILE), &error))
+    let written = identity::replace(dir, FILE, &encode(member, start));
+    written.map_err(|error| Failure::file("write", &dir.join(FILE), &error))
 }
 
 fn encode(member: MemberId, start: u64) -> String {
@@ -90,6 +81,8 @@ fn decode(text: &str) -> Result<(MemberId, u64), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use dyad_cli::Exit;
 

@@ -53,6 +53,47 @@ def a_removed_member_says_so_and_does_not_come_back(world):
 
 
 @case
+def a_removed_member_knows_it_when_nobody_answers(world):
+    members = world.cluster(3)
+    written(members[0], "c-0", "c-0")
+    leader = leader_of(members)
+    gone = next(one for one in members if one is not leader)
+    left = [one for one in members if one is not gone]
+
+    def says_so():
+        answer = gone.refused("GET", "/nacos/v1/console/health/readiness")
+        read = gone.refused("GET", "/nacos/v1/cs/configs", dataId="c-0", group="G")
+        return "removed" in answer.body and read.status == 503
+
+    leader.cli("cluster", "remove", gone.address)
+    until("it says so", says_so, SOON)
+    for one in left:
+        one.kill()
+    holds_for("it says so without the others", says_so, 8)
+    gone.stop()
+    gone.start(members, wait=False)
+    until("it says so after a restart", says_so, SOON)
+    holds_for("it goes on to say so", says_so, 3)
+    for one in left:
+        one.start(members, wait=False)
+    for one in left:
+        one.ready()
+    leader_of(left).cli("cluster", "add", gone.address)
+    gone.ready()
+    for one in members:
+        knows(one, members)
+    # What it knew of its removal is forgotten.
+    for one in left:
+        one.kill()
+    gone.kill()
+    gone.start(members, wait=False)
+    until("it is a member that lacks the others", lambda: "removed" not in gone.refused(
+        "GET", "/nacos/v1/console/health/readiness").body, SOON)
+    holds_for("it stays one", lambda: "removed" not in gone.refused(
+        "GET", "/nacos/v1/console/health/readiness").body, 3)
+
+
+@case
 def the_leader_is_removed(world):
     members = world.cluster(3)
     leader = leader_of(members)

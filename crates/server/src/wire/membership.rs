@@ -2,6 +2,7 @@
 //! Distro core. Here a member finds out that it was removed, and that its list leads to two clusters.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use dyad_types::MemberId;
 
 use super::members::drain_clients;
 use super::parts::Parts;
+use crate::removal::{self, Removal};
 
 /// How often it is looked at, besides at each change of an answer or of the membership.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -34,9 +36,14 @@ struct Foreign {
 /// Runs until `parts.stop`.
 pub(super) async fn run(parts: Arc<Parts>, directory: Arc<Directory>) {
     let mut changed = directory.subscribe();
+    let dir = &parts.settings.data_dir;
+    let mut removal = removal::read(dir).unwrap_or_else(|error| {
+        tracing::warn!(%error, "{} cannot be read: only the other members know whether this one was removed", removal::FILE);
+        None
+    });
     loop {
         let members = parts.raft.on_members();
-        look(&parts, &directory).await;
+        look(&parts, &directory, &mut removal).await;
         let pause = if parts.raft.members().is_some() { LOOK_AGAIN } else { LOOK_SOON };
         tokio::select! {
             change = changed.changed() => if change.is_err() { return },
@@ -47,16 +54,20 @@ pub(super) async fn run(parts: Arc<Parts>, directory: Arc<Directory>) {
     }
 }
 
-async fn look(parts: &Arc<Parts>, directory: &Directory) {
+/// `removal` is what this member knows of its own removal: it stays true while nobody answers who could tell it again.
+async fn look(parts: &Arc<Parts>, directory: &Directory, removal: &mut Option<Removal>) {
     let cluster_id = parts.raft.cluster_id().await;
     directory.set_cluster(cluster_id);
     let fresh = directory.fresh();
     let told = fresh.values().filter(|found| !found.me);
     let told = told.filter_map(|found| Some((found.cluster_id?, found.membership.as_ref()?)));
+    let known = removal.as_ref().filter(|removal| cluster_id == Some(removal.cluster_id));
+    let told = told.chain(known.map(|removal| (removal.cluster_id, &removal.membership)));
     if let Some(newest) = Membership::newest(cluster_id, own_membership(parts), told) {
         let own = directory.own_entry();
         let belongs = cluster_id.is_some();
         let removed = newest.removed(parts.me, own.as_ref().map(|own| own.address.as_str()), belongs);
+        remember(&parts.settings.data_dir, removal, cluster_id, removed.then_some(&newest));
         directory.follow(newest, removed);
     }
     let rows = directory.members();
@@ -69,6 +80,27 @@ async fn look(parts: &Arc<Parts>, directory: &Directory) {
     let configured = rows.len().max(known.len());
     parts.ap.input(Input::Members { configured, known });
     stand(parts, directory, cluster_id, &fresh);
+}
+
+/// Keeps a removal on the disk until this is a member again.
+fn remember(
+    dir: &Path,
+    removal: &mut Option<Removal>,
+    cluster_id: Option<u128>,
+    without: Option<&Membership>,
+) {
+    let now = match (cluster_id.filter(|id| *id != 0), without) {
+        (Some(cluster_id), Some(without)) => Some(Removal { cluster_id, membership: without.clone() }),
+        _ => None,
+    };
+    if *removal == now {
+        return;
+    }
+    let done = now.as_ref().map_or_else(|| removal::forget(dir), |now| removal::write(dir, now));
+    if let Err(error) = done {
+        tracing::warn!(%error, "{} cannot be written: a restart asks the other members again", removal::FILE);
+    }
+    *removal = now;
 }
 
 /// The membership by the state of this member. `None` while it knows of none.

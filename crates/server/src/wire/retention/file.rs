@@ -1,7 +1,6 @@
 //! `DATA/retention`: how far the time of the retention was when the process ended.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use crate::identity;
@@ -10,8 +9,6 @@ use crate::identity;
 pub(super) const FILE: &str = "retention";
 /// First line: what the file is, and the version of its form.
 const HEADER: &str = "dyad retention 1";
-/// The next text, until it takes the file's name.
-const NEXT: &str = "retention.tmp";
 
 /// The time in the file, in milliseconds since the epoch. `None` without a file.
 ///
@@ -35,11 +32,7 @@ pub(super) fn read(dir: &Path) -> io::Result<Option<u64>> {
 /// # Errors
 /// The disk fails.
 pub(super) fn write(dir: &Path, ms: u64) -> io::Result<()> {
-    let mut next = File::create(dir.join(NEXT))?;
-    next.write_all(encode(ms).as_bytes())?;
-    next.sync_all()?;
-    fs::rename(dir.join(NEXT), dir.join(FILE))?;
-    File::open(dir)?.sync_all()
+    identity::replace(dir, FILE, &encode(ms))
 }
 
 fn encode(ms: u64) -> String {
@@ -48,6 +41,8 @@ fn encode(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
