@@ -18,7 +18,7 @@ pub const FILE: &str = "admin.sock";
 pub const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time for the answer to a change of the membership: a new member catches up first, and the request may go through a
 /// member to the leader. Each of these steps has its own, shorter limit.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(90);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(150);
 /// What the address of a Unix socket holds, without its closing zero.
 const PATH_MAX: usize = 107;
 /// Longest answer that is read: 64 members with 1,000 origins each fit many times.

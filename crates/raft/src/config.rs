@@ -95,6 +95,8 @@ impl RaftConfig {
             election_timeout_min: self.election_ms.0,
             election_timeout_max: self.election_ms.1,
             enable_pre_vote: Some(true),
+            // Not before this member has asked what others have seen of its store (`let_elect`).
+            enable_elect: false,
             // A restarted leader that simply goes on may have lost what it acknowledged: it must be elected again.
             enable_leader_restore: Some(false),
             allow_log_reversion: Some(false),
@@ -141,5 +143,6 @@ mod tests {
         assert_eq!(config.enable_leader_restore, Some(false));
         assert_eq!(config.allow_log_reversion, Some(false));
         assert_eq!(config.enable_pre_vote, Some(true));
+        assert!(!config.enable_elect);
     }
 }

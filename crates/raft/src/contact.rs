@@ -53,7 +53,7 @@ impl Inner {
                 return None;
             }
             // A sole voter needs nobody.
-            let alone = m.membership_config.voter_ids().count() == 1;
+            let alone = m.membership_config.voter_ids().eq([m.id]);
             let acked = m.last_quorum_acked.as_ref().map(|at| openraft::Instant::elapsed(&**at));
             if alone { Some(Duration::ZERO) } else { acked }
         });

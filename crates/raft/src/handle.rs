@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use dyad_config::{ConfigState, Contents};
@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) space: Arc<Space>,
     pub(crate) survey: Survey,
     pub(crate) fatal: FatalSlot,
+    /// The highest level of the state that this member ever proposed.
+    pub(crate) raising: AtomicU32,
     /// Held during a membership change.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held while a snapshot arrives.
@@ -98,7 +100,7 @@ impl Inner {
     /// Leading: did a majority answer of late?
     pub(crate) fn has_quorum(&self) -> bool {
         self.metrics(|m| {
-            let alone = m.membership_config.voter_ids().count() == 1;
+            let alone = m.membership_config.voter_ids().eq([m.id]);
             let acked = m.last_quorum_acked.as_ref().map(|at| openraft::Instant::elapsed(&**at));
             m.state == ServerState::Leader && (alone || acked.is_some_and(|a| a < self.config.leader_stale()))
         })
@@ -137,15 +139,17 @@ impl Inner {
         }
     }
 
-    /// If this member leads, hands the leadership within a second to `to`, or to the follower that has the most of the log. True if
-    /// another member leads then, or if this one did not lead.
+    /// If this member leads, hands the leadership within a second to `to`, or to the follower that has the most of the log of those that
+    /// answer. True if another member leads then, or if this one did not lead.
     pub(crate) async fn transfer_to(&self, to: Option<u64>) -> bool {
+        let silent = self.silent_members();
         let best = self.metrics(|m| {
             if m.state != ServerState::Leader {
                 return None;
             }
-            let voters =
-                m.membership_config.voter_ids().filter(|id| *id != m.id && to.is_none_or(|to| to == *id));
+            // One that is dead would keep openraft waiting, without heartbeats to the others.
+            let may = |id: &u64| *id != m.id && to.map_or(!silent.contains(id), |to| to == *id);
+            let voters = m.membership_config.voter_ids().filter(may);
             let matched = |id: u64| m.replication.as_ref().and_then(|r| r.get(&id).copied().flatten());
             Some(voters.max_by_key(|id| matched(*id)))
         });
@@ -157,8 +161,16 @@ impl Inner {
             && self.wait(TRANSFER_LIMIT, |i| i.known_leader().is_some_and(|(leader, _)| leader != me)).await
     }
 
+    /// How many entries of this leader's log the member still lacks, as far as is known here. `None` while nothing is known of it.
+    pub(crate) fn lacks(&self, id: u64) -> Option<u64> {
+        self.metrics(|m| {
+            let matched = index_of(m.replication.as_ref()?.get(&id)?.as_ref())?;
+            Some(m.last_log_index.unwrap_or(0).saturating_sub(matched))
+        })
+    }
+
     /// Waits until it holds. False if it does not within `limit`.
-    async fn wait(&self, limit: Duration, done: impl Fn(&Inner) -> bool) -> bool {
+    pub(crate) async fn wait(&self, limit: Duration, done: impl Fn(&Inner) -> bool) -> bool {
         let mut metrics = self.raft.metrics();
         let deadline = Instant::now() + limit;
         loop {
@@ -173,9 +185,9 @@ impl Inner {
         }
     }
 
-    /// Lets this member stand for election, unless it was removed, or has not asked yet whether its store was set back.
+    /// Lets this member stand for election, if it speaks for its cluster and has asked whether its store was set back.
     pub(crate) fn let_elect(&self) {
-        let member = *self.standing.read() != Standing::Removed;
+        let member = *self.standing.read() == Standing::Member;
         self.raft.runtime_config().elect(member && self.asked.load(Ordering::Relaxed));
     }
 
@@ -283,6 +295,7 @@ impl RaftHandle {
             peers,
             admission: Admission::new(),
             fatal,
+            raising: AtomicU32::new(0),
             changing: tokio::sync::Mutex::default(),
             receiving: tokio::sync::Mutex::default(),
             last_heard: Mutex::new((0, Instant::now())),
@@ -295,10 +308,10 @@ impl RaftHandle {
             stopping: AtomicBool::new(false),
         });
         if inner.membership().voter_ids().any(|id| id != inner.me.id) {
-            inner.let_elect();
             tokio::spawn(Arc::clone(&inner).ask_what_was_seen());
         } else {
             inner.asked.store(true, Ordering::Relaxed);
+            inner.let_elect();
         }
         let tasks = vec![
             tokio::spawn(steward::run(Arc::clone(&inner))),

@@ -2,6 +2,7 @@
 //! one that it replaces is removed. What operators change is in `members.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dyad_proto::raft as pb;
@@ -12,10 +13,18 @@ use crate::handle::{Inner, RaftHandle};
 use crate::ping::PING_LIMIT;
 use crate::types::{Node, StoredMembership};
 
-/// How long a new member may take to catch up with the log before it has to ask again.
-const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
-/// Longer than the leader's own limits together, so that its answer arrives.
-pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long one change of the membership may take until it is committed.
+const COMMIT_LIMIT: Duration = Duration::from_secs(20);
+/// How long an operator's command waits until a new member has caught up with the log.
+pub(crate) const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
+/// How long a member that joins by itself waits for that, the first time. It asks again, and others may change the membership meanwhile.
+const JOINER_LIMIT: Duration = Duration::from_secs(2);
+/// How long the answer to a join may take: longer than what a leader that lives needs for it.
+const JOIN_LIMIT: Duration = Duration::from_secs(30);
+/// A member that lacks more entries than this has not caught up: with its vote it could not acknowledge a write in time.
+pub(crate) const LAG_MAX: u64 = 1_000;
+/// From this level on the membership says which members are to have no vote, and the addresses of removed members are remembered.
+pub(crate) const MEMBERS_LEVEL: u32 = 3;
 /// Longest address a member may have: a host name of 253 and a port.
 const ADDRESS_MAX: usize = 260;
 
@@ -139,16 +148,28 @@ impl Inner {
                 node.address
             )));
         }
-        let replaced = self.replaced_by(id, &node).await?;
-        self.admit_here(id, node, replaced).await
+        // A member that only moves replaces nobody: who had its new address before may be about to move too.
+        let replaced = match known.is_some_and(|known| !known.is_at(&node)) {
+            true => Vec::new(),
+            false => self.replaced_by(id, &node).await?,
+        };
+        let patience = if known.is_none() { JOINER_LIMIT } else { Duration::ZERO };
+        self.admit_here(id, node, replaced, patience).await
     }
 
     pub(crate) fn is_excluded(&self, address: &str) -> bool {
         self.me.applied.state.read().cluster().is_excluded(address)
     }
 
-    /// Makes it a member at this address. `replaced` go in the change in which it gets its vote.
-    pub(crate) async fn admit_here(&self, id: u64, node: Node, replaced: Vec<u64>) -> Result<(), JoinError> {
+    /// Makes it a member at this address. `replaced` go in the change in which it gets its vote. It gets the vote when it has caught up:
+    /// now, if that takes no longer than `patience`, or by itself later.
+    pub(crate) async fn admit_here(
+        &self,
+        id: u64,
+        node: Node,
+        replaced: Vec<u64>,
+        patience: Duration,
+    ) -> Result<(), JoinError> {
         let membership = self.membership();
         let known = membership.get_node(&id);
         let is_voter = membership.voter_ids().any(|voter| voter == id);
@@ -156,6 +177,7 @@ impl Inner {
             return Ok(());
         }
         self.check_own_address(&membership)?;
+        self.check_learner(&node)?;
         let knows = self.answers_at(id, &node, known).await?;
         self.check_level(id, knows)?;
         if known.is_some_and(|known| *known != node) {
@@ -163,17 +185,35 @@ impl Inner {
             let change = ChangeMembers::SetNodes(BTreeMap::from([(id, node.clone())]));
             self.change(change, &membership, false).await?;
         }
-        if !is_voter {
+        if known.is_none() {
             tracing::info!("member {id:016x} at {} joins", node.address);
             let added =
-                tokio::time::timeout(CATCH_UP_LIMIT, self.raft.add_learner(id, node.clone(), true)).await;
+                tokio::time::timeout(COMMIT_LIMIT, self.raft.add_learner(id, node.clone(), false)).await;
             added
-                .map_err(|_| refused(format!(
-                    "it has not caught up within {CATCH_UP_LIMIT:?}; it goes on, and gets its vote by itself when it has"
-                )))?
+                .map_err(|_| refused("the change was not committed in time"))?
                 .map_err(|e| refused(e.to_string()))?;
         }
+        if !is_voter {
+            self.until_caught_up(id, patience).await?;
+        }
         self.take_the_place(id, node.learner, replaced).await
+    }
+
+    /// Waits until the member has caught up.
+    ///
+    /// # Errors
+    /// It takes longer. The member goes on, and gets its vote when it has ([`Inner::finish_joins`]).
+    async fn until_caught_up(&self, id: u64, patience: Duration) -> Result<(), JoinError> {
+        let has = |inner: &Inner| inner.lacks(id).is_some_and(|lacks| lacks <= LAG_MAX);
+        if self.wait(patience, has).await {
+            return Ok(());
+        }
+        let lacks = self
+            .lacks(id)
+            .map_or_else(String::new, |lacks| format!(": it still lacks {lacks} entries of the log"));
+        Err(refused(format!(
+            "it has not caught up within {patience:?}{lacks}. It goes on, and gets its vote by itself when it has"
+        )))
     }
 
     /// Gives the caught-up member its vote, and lets the replaced ones go, in one change.
@@ -212,6 +252,17 @@ impl Inner {
         }
     }
 
+    /// A leader of an older build would forget which members are to have no vote.
+    pub(crate) fn check_learner(&self, node: &Node) -> Result<(), JoinError> {
+        if !node.learner || self.level() >= MEMBERS_LEVEL {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "a member without a vote needs level {MEMBERS_LEVEL} of the state, which holds when all members are upgraded; now it is {}",
+            self.level()
+        )))
+    }
+
     /// The level that the member at `node` knows, if it is this one there.
     ///
     /// # Errors
@@ -234,7 +285,8 @@ impl Inner {
     }
 
     fn check_level(&self, id: u64, knows: u32) -> Result<(), JoinError> {
-        let level = self.level();
+        // A proposal of a higher level that was not answered may still be committed.
+        let level = self.level().max(self.raising.load(Ordering::Relaxed));
         if knows >= level {
             return Ok(());
         }
@@ -276,6 +328,7 @@ impl Inner {
         let answers = others.map(|(id, node)| self.ping(*id, node, PING_LIMIT));
         let answers = futures::future::join_all(answers).await;
         if answers.into_iter().all(|answer| answer.is_some_and(|answer| known_level(&answer) >= known)) {
+            self.raising.fetch_max(known, Ordering::Relaxed);
             match self.propose(ClusterCommand::Raise { level: known }.into()).await {
                 Ok(_) => {
                     tracing::info!("all members know level {known} of the state, which holds from now on")
@@ -294,7 +347,7 @@ impl Inner {
     ) -> Result<(), JoinError> {
         let precondition = Precondition::LastMembershipLogId { last_membership_log_id: *based_on.log_id() };
         let changed = self.raft.change_membership_if(change, retain, [precondition]);
-        let changed = tokio::time::timeout(CATCH_UP_LIMIT, changed).await;
+        let changed = tokio::time::timeout(COMMIT_LIMIT, changed).await;
         changed
             .map_err(|_| refused("the change was not committed in time"))?
             .map_err(|e| refused(e.to_string()))?;
@@ -309,42 +362,40 @@ impl Inner {
             return;
         }
         tracing::info!("finishing a membership change that was left half done");
-        if let Err(error) = self.change(ChangeMembers::AddVoterIds(BTreeSet::new()), &membership, false).await
-        {
+        let Some(goal) = membership.get_joint_config().last() else { return };
+        let mut leaving = membership.voter_ids().filter(|id| !goal.contains(id));
+        // Who is to be a learner stays a member; the flag is in the same entry as the joint configuration.
+        let retain = leaving.all(|id| membership.get_node(&id).is_some_and(|node| node.learner));
+        let change = ChangeMembers::AddVoterIds(BTreeSet::new());
+        if let Err(error) = self.change(change, &membership, retain).await {
             tracing::warn!("the membership change could not be finished: {error}");
         }
     }
 
-    /// Gives their vote to members that were to be voters, and takes it from those that were to be learners, where the leader died
-    /// in between. A member that is to get its vote has caught up, or the next look finds it so.
+    /// Gives their vote to members that were to be voters and have caught up, where nobody waits for it any more.
     pub(crate) async fn finish_joins(&self) {
         let Ok(_turn) = self.changing.try_lock() else { return };
         let membership = self.membership();
         if membership.get_joint_config().len() > 1 {
             return;
         }
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
-        let half = |id: &u64, node: &Node| voters.contains(id) == node.learner;
-        let half: Vec<(u64, Node)> = membership
-            .nodes()
-            .filter(|(id, node)| half(id, node))
-            .map(|(id, node)| (*id, node.clone()))
-            .collect();
-        for (id, node) in half {
-            if node.learner {
-                if let Err(error) = self.take_vote(id).await {
-                    tracing::debug!("member {id:016x} still has its vote: {error}");
-                }
-                continue;
-            }
-            if self.ping(id, &node, PING_LIMIT).await.is_none() {
-                continue;
-            }
-            tracing::info!("finishing the joining of member {id:016x}, which was left half done");
-            if let Err(error) = self.admit_here(id, node, Vec::new()).await {
-                tracing::debug!("member {id:016x} does not have its vote yet: {error}");
-            }
+        let half = membership.membership().learner_ids();
+        let half = half.filter_map(|id| Some((id, membership.get_node(&id).filter(|node| !node.learner)?)));
+        let ready = half.filter(|(id, _)| self.lacks(*id).is_some_and(|lacks| lacks <= LAG_MAX));
+        // One at a time: the next look finds the next one.
+        let Some((id, node)) = ready.min_by_key(|(id, _)| *id) else { return };
+        if let Err(error) = self.finish_join(id, node).await {
+            tracing::debug!("member {id:016x} does not have its vote yet: {error}");
         }
+    }
+
+    async fn finish_join(&self, id: u64, node: &Node) -> Result<(), JoinError> {
+        let knows = self.answers_at(id, node, None).await?;
+        self.check_level(id, knows)?;
+        // Whose disk it has replaced goes with this change, as if the leader had not died in between.
+        let replaced = self.replaced_by(id, node).await?;
+        tracing::info!("finishing the joining of member {id:016x}, which was left half done");
+        self.take_the_place(id, false, replaced).await
     }
 
     pub(crate) fn membership(&self) -> StoredMembership {

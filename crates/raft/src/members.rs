@@ -11,13 +11,13 @@ use openraft::ChangeMembers;
 use tokio::time::Instant;
 
 use crate::handle::{Inner, RaftHandle, TRANSFER_LIMIT};
-use crate::join::{JOIN_LIMIT, JoinError, check_node, refused};
+use crate::join::{CATCH_UP_LIMIT, JoinError, LAG_MAX, MEMBERS_LEVEL, check_node, refused};
 use crate::ping::PING_LIMIT;
 use crate::propose::never_sent;
 use crate::types::{Node, StoredMembership, index_of};
 
-/// A voter that lacks more entries than this does not count as one that can carry on: it could not acknowledge a write in time.
-const LAG_MAX: u64 = 1_000;
+/// How long the answer of the leader to a change may take: longer than its own limits together, and those of a change before.
+const CHANGE_LIMIT: Duration = Duration::from_secs(120);
 /// How often a hand-over is tried: the chosen member must have the whole log, and entries keep coming.
 const TRANSFER_TRIES: usize = 5;
 /// How long a server that is to be added may take to answer: its operator has just started it.
@@ -26,8 +26,6 @@ const STARTING: Duration = Duration::from_secs(10);
 const ELECTION: Duration = Duration::from_secs(5);
 /// Before it is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
-/// From this level on the addresses of removed members are remembered.
-const REMEMBERS_REMOVED: u32 = 3;
 
 /// What an operator asks for. A member is named by its address, as status shows it, or by its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +73,7 @@ impl Inner {
         };
         let result = match done {
             Ok(done) => Reply::Done(done),
+            Err(JoinError::NoLeader(why)) => Reply::NoLeader(why),
             Err(error) => Reply::Refused(error.to_string()),
         };
         pb::ChangeReply { result: Some(result) }
@@ -87,7 +86,7 @@ impl Inner {
         };
         if leader != self.me.id {
             if forwarded {
-                return Err(refused("the leader changed; ask again"));
+                return Err(JoinError::NoLeader("the leader changed; ask again".to_owned()));
             }
             return self.pass_on(leader, &node, change).await;
         }
@@ -120,8 +119,8 @@ impl Inner {
         let mut client = self.peers.client(&node.cluster_address);
         let unreachable =
             |why: String| JoinError::Unreachable(format!("the leader at {}", node.address), why);
-        let reply = tokio::time::timeout(JOIN_LIMIT, client.change(request)).await;
-        let reply = reply.map_err(|_| unreachable(format!("within {JOIN_LIMIT:?}")))?;
+        let reply = tokio::time::timeout(CHANGE_LIMIT, client.change(request)).await;
+        let reply = reply.map_err(|_| unreachable(format!("within {CHANGE_LIMIT:?}")))?;
         let reply = reply.map_err(|status| match never_sent(&status) {
             true => JoinError::NoLeader(format!("the leader at {} does not answer", node.address)),
             false => unreachable(status.message().to_owned()),
@@ -129,6 +128,7 @@ impl Inner {
         match reply.into_inner().result {
             Some(Reply::Done(done)) => Ok(done),
             Some(Reply::Refused(why)) => Err(refused(why)),
+            Some(Reply::NoLeader(why)) => Err(JoinError::NoLeader(why)),
             None => Err(unreachable("an empty answer".to_owned())),
         }
     }
@@ -168,7 +168,7 @@ impl Inner {
         let what = if node.learner { "is a member without a vote" } else { "is a member" };
         let address = node.address.clone();
         self.admit_address(&address).await?;
-        self.admit_here(id, node, replaced).await?;
+        self.admit_here(id, node, replaced, CATCH_UP_LIMIT).await?;
         Ok(format!("member {id:016x} at {address} {what}"))
     }
 
@@ -184,7 +184,7 @@ impl Inner {
         let node = Node { learner: is_learner, ..node };
         let address = node.address.clone();
         self.admit_address(&address).await?;
-        self.admit_here(id, node, vec![old]).await?;
+        self.admit_here(id, node, vec![old], CATCH_UP_LIMIT).await?;
         if was.address != address {
             self.exclude_address(&was.address).await;
         }
@@ -200,11 +200,18 @@ impl Inner {
         }
         let address = membership.get_node(&id).map(|node| node.address.clone()).unwrap_or_default();
         // First, so that a server that starts there empty at this moment does not come in by itself.
+        let was_excluded = self.is_excluded(&address);
         let remembered = self.exclude_address(&address).await;
         let one = BTreeSet::from([id]);
         let change =
             if is_voter { ChangeMembers::RemoveVoters(one) } else { ChangeMembers::RemoveNodes(one) };
-        self.change(change, &membership, false).await?;
+        if let Err(error) = self.change(change, &membership, false).await {
+            // It is a member still, and may lose its disk.
+            if remembered && !was_excluded && self.membership().get_node(&id).is_some() {
+                self.admit_address(&address).await?;
+            }
+            return Err(error);
+        }
         tracing::info!("member {id:016x} at {address} was removed");
         let note = if remembered {
             String::new()
@@ -220,7 +227,7 @@ impl Inner {
         let known = membership.get_node(&id).cloned().unwrap_or_default();
         let node = Node { learner: false, ..known };
         let address = node.address.clone();
-        self.admit_here(id, node, Vec::new()).await?;
+        self.admit_here(id, node, Vec::new(), CATCH_UP_LIMIT).await?;
         Ok(format!("member {id:016x} at {address} has a vote"))
     }
 
@@ -234,16 +241,14 @@ impl Inner {
         }
         self.check_left(&membership, id).await?;
         let node = Node { learner: true, ..known };
-        self.change(ChangeMembers::SetNodes(BTreeMap::from([(id, node)])), &membership, false).await?;
-        self.take_vote(id).await?;
+        self.check_learner(&node)?;
+        // In one entry, so that the vote does not go later after all when it was said that it stays.
+        let changes = vec![
+            ChangeMembers::SetNodes(BTreeMap::from([(id, node)])),
+            ChangeMembers::RemoveVoters(BTreeSet::from([id])),
+        ];
+        self.change(ChangeMembers::Batch(changes), &membership, true).await?;
         Ok(format!("member {id:016x} at {address} has no vote any more"))
-    }
-
-    /// Makes a voter a learner, if the others can carry on without it.
-    pub(crate) async fn take_vote(&self, id: u64) -> Result<(), JoinError> {
-        let membership = self.membership();
-        self.check_left(&membership, id).await?;
-        self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), &membership, true).await
     }
 
     /// Whose id answers there. A server that has just been started is waited for.
@@ -259,7 +264,7 @@ impl Inner {
     }
 
     async fn ask_id(&self, node: &Node) -> Result<u64, JoinError> {
-        let request = pb::PingRequest { head: Some(self.me.head(0)), own: None };
+        let request = pb::PingRequest { head: Some(self.me.head(0)), own: None, process: 0 };
         let mut client = self.peers.client(&node.cluster_address);
         let at = format!("{} (cluster port {})", node.address, node.cluster_address);
         match tokio::time::timeout(PING_LIMIT, client.ping(request)).await {
@@ -340,17 +345,41 @@ impl Inner {
         if let Some(to) = to.filter(|to| !voters.contains(to)) {
             return Err(refused(format!("member {to:016x} has no vote, so that it cannot lead")));
         }
+        if let Some(to) = to {
+            self.check_successor(to).await?;
+        }
         for _ in 0..TRANSFER_TRIES {
             if self.transfer_to(to).await
-                && let Some((leader, node)) = self.known_leader()
-                && to.is_none_or(|to| to == leader)
+                && let Some((leader, node)) = self.known_leader().filter(|(leader, _)| *leader != me)
             {
-                return Ok(Some((leader, node)));
+                return match to.filter(|to| *to != leader) {
+                    None => Ok(Some((leader, node))),
+                    Some(to) => Err(refused(format!(
+                        "member {to:016x} did not take the leadership; member {leader:016x} at {} leads now",
+                        node.address
+                    ))),
+                };
             }
         }
         Err(refused(format!(
             "no other member took the leadership within {TRANSFER_TRIES} tries of {TRANSFER_LIMIT:?}"
         )))
+    }
+
+    /// One that is dead, or that lacks much of the log, would leave the cluster without a leader for a while.
+    async fn check_successor(&self, to: u64) -> Result<(), JoinError> {
+        let membership = self.membership();
+        let Some(node) = membership.get_node(&to) else { return Ok(()) };
+        if self.ping(to, node, PING_LIMIT).await.is_none() {
+            return Err(refused(format!("{} does not answer, so that it cannot lead", node.address)));
+        }
+        match self.lacks(to) {
+            Some(lacks) if lacks > LAG_MAX => Err(refused(format!(
+                "{} still lacks {lacks} entries of the log, so that it cannot lead yet",
+                node.address
+            ))),
+            _ => Ok(()),
+        }
     }
 
     async fn admit_address(&self, address: &str) -> Result<(), JoinError> {
@@ -363,7 +392,7 @@ impl Inner {
 
     /// Remembers that nobody joins by himself from there. False if it cannot: older members would not know the command.
     async fn exclude_address(&self, address: &str) -> bool {
-        if self.level() < REMEMBERS_REMOVED {
+        if self.level() < MEMBERS_LEVEL {
             return false;
         }
         let exclude = ClusterCommand::Exclude { address: address.to_owned() };

@@ -1,6 +1,7 @@
 //! Once a second each other member is asked whether it answers, what time it has, and whether its disk has room. So a write, the
 //! metrics and the log lines look at the answers and ask nobody. A leader whose disk is full finds its successor here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const AT_FIRST: Duration = Duration::from_millis(100);
 /// A leader with a full disk hands over at most so often, so that members whose disks fill together do not pass the leadership
 /// around.
-const RELIEF_AGAIN: Duration = Duration::from_secs(30);
+const RELIEF_AGAIN: Duration = Duration::from_secs(10);
 
 impl Inner {
     /// Asks until the member stops.
@@ -61,6 +62,7 @@ impl Inner {
                 clock: None,
                 refuses_entries: false,
                 has_room: false,
+                process: 0,
             });
             match answer {
                 Err(why) => one.failure = Some(why),
@@ -76,6 +78,7 @@ impl Inner {
                         }),
                         refuses_entries: reply.refuses_entries,
                         has_room: reply.has_room,
+                        process: reply.process,
                     };
                 }
             }
@@ -83,6 +86,12 @@ impl Inner {
         drop(known);
         let middle = Middle::of(self.clocks(|_| true), membership.voter_ids().count());
         *self.survey.middle.lock() = middle.map(|middle| (Instant::now(), middle));
+    }
+
+    /// Members that did not answer the last question.
+    pub(crate) fn silent_members(&self) -> BTreeSet<u64> {
+        let known = self.survey.known.lock();
+        known.iter().filter(|(_, one)| one.failure.is_some()).map(|(id, _)| *id).collect()
     }
 
     /// A leader whose disk takes no writes lets a voter lead whose disk has room, so that the cluster goes on taking them. True if it

@@ -1,6 +1,7 @@
 //! What a member learns by asking another one whether it is there: that it can be reached, what time it has, whether its disk has
 //! room, and what it has seen of the store of this one.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +23,13 @@ pub(crate) const PING_LIMIT: Duration = Duration::from_millis(500);
 const UNANSWERED: Duration = Duration::from_millis(600);
 /// How long the leader has for the answer to such a ping. Together with the wait before it the request is answered within a second.
 const REACH_LIMIT: Duration = Duration::from_millis(300);
+/// How long a member that starts waits for the last answers when a majority has told what it has seen of it. Longer than one answer may
+/// take.
+const OTHERS_LIMIT: Duration = Duration::from_secs(1);
+/// How long it asks at all.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// From one round of these questions to the next.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 impl Inner {
     /// The answer of this very member, if it answers at its address within the limit.
@@ -39,8 +47,19 @@ impl Inner {
         node: &Node,
         limit: Duration,
     ) -> Result<pb::PingReply, String> {
+        self.question_as(self.me.process, id, node, limit).await
+    }
+
+    /// The same as `process`; 0 asks without being asked back.
+    async fn question_as(
+        &self,
+        process: u64,
+        id: u64,
+        node: &Node,
+        limit: Duration,
+    ) -> Result<pb::PingReply, String> {
         let own = Some(self.durable().to_wire());
-        let request = pb::PingRequest { head: Some(self.me.head_with_seen(id)), own };
+        let request = pb::PingRequest { head: Some(self.me.head_with_seen(id)), own, process };
         let mut client = self.peers.client(&node.cluster_address);
         let reply = match tokio::time::timeout(limit, client.ping(request)).await {
             Ok(Ok(reply)) => reply.into_inner(),
@@ -53,6 +72,9 @@ impl Inner {
         if id != self.me.id {
             // A contradiction is in the fatal slot, and ends the process.
             self.compare(id, reply.seen).map_err(|status| reason(&status))?;
+            if !reply.twin.is_empty() {
+                self.is_twin(reply.twin.clone());
+            }
         }
         Ok(reply)
     }
@@ -83,15 +105,15 @@ impl Inner {
 impl Inner {
     /// What is here: at least what others can have seen. What a snapshot brought is not in the log.
     fn has(&self) -> Seen {
-        let (term, _) = self.log.durable();
-        let (newer, applied) = self.metrics(|m| (m.current_term, m.last_applied.max(m.snapshot)));
-        Seen { term: term.max(newer), last: self.log.last().max(applied) }
+        let (voted, _) = self.log.durable();
+        let (newer, applied) = self.metrics(|m| (m.vote.leader_id, m.last_applied.max(m.snapshot)));
+        Seen { voted: voted.max(newer), last: self.log.last().max(applied) }
     }
 
     /// What others may remember of this member.
     pub(crate) fn durable(&self) -> Seen {
-        let (term, last) = self.log.durable();
-        Seen { term, last }
+        let (voted, last) = self.log.durable();
+        Seen { voted, last }
     }
 
     /// Compares what another member has seen of this one with what is here. A contradiction ends the process.
@@ -118,23 +140,75 @@ impl Inner {
         self.compare(head.from, head.seen.take())
     }
 
-    /// Asks all other members, before this one stands for election, what they have seen of it, and whether another process is this
-    /// member too.
-    pub(crate) async fn ask_what_was_seen(self: Arc<Inner>) {
+    /// Another process that is this member too answers at this address, which ends this one.
+    fn is_twin(&self, address: String) {
+        let file = self.log.backend().file();
+        self.fatal.set(Fatal::Twin { file, address });
+    }
+
+    /// Whether another process than the one that asks is the member `from`: it answers at the member's address while this one waits
+    /// for its answer. Gives that address.
+    pub(crate) async fn twin_of(&self, from: u64, process: u64) -> Option<String> {
+        let known = self.survey.known.lock().get(&from).map_or(0, |one| one.process);
+        if process == 0 || known == 0 || known == process {
+            return None;
+        }
         let membership = self.membership();
-        let asked = membership.nodes().filter(|(_, node)| node.is_dialed()).map(async |(id, node)| {
-            // It compares what was seen.
-            let answer = self.ping(*id, node, PING_LIMIT).await?;
-            Some((*id, node, answer))
-        });
-        for (id, node, answer) in join_all(asked).await.into_iter().flatten() {
-            if id == self.me.id && answer.process != self.me.process {
-                let file = self.log.backend().file();
-                self.fatal.set(Fatal::Twin { file, address: node.address.clone() });
+        let node = membership.get_node(&from)?;
+        let there = self.question_as(0, from, node, PING_LIMIT).await.ok()?;
+        (there.process != process).then(|| node.address.clone())
+    }
+
+    /// Asks all other members, before this one votes or stands for election, what they have seen of it, and whether another process is
+    /// this member too. It is over when all voters have answered, or when a majority has and the others had their time. Without a
+    /// majority this member could not do harm by itself, but others may need its vote; so it has an end in any case.
+    pub(crate) async fn ask_what_was_seen(self: Arc<Inner>) {
+        let began = Instant::now();
+        let mut answered = BTreeSet::from([self.me.id]);
+        loop {
+            let membership = self.membership();
+            let open = membership.nodes().filter(|(id, node)| node.is_dialed() && !answered.contains(id));
+            // Who answers at this member's own address may be another process.
+            let own = membership.nodes().filter(|(id, node)| **id == self.me.id && node.is_dialed());
+            let asked = open.chain(own).map(async |(id, node)| {
+                // It compares what was seen.
+                let answer = self.ping(*id, node, PING_LIMIT).await?;
+                Some((*id, node, answer))
+            });
+            for (id, node, answer) in join_all(asked).await.into_iter().flatten() {
+                answered.insert(id);
+                if id == self.me.id && answer.process != self.me.process {
+                    self.is_twin(node.address.clone());
+                }
             }
+            if self.fatal.get().is_some() || self.stopping() {
+                return;
+            }
+            let (all, there) = membership
+                .voter_ids()
+                .fold((0, 0), |(all, there), id| (all + 1, there + usize::from(answered.contains(&id))));
+            let waited = began.elapsed();
+            if there == all || there * 2 > all && waited >= OTHERS_LIMIT || waited >= ASK_LIMIT {
+                break;
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
         }
         self.asked.store(true, Ordering::Relaxed);
         self.let_elect();
+    }
+
+    /// # Errors
+    /// This member may not vote: its store may be an older copy, or is one.
+    pub(crate) fn check_may_vote(&self) -> Result<(), Status> {
+        if let Some(fatal) = self.fatal.get() {
+            return Err(Status::unavailable(fatal.to_string()));
+        }
+        if !self.asked.load(Ordering::Relaxed) {
+            return Err(Status::unavailable(
+                "this member has just started, and asks first what others have seen of it",
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -18,13 +18,16 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     let mut metrics = inner.raft.server_metrics();
     loop {
         let leads = metrics.borrow_and_update().state == ServerState::Leader;
-        if leads {
+        inner.peers.moved(inner.membership().nodes());
+        if leads && inner.barred().is_some() {
+            // Its list is wrong, and that of the next leader may be right.
+            inner.transfer_to(None).await;
+        } else if leads {
             found(&inner).await;
             inner.finish_joint().await;
             inner.finish_joins().await;
             inner.raise_level().await;
         }
-        inner.peers.moved(inner.membership().nodes());
         inner.note_whole().await;
         let changed = tokio::time::timeout(LOOK_AGAIN, metrics.changed()).await;
         if matches!(changed, Ok(Err(_))) {

@@ -46,6 +46,8 @@ pub(crate) struct Known {
     pub(crate) refuses_entries: bool,
     /// Its disk has its reserve free.
     pub(crate) has_room: bool,
+    /// The process that answered; 0 before the first answer.
+    pub(crate) process: u64,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -72,6 +72,9 @@ impl fmt::Display for Proposal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome(pub(crate) Option<CpReply>);
 
+/// Below every vote.
+pub(crate) const NOBODY: LeaderId = LeaderId { term: 0, node_id: 0 };
+
 pub(crate) fn log_id(term: u64, leader: u64, index: u64) -> LogId {
     LogId::new(LeaderId { term, node_id: leader }, index)
 }

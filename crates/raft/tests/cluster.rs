@@ -317,7 +317,8 @@ fn messages_for_others_are_refused_by_name() {
     member.block_on(async {
         let mut client = RaftClient::new(common::Plain.channel(&member.node.cluster_address));
         for (head, refused) in cases {
-            let answer = client.ping(pb::PingRequest { head: Some(head.clone()), own: None }).await;
+            let answer =
+                client.ping(pb::PingRequest { head: Some(head.clone()), own: None, process: 0 }).await;
             match (answer, refused) {
                 (Ok(reply), None) => assert_eq!(reply.into_inner().member, me),
                 (Err(status), Some(text)) => {

@@ -1,6 +1,7 @@
 """How servers become members: founded alone and grown, two that were founded alone under one list, moved addresses."""
 
 import re
+import time
 
 from kit import SOON, case, holds_for, leader_of, until, wait_same, written
 
@@ -122,6 +123,33 @@ def one_foreign_server_does_not_stop_a_cluster(world):
         "POST", "/nacos/v1/cs/configs", dataId="y", group="G", content="y").status == 503, SOON)
     written(second, "c-2", "c-2")
     wait_same(first, 3)
+
+
+@case
+def an_empty_founder_without_a_list_does_not_stop_the_others(world):
+    """The founder had no list, and the others have one of the founder and themselves. It loses its disk and founds another cluster: the
+    others are a majority of the members that they know, and go on. With a list it joins them."""
+    founder, second, third = world.server(), world.server(), world.server()
+    founder.start()
+    for one in (second, third):
+        one.start([founder, one], wait=False)
+        founder.cli("cluster", "add", one.address)
+        one.ready()
+    written(founder, "c-0", "c-0")
+    founder.kill()
+    founder.empty()
+    written(second, "c-1", "c-1")
+    founder.start()
+    for n, one in enumerate((second, third) * 3):
+        time.sleep(1)
+        written(one, f"d-{n}", f"d-{n}", 5)
+        assert one.read("c-0", consistent="true") == "c-0"
+    founder.kill()
+    founder.empty()
+    founder.start([founder, second])
+    for one in (founder, second, third):
+        until(f"{one.name} knows three voters", lambda one=one: len(one.voters()) == 3, SOON)
+        wait_same(one, 2)
 
 
 @case

@@ -53,6 +53,24 @@ def a_removed_member_says_so_and_does_not_come_back(world):
 
 
 @case
+def a_removed_member_that_is_added_again_serves_clients(world):
+    """Its clients were sent away when it was removed. It takes in clients again without a restart."""
+    members = world.cluster(3)
+    leader = leader_of(members)
+    gone = next(one for one in members if one is not leader)
+
+    def draining():
+        return next(one["draining"] for one in gone.status()["members"] if one["address"] == gone.address)
+
+    leader.cli("cluster", "remove", gone.address)
+    until("it says so", lambda: "removed" in gone.status()["headline"], SOON)
+    leader.cli("cluster", "add", gone.address)
+    gone.ready()
+    until("it takes in clients", lambda: not draining(), SOON)
+    assert "clients are taken in again" in gone.log(20_000), gone.log()
+
+
+@case
 def a_removed_member_knows_it_when_nobody_answers(world):
     members = world.cluster(3)
     written(members[0], "c-0", "c-0")
@@ -187,6 +205,7 @@ def one_to_three_to_five_and_back(world):
         new.start([members[-1], new], wait=False)
         members[0].cli("cluster", "add", new.address)
         new.ready()
+        assert "was removed" not in new.log(100_000), new.log(100_000)
         members.append(new)
         write()
     for one in members:

@@ -25,7 +25,7 @@ use crate::backend::{LogBackend, MetaKey};
 use crate::error::{Fatal, FatalSlot};
 use crate::record::{self, RECORD_MAX};
 use crate::stats::IoStats;
-use crate::types::{Entry, LogId, TypeConfig, Vote};
+use crate::types::{Entry, LeaderId, LogId, NOBODY, TypeConfig, Vote};
 use cache::Cache;
 pub(crate) use open::Owner;
 use writer::Op;
@@ -67,10 +67,10 @@ impl LogStore {
         cache.sizes.from(index.max(cache.start()))
     }
 
-    /// The term of the vote, and the last entry, that are on the disk. `None` also where the last entry on the disk is not at hand.
-    pub(crate) fn durable(&self) -> (u64, Option<LogId>) {
+    /// For whom was voted, and the last entry, on the disk. `None` also where the last entry on the disk is not at hand.
+    pub(crate) fn durable(&self) -> (LeaderId, Option<LogId>) {
         let cache = self.cache.read();
-        (cache.vote.map_or(0, |vote| vote.leader_id.term), cache.flushed_id())
+        (cache.vote.map_or(NOBODY, |vote| vote.leader_id), cache.flushed_id())
     }
 
     /// The last entry, on the disk or on its way there.

@@ -111,7 +111,7 @@ impl Peer {
         let reply = wire::get_vote_reply(reply.into_inner()).map_err(rpc_error)?;
         if reply.vote_granted && !pre_vote {
             // A vote is on the disk before it is given.
-            self.me.seen.saw(self.target, Seen { term: request.vote.leader_id.term, last: None });
+            self.me.seen.saw(self.target, Seen { voted: request.vote.leader_id, last: None });
         }
         Ok(reply)
     }
@@ -195,7 +195,7 @@ impl NetStreamAppend<TypeConfig> for Peer {
             let Some(first) = input.next().await else {
                 return Ok(Box::pin(stream::empty()) as AppendStream<'s>);
             };
-            let term = first.vote.leader_id.term;
+            let voted = first.vote.leader_id;
             let mut input = stream::iter([first]).chain(input);
             let (feed, requests) = mpsc::channel(PIPELINE);
             let sent = Arc::new(AtomicU64::new(0));
@@ -226,7 +226,7 @@ impl NetStreamAppend<TypeConfig> for Peer {
                 let item = replies.next().await?;
                 if let Ok(Ok(matched)) = &item {
                     // What is answered is on the disk there: the leader's vote, and the entries up to this one.
-                    me.seen.saw(target, Seen { term, last: *matched });
+                    me.seen.saw(target, Seen { voted, last: *matched });
                 }
                 // Anything but success ends the stream, as openraft expects.
                 let go_on = matches!(item, Ok(Ok(_)));

@@ -120,6 +120,7 @@ impl raft_server::Raft for Service {
         let mut message = request.into_inner();
         self.me().check(message.head.as_ref())?;
         self.inner.compare_head(&mut message.head)?;
+        self.inner.check_may_vote()?;
         let pre_vote = message.pre_vote;
         let request = wire::get_vote_request(message)?;
         let raft = &self.inner.raft;
@@ -240,8 +241,19 @@ impl raft_server::Raft for Service {
         let (member, wall_ms, process) = (self.me().id, (config.wall_clock)(), self.me().process);
         let room = self.inner.space.disk().room;
         let (refuses_entries, has_room) = (room == DiskRoom::NoEntries, room == DiskRoom::All);
-        let state_level = config.state_level;
-        let reply = pb::PingReply { member, state_level, wall_ms, process, seen, refuses_entries, has_room };
-        Ok(Response::new(reply))
+        let twin = match from == member {
+            true => None,
+            false => self.inner.twin_of(from, message.process).await,
+        };
+        Ok(Response::new(pb::PingReply {
+            member,
+            state_level: config.state_level,
+            wall_ms,
+            process,
+            seen,
+            refuses_entries,
+            has_room,
+            twin: twin.unwrap_or_default(),
+        }))
     }
 }

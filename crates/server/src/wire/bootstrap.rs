@@ -9,6 +9,7 @@ use dyad_cli::Failure;
 use dyad_cluster::{Directory, Entry};
 use dyad_raft::bootstrap::{Decision, Hello, Situation, decide};
 use dyad_raft::{Node, RaftHandle};
+use dyad_state::ports::{Knowledge, Linearize};
 use dyad_types::MemberId;
 use futures::future::join_all;
 
@@ -45,13 +46,13 @@ pub(super) async fn standalone(
     raft.initialize(voters).await.map_err(|error| super::host::failure(error.exit_code(), error.to_string()))
 }
 
-/// Whether the voters of this member's cluster are not a majority of its list. Then another cluster may be behind the same list,
-/// and this member asks first.
+/// Whether the members of this member's cluster are no majority of them and of what its list names besides. Then another cluster may be
+/// behind the same list, and this member asks first.
 pub(super) fn asks_first(raft: &RaftHandle, settings: &Settings) -> bool {
-    let voters = raft.status().voters;
-    let of_ours =
-        settings.members.iter().filter(|m| voters.iter().any(|voter| voter.node.address == m.http()));
-    settings.members.len() > 1 && !voters.is_empty() && of_ours.count() * 2 <= settings.members.len()
+    let raft = raft.status();
+    let ours: Vec<&str> = raft.voters.iter().chain(&raft.learners).map(|peer| &*peer.node.address).collect();
+    let besides = settings.members.iter().filter(|member| !ours.contains(&&*member.http())).count();
+    settings.members.len() > 1 && !ours.is_empty() && ours.len() <= besides
 }
 
 /// Asks around until this member is a member of a cluster, under its present address, and again when that changes.
@@ -141,6 +142,10 @@ async fn round(parts: &Parts, directory: &Directory) -> Round {
             }
             join(parts, directory, &own, answers.into_iter().map(|(address, _)| address).collect()).await
         }
+        // Its leader died before the others heard of it: they do not know that they have taken it in.
+        Decision::Restart if is_unknown(parts, directory) => {
+            join(parts, directory, &own, answers.into_iter().map(|(address, _)| address).collect()).await
+        }
         Decision::Restart => Round::Again("waiting for the cluster to take this member in".into()),
     }
 }
@@ -169,6 +174,13 @@ fn is_settled(parts: &Parts, directory: &Directory) -> bool {
     let mine = status.voters.iter().chain(status.learners.iter().filter(|peer| peer.node.learner));
     let is_at = |node: &Node| node.address == own.address && node.cluster_address == own.cluster_address;
     mine.clone().any(|peer| peer.member == parts.me && is_at(&peer.node))
+}
+
+/// A member that has never had the state of the cluster, and is not in the membership that others tell.
+fn is_unknown(parts: &Parts, directory: &Directory) -> bool {
+    let told = directory.membership();
+    parts.raft.knowledge() == Knowledge::Joining
+        && told.is_some_and(|told| !told.members.contains_key(&parts.me))
 }
 
 /// The membership knows this member under another address.

@@ -179,10 +179,7 @@ fn node(parts: &Parts, address: &str) -> Result<Node, String> {
 fn answer_drain(parts: &Arc<Parts>, request: &AdminRequest) -> serde_json::Value {
     match request {
         AdminRequest::Undrain => {
-            let drained = parts.connections.is_draining();
-            parts.connections.undrain();
-            tell_load(parts);
-            tracing::info!("clients are taken in again");
+            let drained = undrain(parts);
             json!({ "clients": parts.connections.len(), "drained": drained })
         }
         _ => match drain_clients(parts) {
@@ -222,6 +219,15 @@ pub(super) fn drain_clients(parts: &Arc<Parts>) -> Option<(usize, Vec<String>)> 
 pub(super) fn begin_drain(parts: &Parts) {
     parts.connections.begin_drain();
     tell_load(parts);
+}
+
+/// Takes in clients again. Whether the member was drained.
+pub(super) fn undrain(parts: &Parts) -> bool {
+    let drained = parts.connections.is_draining();
+    parts.connections.undrain();
+    tell_load(parts);
+    tracing::info!("clients are taken in again");
+    drained
 }
 
 /// At once, instead of with the next second: nobody should be sent to a member that drains.

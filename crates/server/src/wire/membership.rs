@@ -9,9 +9,10 @@ use std::time::Duration;
 use dyad_cluster::{Directory, Entry, Found, Membership};
 use dyad_distro::Input;
 use dyad_raft::Standing;
+use dyad_state::ports::{Knowledge, Linearize};
 use dyad_types::MemberId;
 
-use super::members::drain_clients;
+use super::members::{drain_clients, undrain};
 use super::parts::Parts;
 use crate::removal::{self, Removal};
 
@@ -65,7 +66,8 @@ async fn look(parts: &Arc<Parts>, directory: &Directory, removal: &mut Option<Re
     let told = told.chain(known.map(|removal| (removal.cluster_id, &removal.membership)));
     if let Some(newest) = Membership::newest(cluster_id, own_membership(parts), told) {
         let own = directory.own_entry();
-        let belongs = cluster_id.is_some();
+        // One that is being taken in has entries of the cluster already, while others still tell the membership of before.
+        let belongs = matches!(parts.raft.knowledge(), Knowledge::Known | Knowledge::Removed);
         let removed = newest.removed(parts.me, own.as_ref().map(|own| own.address.as_str()), belongs);
         remember(&parts.settings.data_dir, removal, cluster_id, removed.then_some(&newest));
         directory.follow(newest, removed);
@@ -130,8 +132,8 @@ fn stand(
         }
         return;
     }
-    let foreign =
-        cluster_id.filter(|id| *id != 0).and_then(|ours| foreign(ours, directory.configured(), fresh));
+    let asked: Vec<Entry> = directory.contacts().iter().map(|contact| contact.entry.clone()).collect();
+    let foreign = cluster_id.filter(|id| *id != 0).and_then(|ours| foreign(ours, &asked, fresh));
     match foreign {
         Some(foreign) => {
             let why = foreign.to_string();
@@ -142,19 +144,24 @@ fn stand(
         // The first round of questions is not over.
         None if matches!(parts.raft.standing(), Standing::Barred(_)) && !parts.asked.is_cancelled() => {}
         None => {
+            let was_removed = parts.raft.standing() == Standing::Removed;
             if parts.raft.stand(Standing::Member) {
                 tracing::info!("this member speaks for its cluster");
+            }
+            if was_removed {
+                // Its clients were sent away when it was removed.
+                undrain(parts);
             }
         }
     }
 }
 
-/// The other cluster to which this list leads too. The cluster to which more than half of the list belong goes on: there is only one
-/// such cluster.
-fn foreign(ours: u128, configured: &[Entry], fresh: &BTreeMap<String, Found>) -> Option<Foreign> {
-    let answers = configured.iter().filter_map(|entry| Some((&entry.address, fresh.get(&entry.address)?)));
+/// The other cluster to which the addresses lead that this member asks: those of the members, and those that its list names besides. The
+/// cluster to which more than half of them belong goes on: there is only one such cluster.
+fn foreign(ours: u128, asked: &[Entry], fresh: &BTreeMap<String, Found>) -> Option<Foreign> {
+    let answers = asked.iter().filter_map(|entry| Some((&entry.address, fresh.get(&entry.address)?)));
     let own = answers.clone().filter(|(_, found)| found.me || found.cluster_id == Some(ours)).count();
-    if own * 2 > configured.len() {
+    if own * 2 > asked.len() {
         return None;
     }
     let mut others = answers.filter(|(_, found)| !found.me);
