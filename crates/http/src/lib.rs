@@ -21,6 +21,7 @@ mod config;
 mod connections;
 mod core;
 mod dispatch;
+mod exposition;
 pub mod fault;
 mod growing;
 mod limits;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::routes::ROUTES;
@@ -101,14 +103,16 @@ impl Collector for HttpCollector {
                 latency.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
             }
         }
-        for (name, help, value) in [
-            ("http_connections", "Open client connections", &self.0.connections),
-            ("http_connections_refused", "Connections closed at once, over the limit", &self.0.refused),
-        ] {
-            let gauge = prometheus_client::metrics::gauge::ConstGauge::new(value.load(Ordering::Relaxed));
-            let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            gauge.encode(descriptor)?;
-        }
-        Ok(())
+        let open = ConstGauge::new(self.0.connections.load(Ordering::Relaxed));
+        let help = "Open client connections";
+        open.encode(encoder.encode_descriptor("http_connections", help, None, MetricType::Gauge)?)?;
+        let refused = ConstCounter::new(self.0.refused.load(Ordering::Relaxed));
+        let help = "Connections that found no place";
+        refused.encode(encoder.encode_descriptor(
+            "http_connections_refused",
+            help,
+            None,
+            MetricType::Counter,
+        )?)
     }
 }

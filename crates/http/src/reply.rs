@@ -39,8 +39,9 @@ pub enum Kind {
     Html,
     /// A file to be saved.
     Zip,
-    /// The text format of Prometheus (OpenMetrics).
+    /// The text format of Prometheus, version 0.0.4.
     Metrics,
+    OpenMetrics,
     /// No content type, for the answers of Nacos's parameter check.
     Bare,
 }
@@ -107,7 +108,8 @@ impl Reply {
                 headers.extend(HTML_HEADERS);
                 "text/html;charset=UTF-8"
             }
-            Kind::Metrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Kind::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+            Kind::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Kind::Bare => {
                 headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
                 headers.insert(EXPIRES, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));

@@ -12,7 +12,7 @@ from kit.members import leader_of, log_from, log_size, member_id, metrics, versi
 # Preloaded into a server; `make cases` builds it.
 CLOCK = os.path.join(os.path.dirname(__file__), "..", "..", "..", "target", "shim", "clock.so")
 AHEAD_DAYS = 400
-DAY_MS = 86_400_000
+DAY_SECONDS = 86_400
 # Of a clock that is right against the test's.
 NEAR_SECONDS = 60
 # A server looks for versions that are too old 60 s after its start.
@@ -23,7 +23,7 @@ VERSIONS = 5
 def clock(fleet, at, days):
     """The wall clock of a member, from its next start on."""
     assert os.path.exists(CLOCK), f"{CLOCK} is missing: make target/shim/clock.so"
-    ahead = {"LD_PRELOAD": os.path.abspath(CLOCK), "DYAD_SHIM_CLOCK_MS": str(days * DAY_MS)}
+    ahead = {"LD_PRELOAD": os.path.abspath(CLOCK), "DYAD_SHIM_CLOCK_MS": str(days * DAY_SECONDS * 1_000)}
     fleet.variables[at] = ahead if days else {}
 
 
@@ -53,7 +53,7 @@ def leads(fleet, wanted):
 
 def jump(path, days):
     with open(f"{path}.next", "w", encoding="ascii") as file:
-        file.write(str(days * DAY_MS))
+        file.write(str(days * DAY_SECONDS * 1_000))
     os.replace(f"{path}.next", path)
 
 
@@ -105,10 +105,10 @@ def a_leader_with_a_wrong_clock_stamps_by_the_others(fleet):
     fleet.kill(wrong)
     fleet.start(wrong)
     until("it leads", lambda: leads(fleet, wrong), 120)
-    name = f'dyad_raft_clock_difference_ms{{member="{member_id(fleet, wrong)}"}}'
+    name = f'dyad_raft_clock_difference_seconds{{member="{member_id(fleet, wrong)}"}}'
     for at in range(3):
         ahead = until("the clocks are known", lambda: metrics(fleet, at).get(name), 10)
-        assert abs(ahead - AHEAD_DAYS * DAY_MS) < NEAR_SECONDS * 1_000, f"member {at + 1}: the clock was not wrong: {ahead}"
+        assert abs(ahead - AHEAD_DAYS * DAY_SECONDS) < NEAR_SECONDS, f"member {at + 1}: the clock was not wrong: {ahead}"
     publish(servers[wrong], "old", 1)
     assert abs(times(servers[wrong], "old")[-1]) < NEAR_SECONDS, times(servers[wrong], "old")
     until("it is told", lambda: "the clock of this member is 400 days ahead of" in log_from(fleet, wrong, 0), 10)
@@ -141,7 +141,7 @@ def the_clock_of_a_leader_jumps_while_it_leads(fleet):
     leader = leader_of(fleet)
     term = metrics(fleet, leader)["dyad_raft_term"]
     server = Server(fleet.addresses[leader])
-    name = f'dyad_raft_clock_difference_ms{{member="{member_id(fleet, leader)}"}}'
+    name = f'dyad_raft_clock_difference_seconds{{member="{member_id(fleet, leader)}"}}'
     publish(server, "jumps", 1)
     before, count = log_size(fleet, leader), 1
     for days in (AHEAD_DAYS, -AHEAD_DAYS, 0):
@@ -150,7 +150,7 @@ def the_clock_of_a_leader_jumps_while_it_leads(fleet):
         count += VERSIONS
         found = times(server, "jumps")
         assert len(found) == count and all(abs(second) < NEAR_SECONDS for second in found), (days, found)
-        shown = lambda: abs(metrics(fleet, leader)[name] - days * DAY_MS) < NEAR_SECONDS * 1_000
+        shown = lambda: abs(metrics(fleet, leader)[name] - days * DAY_SECONDS) < NEAR_SECONDS
         until("the clock is wrong, and that is known", shown, 10)
         words = f"this member is {AHEAD_DAYS} days " + ("ahead of" if days > 0 else "behind")
         words = words if days else "the clock of this member is right again"

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dyad_naming::java::parse_boolean;
 use serde_json::json;
 
+use crate::exposition;
 use crate::params::{Key, Params};
 use crate::reply::{Kind, Reply};
 use crate::step::Step;
@@ -63,9 +64,12 @@ pub(crate) fn metrics(app: &Arc<App>, params: &Params) -> Step {
 }
 
 /// `GET /metrics`.
-pub(crate) fn prometheus(app: &Arc<App>, _: &Params) -> Step {
+pub(crate) fn prometheus(app: &Arc<App>, params: &Params) -> Step {
     let mut text = String::new();
     let encoded = prometheus_client::encoding::text::encode(&mut text, &app.prometheus);
-    let reply = Reply { kind: Kind::Metrics, ..Reply::text(text) };
+    let reply = match params.rest.header("accept").is_some_and(exposition::wants_openmetrics) {
+        true => Reply { kind: Kind::OpenMetrics, ..Reply::text(text) },
+        false => Reply { kind: Kind::Metrics, ..Reply::text(exposition::plain(&text)) },
+    };
     Step::Done(encoded.map(|()| reply).map_err(|_| Fault::UnknownReply))
 }

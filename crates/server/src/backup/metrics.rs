@@ -15,6 +15,8 @@ pub(crate) struct BackupMetrics {
     /// Seconds.
     pub(super) duration: Gauge<f64, AtomicU64>,
     pub(super) failures: Counter,
+    /// Seconds; 0 without a schedule.
+    pub(super) every: Gauge<f64, AtomicU64>,
 }
 
 impl BackupMetrics {
@@ -30,6 +32,11 @@ impl BackupMetrics {
             "backup_last_duration_seconds",
             "How long that backup took",
             metrics.duration.clone(),
+        );
+        registry.register(
+            "backup_every_seconds",
+            "How often backup.every makes a backup; 0 while it is off",
+            metrics.every.clone(),
         );
         registry.register("backup_failures", "Backups of backup.every that failed", metrics.failures.clone());
         metrics

@@ -205,6 +205,7 @@ pub(crate) fn spawn(
     stop: CancellationToken,
 ) {
     if let Some(schedule) = of(settings) {
+        metrics.every.set(schedule.every.as_secs_f64());
         tasks.spawn(run(source, schedule, metrics, stop));
     }
 }

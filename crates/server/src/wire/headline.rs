@@ -5,6 +5,8 @@ use dyad_raft::Standing;
 
 /// A member that lacks more entries of the log than this is behind, and not only a moment late.
 const BEHIND: u64 = 1_000;
+/// The state of a member in the gossip in which nothing is wrong with it.
+pub(super) const WELL: &str = "READY";
 
 /// What the sentence depends on besides the status.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +20,6 @@ pub(super) struct Facts<'a> {
     pub(super) silent: &'a [String],
     /// What is wrong with disks and clocks, in words.
     pub(super) machines: &'a [String],
-}
-
-impl Facts<'_> {
-    /// A member of which nothing was heard, that is down, or that has just stopped answering.
-    fn is_away(&self, member: &MemberStatus) -> bool {
-        matches!(&*member.state, "" | "DOWN" | "UNKNOWN") || self.silent.contains(&member.member_id)
-    }
 }
 
 /// The sentence, and whether all is well.
@@ -42,14 +37,14 @@ pub(super) fn headline(status: &ClusterStatus, facts: &Facts<'_>) -> (String, bo
         Standing::Member => {}
     }
     let members = &status.members;
-    let away: Vec<&MemberStatus> = members.iter().filter(|member| facts.is_away(member)).collect();
+    let away: Vec<&MemberStatus> = members.iter().filter(|member| is_away(member, facts.silent)).collect();
     let (all, there) = (members.len(), members.len() - away.len());
     let names = |members: &[&MemberStatus]| {
         members.iter().map(|member| member.address.as_str()).collect::<Vec<_>>().join(", ")
     };
     let voters = members.iter().filter(|member| member.voter);
     let (voting, voting_there) =
-        (voters.clone().count(), voters.filter(|member| !facts.is_away(member)).count());
+        (voters.clone().count(), voters.filter(|member| !is_away(member, facts.silent)).count());
     if !facts.has_leader {
         if voting_there * 2 > voting {
             return wrong(format!("{there} of {all} members, and no leader: an election is under way"));
@@ -69,17 +64,12 @@ pub(super) fn headline(status: &ClusterStatus, facts: &Facts<'_>) -> (String, bo
     if let Some(member) = members.iter().find(|member| !member.not_ready.is_empty()) {
         return wrong(format!("{} is not ready: {}", member.address, member.not_ready));
     }
-    if let Some(member) = members.iter().find(|member| member.state != "READY") {
-        return wrong(format!("{} is {}; wait until it is READY", member.address, member.state));
+    if let Some(member) = members.iter().find(|member| member.state != WELL) {
+        return wrong(format!("{} is {}; wait until it is {WELL}", member.address, member.state));
     }
-    let last = members.iter().filter_map(|member| member.committed).max().unwrap_or(0);
-    let lacks = |member: &MemberStatus| last.saturating_sub(member.applied.unwrap_or(last));
-    if let Some(member) = members.iter().find(|member| lacks(member) > BEHIND) {
-        return wrong(format!(
-            "{} lacks {} entries of the log; it catches up",
-            member.address,
-            lacks(member)
-        ));
+    let mut lag = members.iter().map(|member| (member, lacks(members, member)));
+    if let Some((member, entries)) = lag.find(|(_, entries)| *entries > BEHIND) {
+        return wrong(format!("{} lacks {entries} entries of the log; it catches up", member.address));
     }
     if !status.distro.digest_equal {
         return wrong(format!(
@@ -107,6 +97,17 @@ fn well(status: &ClusterStatus, facts: &Facts<'_>) -> String {
             &format!("; an upgrade is under way: versions {}, level {}", versions.join(" and "), facts.level);
     }
     text
+}
+
+/// A member of which nothing was heard, that is down, or that has just stopped answering: then its id is among `silent`.
+pub(super) fn is_away(member: &MemberStatus, silent: &[String]) -> bool {
+    matches!(&*member.state, "" | "DOWN" | "UNKNOWN") || silent.contains(&member.member_id)
+}
+
+/// How many entries of the log are committed that the member has not applied, as far as the members told.
+pub(super) fn lacks(members: &[MemberStatus], member: &MemberStatus) -> u64 {
+    let last = members.iter().filter_map(|member| member.committed).max().unwrap_or(0);
+    last.saturating_sub(member.applied.unwrap_or(last))
 }
 
 #[cfg(test)]

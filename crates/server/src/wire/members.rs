@@ -140,7 +140,7 @@ pub(crate) fn own_address(parts: &Parts) -> String {
 pub(crate) async fn answer(parts: Arc<Parts>, request: AdminRequest) -> serde_json::Value {
     let change = match request {
         AdminRequest::Status => {
-            return serde_json::to_value(cluster_status(&parts))
+            return serde_json::to_value(cluster_status(&parts).0)
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }));
         }
         AdminRequest::Drain | AdminRequest::Undrain => return answer_drain(&parts, &request),
@@ -258,7 +258,8 @@ pub(super) fn host_and_port(address: &str) -> Option<(String, u16)> {
     Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
 }
 
-fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
+/// The cluster as this member sees it, and the ids of the members that do not answer at this moment.
+pub(super) fn cluster_status(parts: &Arc<Parts>) -> (ClusterStatus, Vec<String>) {
     let raft = parts.raft.status();
     let core = parts.ap.inspect(|core, _| core.status());
     let retired: BTreeMap<MemberId, u64> = core.retired.iter().map(|o| (o.member, o.incarnation)).collect();
@@ -323,7 +324,7 @@ fn cluster_status(parts: &Arc<Parts>) -> ClusterStatus {
     let silent: Vec<String> = silent.iter().map(ToString::to_string).collect();
     let facts = Facts { standing: &standing, has_leader, level, silent: &silent, machines: &machines };
     (status.headline, status.healthy) = headline(&status, &facts);
-    status
+    (status, silent)
 }
 
 /// What this member says of itself, to its operators and to the other members.

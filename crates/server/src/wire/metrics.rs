@@ -1,20 +1,24 @@
-//! The metrics that are read when Prometheus asks for them: raft, contents and configurations, Distro, clients, registry.
+//! The metrics that are read when Prometheus asks for them: how the cluster is, raft, contents and configurations, Distro,
+//! clients, registry.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dyad_cli::status::MemberStatus;
 use dyad_config::Scope;
-use dyad_raft::{BOUNDS_US, Disk, DiskRoom, Timings};
+use dyad_raft::{BOUNDS_US, Disk, DiskRoom, Standing, Timings};
 use dyad_state::ports::Propose;
 use dyad_types::{Part, Place, Room};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::headline::{WELL, is_away, lacks};
+use super::members::cluster_status;
 use super::parts::Parts;
 
 pub(crate) fn register(registry: &mut Registry, parts: Arc<Parts>) {
@@ -32,6 +36,7 @@ impl fmt::Debug for Collected {
 impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(&mut encoder);
+        self.cluster(&mut out)?;
         self.raft(&mut out)?;
         self.configs(&mut out)?;
         self.distro(&mut out)?;
@@ -55,9 +60,19 @@ impl Out<'_, '_> {
     }
 
     fn family(&mut self, name: &str, help: &str, values: Vec<(String, i64)>) -> fmt::Result {
+        let labelled = values.into_iter().map(|(member, value)| ([("member", member)], value));
+        self.labelled(name, help, labelled)
+    }
+
+    /// A gauge for each set of labels.
+    fn labelled<V: EncodeGaugeValue, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = ([(&'static str, String); N], V)>,
+    ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (member, value) in values {
-            let labels = [("member", member)];
+        for (labels, value) in values {
             family.encode_family(&labels)?.encode_gauge(&value)?;
         }
         Ok(())
@@ -103,12 +118,60 @@ fn index(value: Option<u64>) -> i64 {
 }
 
 impl Collected {
+    /// The facts of the first line of `dyad cluster status`, each by itself: what is worse does not hide the rest.
+    fn cluster(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let (parts, raft) = (&self.0, &self.0.raft);
+        let (status, silent) = cluster_status(parts);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        out.labelled("build_info", "Always 1; the version of this build", [([("version", version)], 1i64)])?;
+        let ready = parts.not_ready.lock().is_empty();
+        out.gauge("ready", "1 while this member is ready, by the rule of the readiness check", ready.into())?;
+        let help = "1 while the first line of dyad cluster status says that all is well";
+        out.gauge("healthy", help, status.healthy.into())?;
+        let standing = raft.standing();
+        let removed = standing == Standing::Removed;
+        out.gauge("removed", "1 when this member was removed from its cluster", removed.into())?;
+        let barred = matches!(standing, Standing::Barred(_));
+        let help = "1 while this member may not speak for its cluster; the readiness check says why";
+        out.gauge("barred", help, barred.into())?;
+        let level = raft.state().cluster().level();
+        out.gauge("state_level", "Level of the replicated state", level.into())?;
+        out.gauge("state_level_newest", "Highest level that this build knows", dyad_state::LEVEL.into())?;
+        let agreed = raft.known_level();
+        out.gauge("state_level_agreed", "Highest level to which this member agrees", agreed.into())?;
+        // Whoever is no member any more hears nobody, which says nothing about the others.
+        let members: &[MemberStatus] = if standing == Standing::Member { &status.members } else { &[] };
+        let there: Vec<&MemberStatus> = members.iter().filter(|member| !is_away(member, &silent)).collect();
+        let up = there.iter().filter(|member| member.voter).count();
+        out.gauge("raft_voters_up", "Voters that are heard, this member included", up as i64)?;
+        let is_ready = |member: &MemberStatus| member.not_ready.is_empty() && member.state == WELL;
+        let labels = |member: &MemberStatus| {
+            [("member", member.member_id.clone()), ("address", member.address.clone())]
+        };
+        out.labelled(
+            "member_up",
+            "1 while the member, this one included, is heard",
+            members.iter().map(|member| (labels(member), i64::from(!is_away(member, &silent)))),
+        )?;
+        out.labelled(
+            "member_ready",
+            "1 while the member says that it is ready, and nobody knows otherwise",
+            there.iter().map(|member| (labels(member), i64::from(is_ready(member)))),
+        )?;
+        out.labelled(
+            "member_lag_entries",
+            "Committed entries of the log that the member has not applied",
+            there.iter().map(|member| (labels(member), lacks(members, member) as i64)),
+        )
+    }
+
     fn raft(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let raft = self.0.raft.status();
-        let leads = self.0.raft.leader().is_some_and(|leader| leader.member == self.0.me);
+        let leader = self.0.raft.leader();
+        let leads = leader.as_ref().is_some_and(|leader| leader.member == self.0.me);
         out.gauge("raft_term", "Term of the raft log", raft.term as i64)?;
         out.gauge("raft_is_leader", "1 while this member leads", leads.into())?;
-        out.gauge("raft_has_leader", "1 while a leader is known", raft.leader.is_some().into())?;
+        out.gauge("raft_has_leader", "1 while a leader is heard", leader.is_some().into())?;
         out.gauge("raft_last_index", "Index of the last log entry, -1 without one", index(raft.last_log))?;
         out.gauge("raft_committed_index", "Index known to be on a majority", index(raft.committed))?;
         out.gauge("raft_applied_index", "Index applied here", index(raft.applied))?;
@@ -124,10 +187,10 @@ impl Collected {
             raft.log_bytes as i64,
         )?;
         let clocks = self.0.raft.clock_differences();
-        out.family(
-            "raft_clock_difference_ms",
-            "Milliseconds by which the member's clock is ahead of the others'",
-            clocks.into_iter().map(|(member, ms)| (member.to_string(), ms)).collect(),
+        out.labelled(
+            "raft_clock_difference_seconds",
+            "Seconds by which the member's clock is ahead of the others'",
+            clocks.into_iter().map(|(member, ms)| ([("member", member.to_string())], ms as f64 / 1e3)),
         )?;
         let others = self.0.raft.others();
         out.family(
@@ -233,10 +296,10 @@ impl Collected {
         out.gauge("self_preservation", "1 while removals are delayed", (core.delayed_removals > 0).into())?;
         out.gauge("distro_requests_waiting", "Requests waiting for a peer", pending as i64)?;
         out.gauge("distro_requests_limit", "Requests that may wait", limit as i64)?;
-        out.gauge(
+        out.counter(
             "distro_dropped_messages",
             "Messages dropped at full or missing queues",
-            self.0.ap.dropped() as i64,
+            &AtomicU64::new(self.0.ap.dropped()),
         )
     }
 

@@ -14,6 +14,7 @@ mod membership;
 mod metrics;
 mod parts;
 mod probes;
+mod process;
 mod readiness;
 mod rebalance;
 mod retention;
@@ -81,17 +82,12 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     };
     identity.advance()?;
     tracing::info!(origin = %identity.origin(), version = env!("CARGO_PKG_VERSION"), "starting");
-    let mut prometheus = Prometheus::with_prefix("dyad");
-    let (parts, fatal) = assemble(
-        settings,
-        files,
-        &data,
-        (identity, logged),
-        (http.address, grpc.address),
-        cluster,
-        &mut prometheus,
-    )
-    .await?;
+    let mut prometheus = Prometheus::default();
+    process::register(&mut prometheus);
+    let dyad = prometheus.sub_registry_with_prefix("dyad");
+    let (parts, fatal) =
+        assemble(settings, files, &data, (identity, logged), (http.address, grpc.address), cluster, dyad)
+            .await?;
     let source = backup::Source { raft: parts.raft.clone(), wall_ms: clock::wall_ms };
     let admin = AdminSocket::open(&data)?.giving(backup::Streams::new(source.clone()));
     let status = parts.clone();
@@ -99,10 +95,12 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     parts.tasks.spawn(admin.serve(handler, parts.stop.clone()));
     jobs::spawn(&parts);
     let quit = CancellationToken::new();
-    let http_metrics = HttpMetrics::register(&mut prometheus);
-    let backups = backup::BackupMetrics::register(&mut prometheus);
+    let http_metrics = HttpMetrics::register(dyad);
+    let backups = backup::BackupMetrics::register(dyad);
     backup::spawn((source, &parts.settings), backups, &parts.tasks, parts.stop.clone());
-    let app = Arc::new(app(&parts, prometheus));
+    let config_metrics = ConfigMetrics::register(dyad);
+    metrics::register(dyad, parts.clone());
+    let app = Arc::new(app(&parts, config_metrics, prometheus));
     if let Some(directory) = &parts.directory {
         directory.set_answer(Arc::new(members::Answers(app.clone())));
     }
@@ -296,9 +294,7 @@ fn spawn_cluster(
     parts.tasks.spawn(bootstrap::run(parts.clone(), directory));
 }
 
-fn app(parts: &Arc<Parts>, mut prometheus: Prometheus) -> App {
-    let config_metrics = ConfigMetrics::register(&mut prometheus);
-    metrics::register(&mut prometheus, parts.clone());
+fn app(parts: &Arc<Parts>, config_metrics: Arc<ConfigMetrics>, prometheus: Prometheus) -> App {
     App {
         registry: parts.registry.clone(),
         ephemeral: parts.ap.clone(),
