@@ -31,7 +31,7 @@ KILL ?=
 # Set to run the members as containers: make failover COMPOSE=1
 COMPOSE ?=
 
-.PHONY: run test check fix advisories build unit sim mutants sdk cases backup hostile test-sdk test-spring test-listing failover upgrade members soak life visibility durability linearizability bench rss shim static image up down logs
+.PHONY: run test check fix advisories build unit sim mutants sdk cases backup hostile test-sdk test-spring test-listing failover upgrade members soak life alerts visibility durability linearizability bench rss shim static image up down logs
 
 run:
 	$(CARGO) run --profile quick -- server
@@ -129,6 +129,10 @@ soak: build
 life: build target/shim/clock.so
 	tests/life/run --binary $(RELEASE)/dyad $(CASES)
 	tests/cases/run --binary $(RELEASE)/dyad operator_log operator_clocks operator_disks
+
+# The metrics and deploy/prometheus, by Prometheus's own tool: needs promtool.
+alerts: build
+	tests/alerts/run --binary $(RELEASE)/dyad
 
 visibility: build $(if $(COMPOSE),image)
 	$(RELEASE)/visibility $(if $(COMPOSE),--compose) --json target/visibility.json

@@ -164,6 +164,7 @@ mod tests {
         status.members[2].state = "LEAVING".into();
         let told = headline(&status, &facts);
         assert_eq!(told, ("c:8848 is LEAVING; wait until it is READY".to_owned(), false));
+        assert!(has_alert(&told.0));
     }
 
     #[test]
@@ -207,6 +208,19 @@ mod tests {
         for (at, ((text, well), want)) in cases.into_iter().enumerate() {
             assert_eq!(text, want);
             assert_eq!(well, at < 2, "{text}");
+            assert!(
+                well || text == "two clusters" || has_alert(&text),
+                "docs/operations.md has no alert for: {text}"
+            );
         }
+    }
+
+    /// Whether the table of alerts has a row whose first cell has parts of this sentence, with `…` between them.
+    fn has_alert(text: &str) -> bool {
+        let page = include_str!("../../../../docs/operations.md");
+        let cells =
+            page.lines().filter(|line| line.contains("`Dyad")).filter_map(|line| line.split('|').nth(1));
+        let mut sentences = cells.flat_map(|cell| cell.split("`, `"));
+        sentences.any(|one| one.trim().trim_matches('`').split('…').all(|part| text.contains(part.trim())))
     }
 }
