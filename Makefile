@@ -125,8 +125,9 @@ members: build
 soak: build
 	$(RELEASE)/failover --soak $(MINUTES) --json target/soak.json
 
-# What operators do to a cluster, and what happens to its disks.
+# What operators do to a cluster, what docs/operations.md tells them to do, and what happens to their disks.
 life: build target/shim/clock.so
+	tests/life/page --binary $(RELEASE)/dyad
 	tests/life/run --binary $(RELEASE)/dyad $(CASES)
 	tests/cases/run --binary $(RELEASE)/dyad operator_log operator_clocks operator_disks
 
