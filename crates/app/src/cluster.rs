@@ -35,6 +35,10 @@ pub fn cluster(app: &App, caller: &Caller) -> Result<Cluster, Fault> {
 /// What it is not ready for.
 pub fn ready(app: &App, cp: bool) -> Result<(), Fault> {
     let not_ready = |part, why: String| Err(Fault::NotReady { part, why });
+    // First, since whatever else is missing follows from it.
+    if let Some(why) = app.linearize.barred() {
+        return not_ready("config", why);
+    }
     if let Err(why) = app.members.ready() {
         return not_ready("naming", why);
     }
@@ -51,9 +55,6 @@ pub fn ready(app: &App, cp: bool) -> Result<(), Fault> {
             return not_ready("config", "this member was removed from its cluster".to_owned());
         }
         Knowledge::Known | Knowledge::NoCluster => {}
-    }
-    if let Some(why) = app.linearize.barred() {
-        return not_ready("config", why);
     }
     if cp && app.propose.leader().is_none() {
         return not_ready("naming_persistent_service", "no raft leader is known".to_owned());

@@ -161,14 +161,6 @@ impl Inner {
             && self.wait(TRANSFER_LIMIT, |i| i.known_leader().is_some_and(|(leader, _)| leader != me)).await
     }
 
-    /// How many entries of this leader's log the member still lacks, as far as is known here. `None` while nothing is known of it.
-    pub(crate) fn lacks(&self, id: u64) -> Option<u64> {
-        self.metrics(|m| {
-            let matched = index_of(m.replication.as_ref()?.get(&id)?.as_ref())?;
-            Some(m.last_log_index.unwrap_or(0).saturating_sub(matched))
-        })
-    }
-
     /// Waits until it holds. False if it does not within `limit`.
     pub(crate) async fn wait(&self, limit: Duration, done: impl Fn(&Inner) -> bool) -> bool {
         let mut metrics = self.raft.metrics();

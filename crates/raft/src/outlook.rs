@@ -98,7 +98,7 @@ impl Inner {
     /// tried.
     async fn seek_relief(&self) -> bool {
         let disk = self.space.disk();
-        if disk.room == DiskRoom::All || !self.known_leader().is_some_and(|(id, _)| id == self.me.id) {
+        if disk.room == DiskRoom::All || self.known_leader().is_none_or(|(id, _)| id != self.me.id) {
             return false;
         }
         let has_room = |id: &u64| {

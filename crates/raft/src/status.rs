@@ -99,6 +99,14 @@ pub enum Recovery {
 }
 
 impl Inner {
+    /// How many entries of this leader's log the member still lacks, as far as is known here. `None` while nothing is known of it.
+    pub(crate) fn lacks(&self, id: u64) -> Option<u64> {
+        self.metrics(|m| {
+            let matched = index_of(m.replication.as_ref()?.get(&id)?.as_ref())?;
+            Some(m.last_log_index.unwrap_or(0).saturating_sub(matched))
+        })
+    }
+
     pub(crate) fn status(&self) -> RaftStatus {
         let metrics = self.metrics(Clone::clone);
         let peer = |id: u64| {

@@ -381,3 +381,32 @@ fn changes_while_ways_are_cut() {
         assert!(lost.is_empty(), "SEED={seed}: {lost:?}");
     }
 }
+
+/// Two processes on copies of one store: the one that is not at the member's address ends, although it has all that the other one has.
+#[test]
+fn a_copy_at_another_address_is_told_that_it_is_one() {
+    let mut cluster = Cluster::new(3, |_| {});
+    cluster.members[0].register(1);
+    cluster.converged();
+    let at = cluster.a_follower();
+    cluster.members[at].crash();
+    let mut copy = Member::new(cluster.members[at].id.0, cluster.dir.path().join("copy"), |_| {});
+    copy.links = Arc::clone(&cluster.links);
+    for directory in ["raft", "contents", "snapshots"] {
+        let to = copy.dir.join(directory);
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(cluster.members[at].dir.join(directory)).into_iter().flatten() {
+            let file = file.unwrap();
+            if file.file_type().unwrap().is_file() {
+                std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+            }
+        }
+    }
+    cluster.members[at].start();
+    cluster.settled();
+    copy.start();
+    let fatal = eventually("the copy ends", || copy.handle().status().fatal);
+    assert!(fatal.to_string().contains("is a copy"), "{fatal}");
+    assert_eq!(cluster.members[at].handle().status().fatal, None);
+    cluster.members[at].register(2);
+}

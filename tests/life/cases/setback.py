@@ -146,7 +146,7 @@ def a_directory_that_is_deleted_under_the_leader(world):
 
 @case
 def a_copy_of_a_member_that_has_moved_is_noticed(world):
-    """The member runs at another address than its copy knows, so that the copy finds nobody at its own one. The others tell it."""
+    """The member runs at another address than its copy knows, so that the copy finds nobody at its own one."""
     members = world.cluster(3)
     written(members[0], "c-0", "c-0")
     original, others = members[1], [members[0], members[2]]
@@ -158,6 +158,6 @@ def a_copy_of_a_member_that_has_moved_is_noticed(world):
     until("the others know where it is", lambda: original.address in others[0].voters(), SOON)
     twin.start(others + [twin], wait=False)
     assert twin.ended() == 4, twin.log()
-    assert "is a copy" in twin.log() and original.address in twin.log(), twin.log()
+    assert "is a copy" in twin.log() or "older copy" in twin.log(), twin.log()
     holds_for("the original is a member", lambda: original.address in others[0].voters(), 2)
     written(original, "c-1", "c-1")

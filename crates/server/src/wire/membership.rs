@@ -37,14 +37,10 @@ struct Foreign {
 /// Runs until `parts.stop`.
 pub(super) async fn run(parts: Arc<Parts>, directory: Arc<Directory>) {
     let mut changed = directory.subscribe();
-    let dir = &parts.settings.data_dir;
-    let mut removal = removal::read(dir).unwrap_or_else(|error| {
-        tracing::warn!(%error, "{} cannot be read: only the other members know whether this one was removed", removal::FILE);
-        None
-    });
+    let mut known = Known::at_start(&parts);
     loop {
         let members = parts.raft.on_members();
-        look(&parts, &directory, &mut removal).await;
+        look(&parts, &directory, &mut known).await;
         let pause = if parts.raft.members().is_some() { LOOK_AGAIN } else { LOOK_SOON };
         tokio::select! {
             change = changed.changed() => if change.is_err() { return },
@@ -55,32 +51,51 @@ pub(super) async fn run(parts: Arc<Parts>, directory: Arc<Directory>) {
     }
 }
 
-/// `removal` is what this member knows of its own removal: it stays true while nobody answers who could tell it again.
-async fn look(parts: &Arc<Parts>, directory: &Directory, removal: &mut Option<Removal>) {
+/// What this member knows of its own place, whoever answers.
+struct Known {
+    /// Whether it was ever a member. One that is being taken in has entries of the cluster already, while others still tell the
+    /// membership of before.
+    belongs: bool,
+    /// Its removal. It stays true while nobody answers who could tell it again.
+    removal: Option<Removal>,
+}
+
+impl Known {
+    fn at_start(parts: &Parts) -> Known {
+        let removal = removal::read(&parts.settings.data_dir).unwrap_or_else(|error| {
+            tracing::warn!(%error, "{} cannot be read: only the other members know whether this one was removed", removal::FILE);
+            None
+        });
+        Known { belongs: parts.raft.knowledge() == Knowledge::Known, removal }
+    }
+}
+
+async fn look(parts: &Arc<Parts>, directory: &Directory, known: &mut Known) {
     let cluster_id = parts.raft.cluster_id().await;
     directory.set_cluster(cluster_id);
     let fresh = directory.fresh();
     let told = fresh.values().filter(|found| !found.me);
     let told = told.filter_map(|found| Some((found.cluster_id?, found.membership.as_ref()?)));
-    let known = removal.as_ref().filter(|removal| cluster_id == Some(removal.cluster_id));
-    let told = told.chain(known.map(|removal| (removal.cluster_id, &removal.membership)));
-    if let Some(newest) = Membership::newest(cluster_id, own_membership(parts), told) {
+    let removal = known.removal.clone().filter(|removal| cluster_id == Some(removal.cluster_id));
+    let told = told.chain(removal.as_ref().map(|removal| (removal.cluster_id, &removal.membership)));
+    let own = own_membership(parts);
+    known.belongs |= own.as_ref().is_some_and(|own| own.members.contains_key(&parts.me));
+    if let Some(newest) = Membership::newest(cluster_id, own, told) {
         let own = directory.own_entry();
-        // One that is being taken in has entries of the cluster already, while others still tell the membership of before.
-        let belongs = matches!(parts.raft.knowledge(), Knowledge::Known | Knowledge::Removed);
-        let removed = newest.removed(parts.me, own.as_ref().map(|own| own.address.as_str()), belongs);
-        remember(&parts.settings.data_dir, removal, cluster_id, removed.then_some(&newest));
+        let address = own.as_ref().map(|own| own.address.as_str());
+        let removed = newest.removed(parts.me, address, known.belongs);
+        remember(&parts.settings.data_dir, &mut known.removal, cluster_id, removed.then_some(&newest));
         directory.follow(newest, removed);
     }
     let rows = directory.members();
-    let mut known: Vec<MemberId> = rows.iter().filter_map(|row| row.id).collect();
+    let mut ids: Vec<MemberId> = rows.iter().filter_map(|row| row.id).collect();
     if !directory.is_removed() {
-        known.push(parts.me);
+        ids.push(parts.me);
     }
-    known.sort_unstable();
-    known.dedup();
-    let configured = rows.len().max(known.len());
-    parts.ap.input(Input::Members { configured, known });
+    ids.sort_unstable();
+    ids.dedup();
+    let configured = rows.len().max(ids.len());
+    parts.ap.input(Input::Members { configured, known: ids });
     stand(parts, directory, cluster_id, &fresh);
 }
 

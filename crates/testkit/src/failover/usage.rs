@@ -38,7 +38,7 @@ impl Usage {
         let request = Request::new("GET", "/metrics");
         let answer = fleet.members[at].http.call(&request, METRICS_TIMEOUT).await;
         let metrics = answer.map_err(|failed| anyhow::anyhow!("metrics of member {}: {failed:?}", at + 1))?;
-        let waiting = waiting(&metrics.text())?;
+        let waiting = waiting(&String::from_utf8_lossy(&metrics.body))?;
         let counts = [rss_of(pid)?, descriptors_of(pid)?, threads_of(pid)?, disk];
         let [memory, descriptors, threads, disk] = counts.map(|count| count as f64);
         Ok(Usage([memory, descriptors, threads, disk, waiting]))
