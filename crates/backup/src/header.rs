@@ -94,8 +94,9 @@ struct MemberRecord {
 }
 
 impl Header {
-    /// The counts, as they follow from the state.
-    pub(crate) fn counting(self, state: &CpState) -> Header {
+    /// The same with the counts that follow from the state.
+    #[must_use]
+    pub fn counting(self, state: &CpState) -> Header {
         Header {
             contents: state.config().revisions().count() as u64,
             configs: state.config().usage(&Scope::Cluster).count,

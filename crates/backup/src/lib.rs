@@ -14,7 +14,7 @@ pub use digest::{Digests, hex};
 pub use format::{FORMAT, PART_SUFFIX};
 pub use header::{Header, HeldMember};
 pub use read::{ReadError, Reader, Row, verify};
-pub use write::{Rows, Summary, counted, write};
+pub use write::{Rows, Summary, write};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::vec;
 
 use dyad_config::{ContentRow, Revision};
-use dyad_state::CpState;
+use dyad_state::{CpState, LEVEL};
 use sha2::{Digest, Sha256};
 use zstd::bulk::Decompressor;
 
@@ -20,6 +20,16 @@ pub enum ReadError {
     /// `offset` is where in the file it was noticed, in bytes.
     #[error("byte {offset}: {cause}")]
     Bad { offset: u64, cause: String },
+    /// It is whole as far as it was read, and a newer version wrote it. `version` is empty if only that version can read it.
+    #[error("{}", newer(*format, *level, version))]
+    Newer { format: u16, level: u32, version: String },
+}
+
+fn newer(format: u16, level: u32, version: &str) -> String {
+    if format != FORMAT {
+        return format!("it has format {format}, and this build reads format {FORMAT}");
+    }
+    format!("dyad {version} wrote it, of a state of level {level}, and this build knows level {LEVEL}")
 }
 
 /// A row of contents.
@@ -66,7 +76,7 @@ impl<R: Read> Reader<R> {
     /// Reads the header.
     ///
     /// # Errors
-    /// It is none, or one of another format.
+    /// It is none, or one of a form that this build does not know.
     pub fn open(input: R) -> Result<Reader<R>, ReadError> {
         let mut input = Input {
             inner: input,
@@ -281,11 +291,6 @@ impl<R: Read> Input<R> {
         if &prefix[..8] != MAGIC {
             return Err(ReadError::Bad { offset: 0, cause: "this is not a backup".into() });
         }
-        let format = number(&prefix[8..10]);
-        if format != u64::from(FORMAT) {
-            let cause = format!("format {format}; this build reads format {FORMAT}");
-            return Err(ReadError::Bad { offset: 8, cause });
-        }
         let len = number(&prefix[12..16]) as usize;
         if len > HEADER_MAX {
             return Err(self.bad(format!("a header of {len} bytes; at most {HEADER_MAX} are one")));
@@ -296,7 +301,16 @@ impl<R: Read> Input<R> {
         if u64::from(crc) != number(&prefix[16..]) {
             return Err(self.bad("the checksum of the header does not fit"));
         }
-        Header::decode(&head).map_err(|cause| self.bad(cause))
+        // Only now: a damaged byte is not another format. Every format begins with this much.
+        let format = u16::from_be_bytes([prefix[8], prefix[9]]);
+        if format != FORMAT {
+            return Err(ReadError::Newer { format, level: 0, version: String::new() });
+        }
+        let header = Header::decode(&head).map_err(|cause| self.bad(cause))?;
+        if header.level > LEVEL {
+            return Err(ReadError::Newer { format, level: header.level, version: header.version });
+        }
+        Ok(header)
     }
 
     /// A block, decompressed. Its checksum is compared first, so that zstd gets only what zstd made.

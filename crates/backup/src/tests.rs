@@ -7,11 +7,11 @@ use std::io;
 use bytes::Bytes;
 use dyad_config::{Change, ConfigCommand, Draft, Prune, Publish, Source};
 use dyad_naming::cp::NamingCommand;
-use dyad_state::{CpCommand, CpState, Envelope, Stamp};
+use dyad_state::{CpCommand, CpState, Envelope, LEVEL, Stamp};
 use dyad_types::{ConfigKey, Instance, MemberId, ServiceKey};
 
 use crate::format::{BLOCK_FULL, BLOCK_HEAD, PREFIX, RAW_MAX};
-use crate::{Digests, Header, HeldMember, ReadError, Reader, Rows, Summary, counted, hex, verify, write};
+use crate::{Digests, Header, HeldMember, ReadError, Reader, Rows, Summary, hex, verify, write};
 
 /// A state that was made by commands, and the rows on which it relies.
 #[derive(Default)]
@@ -74,7 +74,7 @@ impl Made {
             }],
             ..Header::default()
         };
-        counted(header, &self.state)
+        header.counting(&self.state)
     }
 
     fn backup(&self) -> (Vec<u8>, Summary) {
@@ -189,11 +189,34 @@ fn cuts_and_additions_are_found() {
     assert_eq!(bad(&longer), (good.len() as u64, "bytes follow the end".into()));
 }
 
+/// The checksum of the header, as a version that wrote such a header would have it.
+fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let len = u32::from_be_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..16]), &bytes[PREFIX..PREFIX + len]);
+    bytes[16..PREFIX].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
 #[test]
-fn another_format_and_other_files_are_named() {
-    let (mut bytes, _) = Made::some().backup();
+fn what_a_newer_version_wrote_is_not_damaged() {
+    let made = Made::some();
+    let (mut bytes, _) = made.backup();
     bytes[9] = 2;
-    assert_eq!(bad(&bytes), (8, "format 2; this build reads format 1".into()));
+    assert_eq!(bad(&bytes).1, "the checksum of the header does not fit", "one byte is damage");
+    let error = verify(&resealed(bytes)[..]).unwrap_err();
+    assert!(matches!(error, ReadError::Newer { format: 2, .. }), "{error}");
+    assert_eq!(error.to_string(), "it has format 2, and this build reads format 1");
+
+    let header = Header { level: LEVEL + 1, version: "9.9.9".into(), ..made.header() };
+    let mut out = Vec::new();
+    write(&mut out, &header, &made.state, &mut FromMap(&made.rows)).unwrap();
+    let error = verify(&out[..]).unwrap_err();
+    assert!(matches!(&error, ReadError::Newer { level, .. } if *level == LEVEL + 1), "{error}");
+    assert!(error.to_string().starts_with("dyad 9.9.9 wrote it, of a state of level 4"), "{error}");
+}
+
+#[test]
+fn other_files_are_named() {
     assert_eq!(bad(b"PK\x03\x04 and more than a header").1, "this is not a backup");
     assert!(bad(b"DYAD").1.contains("ends"));
 }

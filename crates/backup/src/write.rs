@@ -42,13 +42,8 @@ pub struct Summary {
     pub sha256: [u8; 32],
 }
 
-/// The header with the counts that follow from the state.
-pub fn counted(header: Header, state: &CpState) -> Header {
-    header.counting(state)
-}
-
-/// Writes the backup of a state. The counts of the header must be those of [`counted`]. In memory are one block, twice, and 8 bytes for
-/// each version of a configuration.
+/// Writes the backup of a state. The counts of the header must be those of [`Header::counting`]. In memory are one block, twice,
+/// and 8 bytes for each version of a configuration.
 ///
 /// # Errors
 /// The output fails, or a row on which the state relies cannot be had: the output is of no use then.

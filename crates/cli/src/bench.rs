@@ -25,7 +25,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     if let Some(file) = &args.common().json {
         let text = serde_json::to_vec_pretty(&report)
             .map_err(|error| Failure::new(Exit::Disk, format!("the figures cannot be written: {error}")))?;
-        std::fs::write(file, text).map_err(|error| Failure::file("write", file, &error))?;
+        std::fs::write(file, text).map_err(|error| Failure::io("write", file, &error))?;
     }
     match report.violations.len() {
         0 => Ok(()),

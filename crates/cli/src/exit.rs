@@ -26,6 +26,8 @@ pub enum Exit {
     Conflict = 7,
     /// Two things that were compared are not the same. Only `--exit-code` leads to this code.
     Differs = 8,
+    /// A newer version wrote it: only a version that knows this form can read it.
+    Newer = 9,
 }
 
 /// Why the process ends: the code, what was wrong and what to do.
@@ -52,27 +54,42 @@ impl Failure {
         )
     }
 
-    /// A file or directory could not be used. Wrong place or rights: a setting; anything else: the disk.
+    /// A file or directory could not be used.
+    pub fn io(doing: &str, path: &Path, error: &io::Error) -> Failure {
+        Failure::new(exit_of(error.kind()), format!("cannot {doing} {}: {error}", path.display()))
+    }
+
+    /// The same, of the data directory.
     pub fn file(doing: &str, path: &Path, error: &io::Error) -> Failure {
-        use io::ErrorKind as Kind;
-        let (exit, remedy) = match error.kind() {
-            Kind::NotFound
-            | Kind::PermissionDenied
-            | Kind::NotADirectory
-            | Kind::IsADirectory
-            | Kind::AlreadyExists
-            | Kind::InvalidFilename => (Exit::Settings, "check data_dir and its owner"),
-            Kind::ReadOnlyFilesystem => (Exit::Settings, "data_dir must be on a writable file system"),
-            Kind::StorageFull | Kind::QuotaExceeded => (Exit::Disk, "free some disk space"),
-            _ => (Exit::Disk, "check the disk"),
+        let remedy = match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => "data_dir must be on a writable file system",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some disk space",
+            kind if exit_of(kind) == Exit::Settings => "check data_dir and its owner",
+            _ => "check the disk",
         };
-        Failure::new(exit, format!("cannot {doing} {}: {error}; {remedy}", path.display()))
+        let Failure { exit, message } = Failure::io(doing, path, error);
+        Failure::new(exit, format!("{message}; {remedy}"))
     }
 
     /// A file does not hold what was written to it. It is never repaired or replaced by itself.
     pub fn corrupt(path: &Path, why: &str) -> Failure {
         let remedy = "restore it from a backup, or give up this member's data with `dyad recover --discard`";
         Failure::new(Exit::Corrupt, format!("{} is corrupt: {why}; {remedy}", path.display()))
+    }
+}
+
+/// Wrong place or rights: a setting, or an argument; anything else: the disk.
+fn exit_of(kind: io::ErrorKind) -> Exit {
+    use io::ErrorKind as Kind;
+    match kind {
+        Kind::NotFound
+        | Kind::PermissionDenied
+        | Kind::NotADirectory
+        | Kind::IsADirectory
+        | Kind::AlreadyExists
+        | Kind::InvalidFilename
+        | Kind::ReadOnlyFilesystem => Exit::Settings,
+        _ => Exit::Disk,
     }
 }
 
@@ -111,5 +128,10 @@ mod tests {
         assert_eq!([Exit::Clean as u8, Exit::Refused as u8, Exit::Settings as u8], [0, 1, 2]);
         assert_eq!([Exit::InUse as u8, Exit::Corrupt as u8, Exit::Disk as u8], [3, 4, 5]);
         assert_eq!([Exit::Missing as u8, Exit::Conflict as u8, Exit::Differs as u8], [6, 7, 8]);
+        assert_eq!(Exit::Newer as u8, 9);
+        let io = |kind: Kind| Failure::io("write", Path::new("x"), &kind.into()).exit;
+        for kind in [Kind::NotFound, Kind::ReadOnlyFilesystem, Kind::StorageFull, Kind::Other] {
+            assert_eq!(io(kind), file(kind), "{kind:?}");
+        }
     }
 }

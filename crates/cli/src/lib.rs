@@ -9,6 +9,7 @@ mod client;
 pub mod cluster;
 pub mod config;
 pub mod exit;
+pub mod file;
 pub mod health;
 pub mod ns;
 pub mod open_files;

@@ -35,7 +35,8 @@ pub struct MemberStatus {
     pub member_id: String,
     /// `host:port` of its HTTP port.
     pub address: String,
-    /// Its state in the member table of the AP side (STARTING, READY, SUSPECT, DOWN, …).
+    /// Its state in the member table of the AP side: JOINING, ALONE, READY, RESUMING, LEAVING or REMOVED, as it says itself; DOWN if
+    /// it is not heard, and UNKNOWN if nobody was heard at its address.
     pub state: String,
     pub incarnation: Option<u64>,
     /// Its raft role: leader, follower, learner, candidate; empty if unknown.

@@ -6,7 +6,7 @@
 //! behind the last entry of the state, in a higher term, since the revisions of the contents are made of indexes and must not
 //! come twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use dyad_state::ports::CpSink;
 use dyad_state::{CpChanges, CpState};
 use dyad_types::MemberId;
 use openraft::storage::RaftLogStorage;
+use parking_lot::RwLock;
 
 use crate::backend::{ContentBackend, LogBackend, MetaKey, SledBackend, SledContents};
 use crate::config::Claim;
@@ -152,6 +153,56 @@ impl std::fmt::Debug for Found {
     }
 }
 
+/// The rows of a store that stays as it is, and those that are added to them, in memory.
+///
+/// Safety. The member may go on in its old cluster, where the entries that no majority had can be replaced by others with the same
+/// indexes. Revisions are made of indexes, and whoever receives a snapshot fetches only the revisions that are missing. So the row of
+/// an entry that may not be committed must not get into the store: it would stay there in the place of the right one.
+struct Overlay {
+    below: SledContents,
+    /// Only what the store does not have: a crash leaves the rows of some moments unwritten.
+    added: RwLock<BTreeMap<u64, Bytes>>,
+}
+
+impl ContentBackend for Overlay {
+    fn put(&self, rows: &[(u64, Bytes)]) -> io::Result<()> {
+        for (revision, row) in rows {
+            if self.below.get(*revision)?.as_ref() != Some(row) {
+                self.added.write().insert(*revision, row.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, revision: u64) -> io::Result<Option<Bytes>> {
+        let added = self.added.read().get(&revision).cloned();
+        added.map_or_else(|| self.below.get(revision), |row| Ok(Some(row)))
+    }
+
+    /// Rows are removed after a snapshot was made, and here none is made.
+    fn remove(&self, _: &[u64]) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "rows of a store that is only read are not removed"))
+    }
+
+    fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>> {
+        let mut revisions: BTreeSet<u64> = self.below.list(from, limit)?.into_iter().collect();
+        revisions.extend(self.added.read().range(from..).map(|(revision, _)| *revision).take(limit));
+        Ok(revisions.into_iter().take(limit).collect())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn disk_bytes(&self) -> io::Result<u64> {
+        self.below.disk_bytes()
+    }
+
+    fn file(&self) -> String {
+        self.below.file()
+    }
+}
+
 struct NoSink;
 
 impl CpSink for NoSink {
@@ -160,7 +211,8 @@ impl CpSink for NoSink {
 }
 
 /// Reads the store of a member that does not run, and applies all of its log, also what is not known to be committed: it may
-/// have been acknowledged. `claim` is as for a start; without one, any log is taken.
+/// have been acknowledged. `claim` is as for a start; without one, any log is taken. The rows of the entries that are applied here stay
+/// in memory: see [`Overlay`].
 ///
 /// # Errors
 /// The store cannot be opened, as at a start, or has nothing.
@@ -170,7 +222,8 @@ pub async fn last_state(dir: &Path, member: MemberId, claim: Option<Claim>) -> R
     let slot = fatal.clone();
     let opened = blocking(dir, move || {
         let log: Arc<dyn LogBackend> = Arc::new(SledBackend::open(&at.join("raft"))?);
-        let contents: Arc<dyn ContentBackend> = Arc::new(SledContents::open(&at.join("contents"))?);
+        let below = SledContents::open(&at.join("contents"))?;
+        let contents: Arc<dyn ContentBackend> = Arc::new(Overlay { below, added: RwLock::default() });
         open(log, contents, Owner { member: member.0, claim }, slot, &at.join("snapshots"))
     });
     let Opened { stores, snapshots, loaded, cluster_id } = opened.await?;

@@ -14,7 +14,10 @@ use common::{Cluster, LIMIT, Member, eventually, has};
 use dyad_config::{
     Change, ConfigCommand, ConfigReply, ContentError, Draft, Prune, Publish, Revision, Source,
 };
-use dyad_raft::{Claim, Export, Founding, JoinError, RaftConfig, RowsOf, last_state, refound};
+use dyad_raft::{
+    Claim, ContentBackend, Export, Founding, JoinError, RaftConfig, RowsOf, SledContents, last_state, refound,
+};
+use dyad_state::ports::Propose;
 use dyad_state::{CpCommand, CpReply, CpState};
 use dyad_types::{ConfigKey, MemberId};
 
@@ -259,6 +262,58 @@ fn what_one_member_has_after_the_others_are_lost_becomes_a_new_cluster() {
     assert!(member.block_on(member.handle().wait_recovered(LIMIT)));
     same_data(&member.handle().state(), &state);
     publish(&member, 0, "goes on");
+}
+
+/// What the store of contents of a member that does not run has.
+fn stored(dir: &Path) -> BTreeMap<u64, Bytes> {
+    let contents = eventually("the store is free", || SledContents::open(&dir.join("contents")).ok());
+    let revisions = contents.list(0, usize::MAX).unwrap();
+    revisions.into_iter().map(|revision| (revision, contents.get(revision).unwrap().unwrap())).collect()
+}
+
+/// The others may commit another entry at the same index, whose row has the same revision: a row that was left here would stay in its
+/// place when this member comes back.
+#[test]
+fn a_look_at_what_a_member_has_leaves_no_row_of_an_entry_that_may_be_replaced() {
+    let mut old = Cluster::new(3, |_| {});
+    for n in 0..5 {
+        publish(&old.members[0], n, &format!("{n}"));
+    }
+    old.converged();
+    let leader = old.leader().unwrap();
+    old.cut_off(leader);
+    let handle = Arc::clone(old.members[leader].handle());
+    let key = ConfigKey::new("", "G", "cut-off");
+    let publish = Publish { key, draft: Draft::text("of the old leader"), cas: None, enforce: false };
+    let proposed = old.members[leader].block_on(async {
+        let answer = tokio::spawn({
+            let handle = Arc::clone(&handle);
+            async move { handle.propose(change(Change::Publish(publish))).await }
+        });
+        while handle.status().last_log <= handle.status().committed {
+            assert!(!answer.is_finished(), "{:?}", answer.await);
+            tokio::task::yield_now().await;
+        }
+        handle.status()
+    });
+    drop(handle);
+    let (dir, member) = (old.members[leader].dir.clone(), old.members[leader].id);
+    for member in &mut old.members {
+        member.crash();
+    }
+    let before = stored(&dir);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let found = eventually("the store is free", || runtime.block_on(last_state(&dir, member, None)).ok());
+    assert!(Some(found.position.index) >= proposed.last_log && found.committed < proposed.last_log);
+    let mut rows = BTreeMap::new();
+    let mut all = found.rows();
+    while let Some(some) = all.next().unwrap() {
+        rows.extend(some);
+    }
+    assert_eq!(rows.keys().copied().collect::<Vec<_>>(), revisions(&found.state));
+    assert_eq!(rows.len(), 6, "the new cluster would have all that this member has");
+    drop((found, all));
+    assert_eq!(stored(&dir), before);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backup::Streams;
 use crate::datadir::DataDir;
 
-/// Longest request line; the longest command has fewer than 100 bytes.
+/// Longest request line; the longest command names two members, each by an address of at most 265 bytes.
 const REQUEST_MAX: u64 = 4 * 1024;
 /// Connections at a time; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 8;

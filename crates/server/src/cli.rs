@@ -6,6 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 use dyad_cli::RemoteArgs;
 use dyad_cli::backup::PublishArgs;
@@ -193,10 +194,39 @@ pub struct RestoreFlags {
     pub file: PathBuf,
     #[command(flatten)]
     pub part: PublishArgs,
+    // Before the flags themselves: these are taken out of what was parsed.
+    #[command(flatten)]
+    pub remote_given: RemoteGiven,
     #[command(flatten)]
     pub remote: RemoteArgs,
     #[command(flatten)]
     pub settings: SettingFlags<NewDir>,
+}
+
+/// Whether the command line itself names a server or an operator, and not only the environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteGiven(pub bool);
+
+impl Args for RemoteGiven {
+    fn augment_args(command: Command) -> Command {
+        command
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command
+    }
+}
+
+impl FromArgMatches for RemoteGiven {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<RemoteGiven, clap::Error> {
+        let given = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
+        Ok(RemoteGiven(given("server") || given("user")))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = RemoteGiven::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -428,6 +458,22 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_given_only_by_the_command_line() {
+        for (line, want) in [
+            ("dyad restore b --data-dir d", false),
+            ("dyad restore b --server http://a", true),
+            ("dyad restore b --namespace dev --policy skip --user me", true),
+        ] {
+            let Ok(Verb::Restore(flags)) = parse(line) else { panic!("{line}") };
+            assert_eq!(
+                (flags.remote_given.0, flags.part.is_some()),
+                (want, line.contains("namespace")),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
     fn bad_lines() {
         for line in [
             "dyad",
@@ -436,6 +482,11 @@ mod tests {
             "dyad server --port",
             "dyad token",
             "dyad cluster status --port 1",
+            // Without a part these would restore everything, and do nothing of what they say.
+            "dyad restore b --dry-run",
+            "dyad restore b --dry-run --exit-code",
+            "dyad restore b --policy skip",
+            "dyad restore b --reason x",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

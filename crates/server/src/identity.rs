@@ -7,9 +7,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use dyad_cli::file::has_name;
 use dyad_cli::{Exit, Failure};
 use dyad_types::{MemberId, Origin};
 
@@ -142,6 +143,7 @@ impl Place {
 
     /// New file, fsync, rename, fsync of the directory: after a crash at any point there is the old text or the new one.
     fn write_durably(&mut self, text: &str) -> io::Result<()> {
+        // Who tidies up may have removed it.
         let kept = self.next.take().filter(|next| has_name(next, &self.dir.join(NEXT)));
         let mut next = kept.map_or_else(|| open_next(&self.dir), Ok)?;
         next.write_all(text.as_bytes())?;
@@ -153,12 +155,6 @@ impl Place {
         self.next = open_next(&self.dir).ok();
         Ok(())
     }
-}
-
-/// Does the name still lead to the open file? Who tidies up may have removed it.
-fn has_name(file: &File, path: &Path) -> bool {
-    let (Ok(opened), Ok(named)) = (file.metadata(), fs::metadata(path)) else { return false };
-    (opened.dev(), opened.ino()) == (named.dev(), named.ino())
 }
 
 fn open_next(dir: &Path) -> io::Result<File> {

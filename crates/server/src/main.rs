@@ -90,7 +90,9 @@ fn take_backup(flags: BackupFlags) -> Result<(), Failure> {
         None => {
             let data_dir = place::data_dir(&settings.inputs())?;
             let file = file.ok_or_else(|| Failure::new(Exit::Settings, "a backup needs a file"))?;
-            backup::take(&data_dir, &backup::TakeArgs { file, force, output })
+            // The server may have another reserve, which this machine's settings need not have.
+            let reserve = |total| dyad_raft::reserve_bytes(None, total);
+            backup::take(&data_dir, &backup::TakeArgs { file, force, output, reserve })
         }
     }
 }

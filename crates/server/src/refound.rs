@@ -7,20 +7,23 @@
 //! comes last. Each rename is on the disk before the next. A run that finds `DATA/refound` and no identity goes on with this.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use dyad_cli::{Exit, Failure};
 use dyad_raft::{Founding, Node};
 use dyad_types::MemberId;
+use serde::{Deserialize, Serialize};
 
 use crate::datadir::DataDir;
 use crate::identity::{self, Identity, UNDER_WAY, WHOLE};
 use crate::logged;
 
-/// What is there says what it is made of, so that nobody completes the work of another command.
+/// The file with the [`Work`].
 const WHAT: &str = "what";
+/// Bytes of it at most: two addresses, and a line.
+const WHAT_MAX: u64 = 4 * 1024;
 /// The stores, in the order in which they take their names. The identity comes behind them.
 const STORES: [&str; 4] = ["raft", "contents", "snapshots", logged::FILE];
 /// Everything that goes aside.
@@ -43,25 +46,68 @@ pub(crate) struct Done {
     pub(crate) aside: Vec<(String, PathBuf)>,
 }
 
-/// Whether an earlier run was cut off when everything was made, and the names were being given.
-pub(crate) fn is_half_done(data: &DataDir) -> bool {
-    let dir = data.path();
-    !dir.join(identity::FILE).exists() && dir.join(WHOLE).join(identity::FILE).exists()
+/// What a run makes, as a run that completes it needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Work {
+    /// One line that names what the stores are made of.
+    pub(crate) what: String,
+    /// What the names of everything that goes aside end with: the same, however often the run is cut off.
+    suffix: String,
+    /// The addresses that the stores have for the member.
+    address: String,
+    cluster_address: String,
 }
 
-/// What an earlier run, which was cut off, was making.
-pub(crate) fn under_way(data: &DataDir) -> Option<String> {
-    identity::read(&data.path().join(WHOLE).join(WHAT)).ok()
+impl Work {
+    pub(crate) fn new(what: String, suffix: &str, node: &Node) -> Work {
+        let (address, cluster_address) = (node.address.clone(), node.cluster_address.clone());
+        Work { what, suffix: suffix.to_owned(), address, cluster_address }
+    }
+
+    /// Whether this is the same work, for a member with the addresses of `node`; `None` if the command does not name any.
+    ///
+    /// # Errors
+    /// `Exit::Refused` if it is not: nobody completes the work of another command.
+    pub(crate) fn check(&self, data: &DataDir, what: &str, node: Option<&Node>) -> Result<(), Failure> {
+        let same =
+            |node: &Node| (&node.address, &node.cluster_address) == (&self.address, &self.cluster_address);
+        let found = match node {
+            _ if self.what != what => self.what.clone(),
+            Some(node) if !same(node) => format!("{}, with the address {}", self.what, self.address),
+            _ => return Ok(()),
+        };
+        let message = format!(
+            "in {} another command was cut off, which was making this: {found}: give that command again, or take an empty directory",
+            data.path().display()
+        );
+        Err(Failure::new(Exit::Refused, message))
+    }
+
+    fn read(made: &Path) -> io::Result<Work> {
+        let mut text = Vec::new();
+        File::open(made.join(WHAT))?.take(WHAT_MAX).read_to_end(&mut text)?;
+        Ok(serde_json::from_slice(&text)?)
+    }
 }
 
-/// Makes the stores with `make`, which gets the directory for them and the new member. `what` is one line that names what they
-/// are made of.
+/// What an earlier run was making, if it was cut off when everything was made, and the names were being given.
+pub(crate) fn half_done(data: &DataDir) -> Option<Work> {
+    let (dir, whole) = (data.path(), data.path().join(WHOLE));
+    let is_half_done = !dir.join(identity::FILE).exists() && whole.join(identity::FILE).exists();
+    is_half_done.then(|| {
+        // What cannot be read is the work of no command.
+        Work::read(&whole)
+            .unwrap_or_else(|_| Work::new("something unknown".to_owned(), "", &Node::new("", "")))
+    })
+}
+
+/// Makes the stores with `make`, which gets the directory for them and the new member.
 ///
 /// # Errors
-/// Those of `make` and of the disk. The stores that were there are untouched.
+/// Those of `make` and of the disk. The stores that were there are untouched, and nothing is left of the new ones.
 pub(crate) fn build(
     data: &DataDir,
-    what: &str,
+    work: &Work,
     make: impl FnOnce(&Path, &Founding) -> Result<(), Failure>,
     node: Node,
 ) -> Result<(), Failure> {
@@ -70,29 +116,46 @@ pub(crate) fn build(
     for left in [&part, &whole] {
         remove(left)?;
     }
-    DirBuilder::new().mode(0o700).create(&part).map_err(|error| Failure::file("create", &part, &error))?;
-    let mut identity = Identity::load_or_create(&part)?;
+    let built = build_in(&part, work, make, node).and_then(|()| {
+        let named = fs::rename(&part, &whole).and_then(|()| File::open(dir)?.sync_all());
+        named.map_err(|error| Failure::file("write", &part, &error))
+    });
+    if built.is_err() {
+        // It may have filled the disk. If it cannot be removed, a server refuses it, and the next run tries again.
+        let _ = remove(&part);
+    }
+    built
+}
+
+fn build_in(
+    part: &Path,
+    work: &Work,
+    make: impl FnOnce(&Path, &Founding) -> Result<(), Failure>,
+    node: Node,
+) -> Result<(), Failure> {
+    DirBuilder::new().mode(0o700).create(part).map_err(|error| Failure::file("create", part, &error))?;
+    let mut identity = Identity::load_or_create(part)?;
     identity.persist(START)?;
     let member = identity.member();
     drop(identity);
     let founding = Founding { cluster_id: rand::random::<u128>().max(1), member, node, start: START };
-    make(&part, &founding)?;
-    logged::write(&part, member, START)?;
-    let written = File::create(part.join(WHAT)).and_then(|mut file| file.write_all(what.as_bytes()));
-    written
-        .and_then(|()| sync_tree(&part))
-        .and_then(|()| fs::rename(&part, &whole))
-        .and_then(|()| File::open(dir)?.sync_all())
-        .map_err(|error| Failure::file("write", &part, &error))
+    make(part, &founding)?;
+    logged::write(part, member, START)?;
+    let written = || -> io::Result<()> {
+        File::create(part.join(WHAT))?.write_all(&serde_json::to_vec(work)?)?;
+        sync_tree(part)
+    };
+    written().map_err(|error| Failure::file("write", part, &error))
 }
 
-/// Gives the stores that were made their names. What has these names goes aside, with `suffix`.
+/// Gives the stores that were made their names. What has these names goes aside.
 ///
 /// # Errors
 /// The disk fails. The next run goes on.
-pub(crate) fn take_over(data: &DataDir, suffix: &str) -> Result<Done, Failure> {
+pub(crate) fn take_over(data: &DataDir) -> Result<Done, Failure> {
     let dir = data.path();
     let whole = dir.join(WHOLE);
+    let suffix = Work::read(&whole).map_err(|error| Failure::file("read", &whole.join(WHAT), &error))?.suffix;
     let mut aside = Vec::new();
     let mut set_aside = |name: &str| -> Result<(), Failure> {
         let to = dir.join(format!("{name}{suffix}"));
@@ -167,15 +230,6 @@ pub(crate) fn store_in(data: &DataDir) -> Option<PathBuf> {
     NAMES.into_iter().map(|name| data.path().join(name)).find(|path| fs::symlink_metadata(path).is_ok())
 }
 
-/// The refusal of a directory in which another command was cut off.
-pub(crate) fn other_work(data: &DataDir, found: &str) -> Failure {
-    let message = format!(
-        "in {} another command was cut off, which was making this: {found}: give that command again, or take an empty directory",
-        data.path().display()
-    );
-    Failure::new(Exit::Refused, message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +257,10 @@ mod tests {
         Node::new("a:1", "a:2")
     }
 
+    fn work(suffix: &str) -> Work {
+        Work::new("x".to_owned(), suffix, &node())
+    }
+
     fn is_new(dir: &Path) -> bool {
         ["raft", "contents", "snapshots"]
             .iter()
@@ -216,10 +274,10 @@ mod tests {
         used(dir);
         let old = identity::peek(dir).unwrap();
         let data = DataDir::lock(dir).unwrap();
-        build(&data, "x", make, node()).unwrap();
+        build(&data, &work(".old-1"), make, node()).unwrap();
         assert_eq!(identity::peek(dir), Some(old), "nothing was touched so far");
-        assert!(!is_new(dir) && !is_half_done(&data));
-        let done = take_over(&data, ".old-1").unwrap();
+        assert!(!is_new(dir) && half_done(&data).is_none());
+        let done = take_over(&data).unwrap();
         assert_eq!(identity::peek(dir), Some(done.member));
         assert_ne!(done.member, old);
         assert!(is_new(dir) && !dir.join(WHOLE).exists());
@@ -240,7 +298,7 @@ mod tests {
             let dir = root.path();
             used(dir);
             let data = DataDir::lock(dir).unwrap();
-            build(&data, "x", make, node()).unwrap();
+            build(&data, &work(".o"), make, node()).unwrap();
             // The steps of `take_over`, up to the cut.
             let whole = dir.join(WHOLE);
             let mut steps: Vec<(PathBuf, PathBuf)> = vec![(dir.join("identity"), dir.join("identity.o"))];
@@ -254,25 +312,71 @@ mod tests {
             if cut > 0 {
                 let refused = Identity::load_or_create(dir).unwrap_err();
                 assert_eq!(refused.exit, Exit::Refused, "{cut}: {refused}");
-                assert!(is_half_done(&data) && under_way(&data).as_deref() == Some("x"), "{cut}");
+                assert_eq!(half_done(&data), Some(work(".o")), "{cut}");
             }
-            take_over(&data, ".o2").unwrap();
+            take_over(&data).unwrap();
             assert!(is_new(dir) && !dir.join(WHOLE).exists(), "{cut}");
+            for name in NAMES {
+                assert!(
+                    dir.join(format!("{name}.o")).exists(),
+                    "{cut}: all that is old is in one place: {name}"
+                );
+            }
             assert!(Identity::load_or_create(dir).is_ok(), "{cut}");
         }
+    }
+
+    #[test]
+    fn nobody_completes_the_work_of_another_command() {
+        let root = tempfile::tempdir().unwrap();
+        let data = DataDir::lock(root.path()).unwrap();
+        let found = work(".o");
+        let other = Node::new("a:1", "a:3");
+        for (what, node, good) in [
+            ("x", None, true),
+            ("x", Some(node()), true),
+            ("x", Some(other), false),
+            ("y", None, false),
+            ("y", Some(node()), false),
+        ] {
+            assert_eq!(found.check(&data, what, node.as_ref()).is_ok(), good, "{what} {node:?}");
+        }
+    }
+
+    fn entries(dir: &Path) -> Vec<String> {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_fails_leaves_the_directory_as_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let data = DataDir::lock(root.path()).unwrap();
+        let before = entries(root.path());
+        let failed = build(
+            &data,
+            &work(".o"),
+            |dir, founding| make(dir, founding).and(Err(Failure::new(Exit::Corrupt, "no"))),
+            node(),
+        );
+        assert_eq!(failed.unwrap_err().message, "no");
+        assert_eq!(entries(root.path()), before);
+        Identity::load_or_create(root.path()).unwrap();
     }
 
     #[test]
     fn a_server_does_not_start_in_a_directory_that_is_being_made() {
         let root = tempfile::tempdir().unwrap();
         let data = DataDir::lock(root.path()).unwrap();
-        let failed = build(&data, "x", |_, _| Err(Failure::new(Exit::Corrupt, "no")), node());
-        assert_eq!(failed.unwrap_err().message, "no");
+        // The process ended.
+        fs::create_dir(root.path().join(UNDER_WAY)).unwrap();
         let refused = Identity::load_or_create(root.path()).unwrap_err();
         assert_eq!(refused.exit, Exit::Refused);
         assert!(refused.message.contains("give the command again"), "{refused}");
-        build(&data, "x", make, node()).unwrap();
-        take_over(&data, ".o").unwrap();
+        build(&data, &work(".o"), make, node()).unwrap();
+        take_over(&data).unwrap();
         assert!(is_new(root.path()));
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::cli::RestoreFlags;
 use crate::datadir::DataDir;
-use crate::refound::{self, STANDALONE};
+use crate::refound::{self, STANDALONE, Work};
 use crate::settings::place;
 use crate::wire::start_failure;
 
@@ -35,31 +35,34 @@ pub fn restore(flags: &RestoreFlags) -> Result<String, Failure> {
         backup::publish(&flags.file, &flags.remote, &flags.part)?;
         return Ok(String::new());
     }
+    if flags.remote_given.0 {
+        let message = "a whole backup becomes a data directory, and no server takes part: --server and --user are for a part \
+                       of one, which --namespace or --config names";
+        return Err(Failure::new(Exit::Settings, message));
+    }
     let (data_dir, _, own) = place::data_dir_and_own(&flags.settings.inputs())?;
     let file = &flags.file;
     let mut reader = backup::open(file)?;
     let header = reader.header().clone();
     let data = DataDir::open(&data_dir)?;
-    let what = what(&header);
-    if refound::is_half_done(&data) {
-        let found = refound::under_way(&data).unwrap_or_default();
-        if found != what {
-            return Err(refound::other_work(&data, &found));
+    let node = own
+        .as_ref()
+        .map_or_else(|| Node::new(STANDALONE, STANDALONE), |own| Node::new(own.http(), own.cluster()));
+    let work = Work::new(what(&header), ".set-aside", &node);
+    match refound::half_done(&data) {
+        Some(found) => found.check(&data, &work.what, Some(&node))?,
+        None => {
+            if let Some(store) = refound::store_in(&data) {
+                let message = format!(
+                    "{} exists: a backup is restored into a directory without a store; take another --data-dir, or move this one away",
+                    store.display()
+                );
+                return Err(Failure::new(Exit::Refused, message));
+            }
+            refound::build(&data, &work, |dir, founding| fill(file, &mut reader, (dir, founding)), node)?;
         }
-    } else {
-        if let Some(store) = refound::store_in(&data) {
-            let message = format!(
-                "{} exists: a backup is restored into a directory without a store; take another --data-dir, or move this one away",
-                store.display()
-            );
-            return Err(Failure::new(Exit::Refused, message));
-        }
-        let node = own
-            .as_ref()
-            .map_or_else(|| Node::new(STANDALONE, STANDALONE), |own| Node::new(own.http(), own.cluster()));
-        refound::build(&data, &what, |dir, founding| fill(file, &mut reader, (dir, founding)), node)?;
     }
-    let done = refound::take_over(&data, ".set-aside")?;
+    let done = refound::take_over(&data)?;
     if flags.remote.output == Output::Json {
         let result = json!({
             "file": file,
@@ -70,8 +73,9 @@ pub fn restore(flags: &RestoreFlags) -> Result<String, Failure> {
         return Ok(format!("{result}\n"));
     }
     Ok(format!(
-        "{} has the state of {what}\nthe member's id is {}; it is the only member of a new cluster\n{}",
+        "{} has the state of {}\nthe member's id is {}; it is the only member of a new cluster\n{}",
         data_dir.display(),
+        work.what,
         done.member,
         note(&header),
     ))

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use dyad_config::Revision;
 use serde_json::Value;
 use server::{Server, dyad, outcome, serve};
 
@@ -66,6 +67,46 @@ fn digests_of(server: &Server) -> Value {
     digests(server.directory.path(), "now.backup")
 }
 
+/// Publishes one small configuration after another.
+fn write_until(over: &AtomicBool, written: &AtomicUsize, directory: &Path, url: &str) {
+    while !over.load(Ordering::Relaxed) {
+        let n = written.load(Ordering::Relaxed);
+        let mut command = dyad(directory);
+        let line = format!("config set load{}.txt", n % 7);
+        command.args(line.split(' ')).env("DYAD_SERVER", url).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        drop(child.stdin.take().map(|mut stdin| std::io::Write::write_all(&mut stdin, b"load")));
+        if child.wait().unwrap().success() {
+            written.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a server says of each version up to the index, by the number that is made of the entry's index, and how many came later.
+fn versions(server: &Server, configs: usize, index: u64) -> (Vec<Value>, usize) {
+    let of_load = (0..7).map(|n| format!("load{n}.txt"));
+    let of_fill = (0..configs).map(|n| format!("c{n}.txt -n {}", ["public", "dev"][n % 2]));
+    let (mut upto, mut later) = (Vec::new(), 0);
+    for name in of_load.chain(of_fill) {
+        let (code, history, errors) =
+            server.run(&format!("config history {name} --limit 1000 --output json"), "");
+        if code == 6 {
+            continue;
+        }
+        let history: Vec<Value> = serde_json::from_str(&history).expect(&errors);
+        for version in history {
+            let nid: u64 = version["nid"].as_str().unwrap().parse().unwrap();
+            if Revision(nid).index() > index {
+                later += 1;
+                continue;
+            }
+            let sides = server.run(&format!("config get {name} --version {nid}"), "");
+            upto.push(serde_json::json!({ "version": version, "content": sides.1 }));
+        }
+    }
+    (upto, later)
+}
+
 #[test]
 fn a_backup_under_load_becomes_a_server_with_the_same_state() {
     let mut source = Server::start();
@@ -75,19 +116,7 @@ fn a_backup_under_load_becomes_a_server_with_the_same_state() {
     let writer = std::thread::spawn({
         let (over, written, url) = (Arc::clone(&over), Arc::clone(&written), source.url.clone());
         let directory = source.directory.path().to_owned();
-        move || {
-            while !over.load(Ordering::Relaxed) {
-                let n = written.load(Ordering::Relaxed);
-                let mut command = dyad(&directory);
-                let line = format!("config set load{}.txt", n % 7);
-                command.args(line.split(' ')).env("DYAD_SERVER", &url).stdin(Stdio::piped());
-                let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-                drop(child.stdin.take().map(|mut stdin| std::io::Write::write_all(&mut stdin, b"load")));
-                if child.wait().unwrap().success() {
-                    written.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }
+        move || write_until(&over, &written, &directory, &url)
     });
     let wait = |n: usize| {
         let deadline = Instant::now() + LIMIT;
@@ -100,9 +129,13 @@ fn a_backup_under_load_becomes_a_server_with_the_same_state() {
     let directory = source.directory.path().to_owned();
     let taken: Value = source.json("backup b.backup --data-dir data");
     wait(written.load(Ordering::Relaxed) + 2);
-    source.kill();
     over.store(true, Ordering::Relaxed);
     writer.join().unwrap();
+    let index = taken["index"].as_u64().unwrap();
+    let (want, later) = versions(&source, 12, index);
+    assert!(later > 0 && !want.is_empty(), "{later}");
+    let naming = digests_of(&source)["naming"].clone();
+    source.kill();
     assert_eq!(taken["in_quorum"], true);
     assert!(
         taken["index"].as_u64().unwrap() > 30
@@ -120,7 +153,14 @@ fn a_backup_under_load_becomes_a_server_with_the_same_state() {
     let (code, _, errors) = run(&directory, &format!("restore b.backup --data-dir {data}"));
     assert!(code == 1 && errors.contains("a directory without a store"), "{errors}");
     let mut restored = server_on(target);
-    assert_eq!(digests_of(&restored), digests(&directory, "b.backup"));
+    let got = digests_of(&restored);
+    assert_eq!(got, digests(&directory, "b.backup"));
+    assert_eq!(got["naming"], naming, "the writer changed no instances");
+    assert_eq!(
+        versions(&restored, 12, index),
+        (want, 0),
+        "what the source had at this index, and nothing else"
+    );
     let cluster = |server: &Server| {
         server.json("cluster status --data-dir data")["raft"]["cluster_id"].as_str().unwrap().to_owned()
     };
@@ -153,8 +193,9 @@ fn a_damaged_backup_is_told_and_makes_no_server() {
     fs::write(source.path("bad.backup"), &good[..good.len() - 40]).unwrap();
     let (code, _, errors) = run(directory, "restore bad.backup --data-dir other");
     assert_eq!(code, 4, "{errors}");
-    let (code, _, errors) = run(directory, "server --data-dir other --port 0 --grpc-port 0");
-    assert!(code == 1 && errors.contains("was cut off here"), "{code} {errors}");
+    let left: Vec<_> =
+        fs::read_dir(source.path("other")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["lock"], "nothing is left of what was begun");
     ok(directory, "restore b.backup --data-dir other");
     assert_eq!(run(directory, "backup verify missing.backup").0, 2);
 }
@@ -294,8 +335,83 @@ fn a_part_of_a_backup_is_published_in_a_running_cluster() {
     assert!(code == 0, "{out}{errors}");
     assert_eq!(target.ok("config get c4.txt", ""), "second 4");
     assert_eq!(restore("--config public/DEFAULT_GROUP/none").0, 6);
+    let (code, out, errors) = restore("--config public/DEFAULT_GROUP/c4.txt --namespace dve");
+    assert!(code == 6 && errors.contains("no configuration is in namespace \"dve\""), "{code} {out}{errors}");
+    let (code, out, errors) = restore("--namespace dev --namespace dev --policy skip");
+    assert!(code == 0 && out.contains("published 0"), "{code} {out}{errors}");
     assert_eq!(restore("--config none").0, 2);
     assert_eq!(restore("--namespace dev --data-dir x").0, 2);
+}
+
+/// Without its key nobody can read an encrypted content.
+#[test]
+fn a_part_is_published_with_everything_that_its_configurations_have() {
+    let source = Server::start();
+    source.post(
+        "/nacos/v3/admin/cs/config?dataId=secret&groupName=G&content=cipher&encryptedDataKey=k1&type=json&appName=shop&configTags=a,b",
+    );
+    source
+        .post("/nacos/v3/admin/cs/config?dataId=texts&groupName=G&content=x&use=u&effect=e&schema=s&desc=d");
+    source.ok("config set plain -g G", "x");
+    source.ok("backup b.backup --data-dir data", "");
+    let file = source.path("b.backup").display().to_string();
+    let target = Server::start();
+    let restore = |rest: &str| target.run(format!("restore {file} --namespace public {rest}").trim(), "");
+    let (code, out, errors) = restore("--dry-run");
+    assert!(code == 0 && out.matches("create: public/G/").count() == 3, "{out}{errors}");
+    let (code, out, errors) = restore("");
+    assert!(code == 0 && out.matches("published 1").count() == 3, "{out}{errors}");
+    let whole = |server: &Server, name: &str| {
+        let mut shown = server.json(&format!("config get {name} -g G"));
+        for field in ["createTime", "modifyTime", "createUser", "createIp"] {
+            shown[field] = Value::Null;
+        }
+        shown
+    };
+    for name in ["secret", "texts", "plain"] {
+        assert_eq!(whole(&target, name), whole(&source, name));
+    }
+    assert_eq!(whole(&target, "secret")["encryptedDataKey"], "k1");
+    target.post("/nacos/v3/admin/cs/config?dataId=secret&groupName=G&content=other&encryptedDataKey=k2");
+    // All of it is shown, with what the policy does not reach.
+    let (code, out, errors) = restore("--dry-run");
+    assert!(code == 7 && errors.contains("is there already, and would end the import"), "{errors}");
+    let shown = |action: &str| out.lines().filter(|line| line.starts_with(&format!("{action}: "))).count();
+    assert_eq!((shown("conflict"), shown("not reached")), (1, 2), "{out}");
+    let (code, out, errors) = restore("--policy skip");
+    assert!(code == 0 && out.contains("skipped: G/secret"), "{out}{errors}");
+    let (code, out, errors) = restore("--policy overwrite --dry-run");
+    assert!(code == 0 && out.contains("encryptedDataKey: \"k2\" becomes \"k1\""), "{out}{errors}");
+    let (code, _, errors) = restore("");
+    assert!(code == 7 && errors.contains("G/secret is there already"), "{errors}");
+    assert_eq!(restore("--policy overwrite").0, 0);
+    assert_eq!(whole(&target, "secret"), whole(&source, "secret"));
+    assert_eq!(target.run(&format!("restore {file} --config dev/G/secret"), "").0, 6);
+}
+
+/// What is for a part must not restore everything.
+#[test]
+fn flags_of_a_part_alone_restore_nothing() {
+    let source = Server::start();
+    source.ok("config set a", "x");
+    source.ok("backup b.backup --data-dir data", "");
+    for flags in ["--dry-run", "--policy skip", "--reason x", "--server http://127.0.0.1:1", "--user me"] {
+        let (code, _, errors) = source.run(&format!("restore b.backup --data-dir new {flags}"), "");
+        assert_eq!(code, 2, "{flags}: {errors}");
+        assert!(errors.contains("--namespace"), "{flags}: {errors}");
+        assert!(!source.path("new").exists(), "{flags}");
+    }
+    // The variable is that of the shell, for other commands.
+    source.ok("restore b.backup --data-dir new", "");
+}
+
+/// An operator who has no room for backups learns it at the start, and not from the first one that is missing.
+#[test]
+fn a_server_does_not_start_without_a_place_for_its_backups() {
+    let directory = tempfile::tempdir().unwrap();
+    let line = "server --bind 127.0.0.1 --port 0 --grpc-port 0 --data-dir data --backup-every 1h --backup-dir missing/b";
+    let (code, _, errors) = run(directory.path(), line);
+    assert!(code == 2 && errors.contains("setting backup.dir: cannot write to missing/b"), "{code} {errors}");
 }
 
 struct Killed(Child);

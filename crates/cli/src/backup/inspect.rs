@@ -19,19 +19,19 @@ const BUFFER: usize = 256 * 1024;
 /// Opens a backup and reads its header.
 ///
 /// # Errors
-/// `Exit::Settings` if the file cannot be opened, `Exit::Corrupt` if it does not begin as a backup does, `Exit::Disk` if it
-/// cannot be read.
+/// `Exit::Settings` if the file cannot be opened, `Exit::Corrupt` if it does not begin as a backup does, `Exit::Newer` if this build
+/// does not know its form, `Exit::Disk` if it cannot be read.
 pub fn open(file: &Path) -> Result<Reader<BufReader<File>>, Failure> {
-    let opened = File::open(file)
-        .map_err(|error| Failure::new(Exit::Settings, format!("cannot read {}: {error}", file.display())))?;
+    let opened = File::open(file).map_err(|error| Failure::io("read", file, &error))?;
     Reader::open(BufReader::with_capacity(BUFFER, opened)).map_err(|error| bad(file, &error))
 }
 
 /// Says what is wrong with a backup, and where.
 pub fn bad(file: &Path, error: &ReadError) -> Failure {
     match error {
-        ReadError::Io(error) => {
-            Failure::new(Exit::Disk, format!("cannot read {}: {error}; check the disk", file.display()))
+        ReadError::Io(error) => Failure::io("read", file, error),
+        newer @ ReadError::Newer { .. } => {
+            Failure::new(Exit::Newer, format!("{}: {newer}; install a newer one", file.display()))
         }
         bad @ ReadError::Bad { .. } => {
             Failure::new(Exit::Corrupt, format!("{}: {bad}; this is not a whole backup", file.display()))
@@ -60,7 +60,8 @@ pub(super) fn read(file: &Path) -> Result<(Header, CpState, Summary), Failure> {
 /// `dyad backup verify`.
 ///
 /// # Errors
-/// `Exit::Corrupt` if anything in it is not as it was written, or something on which the state relies is not there.
+/// `Exit::Corrupt` if anything in it is not as it was written, or something on which the state relies is not there, and those of
+/// [`open`].
 pub fn verify(file: &Path, output: Output) -> Result<(), Failure> {
     let (header, _, summary) = read(file)?;
     match output {

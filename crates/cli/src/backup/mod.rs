@@ -1,7 +1,6 @@
 //! `dyad backup`: takes a backup from the server on this machine, checks one, and shows what is in one. Only the first of these
 //! needs a server.
 
-pub mod file;
 mod inspect;
 pub mod progress;
 mod publish;

@@ -8,6 +8,7 @@ use dyad_state::CpState;
 use serde_json::{Map, Value, json};
 
 use super::wire::{End, Head};
+use crate::config::shown_namespace;
 use crate::text::{Table, moment};
 
 /// The header, in its own fields.
@@ -66,11 +67,6 @@ struct Counts {
     versions: u64,
     services: u64,
     instances: u64,
-}
-
-/// The default namespace has no id in keys of configurations.
-fn shown_namespace(id: &str) -> &str {
-    if id.is_empty() { "public" } else { id }
 }
 
 fn counts(state: &CpState) -> BTreeMap<String, Counts> {

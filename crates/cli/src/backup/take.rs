@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use dyad_backup::hex;
 use sha2::{Digest, Sha256};
 
-use super::file::{Existing, write_whole};
 use super::progress::Progress;
 use super::shape;
 use super::wire::{Begin, CHUNK, End, Head};
 use crate::admin::{self, AdminRequest};
 use crate::exit::{Exit, Failure};
+use crate::file::{Existing, Manner, write_whole};
 use crate::output::{Output, print};
 
 /// The server sends nothing for so long only if it hangs: before the first chunk it reads some hundred thousand records, and its
@@ -28,17 +28,20 @@ pub struct TakeArgs {
     /// Replace a file that has the name.
     pub force: bool,
     pub output: Output,
+    /// Bytes that stay free on a disk of so many bytes.
+    pub reserve: fn(u64) -> u64,
 }
 
 /// `dyad backup FILE`.
 ///
 /// # Errors
 /// `Exit::Refused` if no server answers on the data directory's socket, or the backup was not completed; `Exit::Conflict` if the
-/// file exists; `Exit::Disk` if it cannot be written.
+/// file exists; `Exit::Disk` and `Exit::Settings` if it cannot be written.
 pub fn take(data_dir: &Path, args: &TakeArgs) -> Result<(), Failure> {
     let began = Instant::now();
     let existing = if args.force { Existing::Replaced } else { Existing::Kept };
-    let (head, end) = write_whole(&args.file, existing, |out| receive(data_dir, &args.file, out))?;
+    let manner = Manner { existing, mode: 0o600, reserve: &args.reserve };
+    let (head, end) = write_whole(&args.file, &manner, |out| receive(data_dir, &args.file, out))?;
     let seconds = began.elapsed().as_secs_f64();
     match args.output {
         Output::Json => print(&format!("{}\n", shape::taken(&args.file, &head, &end, seconds))),
@@ -78,7 +81,7 @@ fn receive(data_dir: &Path, file: &Path, out: &mut impl Write) -> Result<(Head, 
         let piece = chunk.get_mut(..len).ok_or_else(|| refused("the server sends another form of chunks"))?;
         stream.read_exact(piece).map_err(cut)?;
         let written = out.write_all(piece);
-        written.map_err(|e| Failure::new(Exit::Disk, format!("cannot write {}: {e}", file.display())))?;
+        written.map_err(|error| Failure::io("write", file, &error))?;
         bytes += len as u64;
         // The digest at the end of the file is of everything before it.
         tail.extend_from_slice(piece);

@@ -9,10 +9,14 @@ use crate::exit::{Exit, Failure};
 pub(super) const CONFIG: &str = "/v3/admin/cs/config";
 const GRAY: &str = "/v3/admin/cs/config/beta";
 
+/// The default namespace has no id in keys of configurations.
+pub(crate) fn shown_namespace(id: &str) -> &str {
+    if id.is_empty() { "public" } else { id }
+}
+
 /// A configuration as messages name it.
 pub(super) fn named(namespace: &str, group: &str, data_id: &str) -> String {
-    let namespace = if namespace.is_empty() { "public" } else { namespace };
-    format!("{namespace}/{group}/{data_id}")
+    format!("{}/{group}/{data_id}", shown_namespace(namespace))
 }
 
 impl KeyArgs {
@@ -34,10 +38,9 @@ impl KeyArgs {
 
     /// What was done to this configuration, as JSON: `rest` after what names it.
     pub(super) fn done(&self, result: &str, gray: Option<&str>, rest: Value) -> Value {
-        let namespace = if self.place.namespace.is_empty() { "public" } else { &self.place.namespace };
         let mut done = json!({
             "result": result,
-            "namespaceId": namespace,
+            "namespaceId": shown_namespace(&self.place.namespace),
             "groupName": self.place.group,
             "dataId": self.data_id,
             "grayName": gray,

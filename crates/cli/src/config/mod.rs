@@ -19,7 +19,8 @@ use args::ConfigVerb;
 pub(crate) use args::ImportArgs;
 pub use args::{ConfigArgs, Policy};
 pub(crate) use diff::end;
-pub(crate) use transfer::import_archive;
+pub(crate) use key::shown_namespace;
+pub(crate) use transfer::{Imported, dry_run, import_archive, import_one};
 
 /// `dyad config`.
 ///

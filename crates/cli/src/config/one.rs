@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::args::{GetArgs, KeyArgs, RmArgs, SetArgs};
 use super::input::read_text;
-use super::key::{CONFIG, detail, text, warning};
+use super::key::{CONFIG, detail, shown_namespace, text, warning};
 use super::shape;
 use crate::client::Request;
 use crate::exit::{Exit, Failure};
@@ -82,7 +82,7 @@ async fn consistently(remote: &mut Remote, key: &KeyArgs) -> Result<Option<Value
     let request = key.on(Request::get("/v3/client/cs/config")).with("consistent", "true");
     let Some(client) = remote.client.read(&request).await?.data_if_any()? else { return Ok(None) };
     Ok(Some(json!({
-        "namespaceId": if key.place.namespace.is_empty() { "public" } else { &key.place.namespace },
+        "namespaceId": shown_namespace(&key.place.namespace),
         "groupName": key.place.group,
         "dataId": key.data_id,
         "content": client["content"],

@@ -1,5 +1,6 @@
 //! `dyad config export` and `import`.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use serde_json::{Value, json};
 use super::args::{ExportArgs, Format, ImportArgs, KeyArgs, PlaceArgs, Policy};
 use super::diff::{end, unified};
 use super::input::read_bytes;
-use super::key::{detail, named, text};
+use super::key::{CONFIG, detail, named, text};
 use crate::client::Request;
 use crate::exit::{Exit, Failure};
+use crate::file::{Existing, Manner, write_whole};
 use crate::output::print_bytes;
 use crate::remote::Remote;
 
@@ -48,9 +50,8 @@ pub(super) async fn export(remote: &mut Remote, args: ExportArgs) -> Result<(), 
     if args.file == Path::new("-") {
         return print_bytes(&answer.body);
     }
+    save(&args.file, &answer.body)?;
     let name = args.file.display();
-    let written = save(&args.file, &answer.body);
-    written.map_err(|error| Failure::new(Exit::Disk, format!("cannot write {name}: {error}")))?;
     let result = json!({
         "file": args.file,
         "namespaceId": args.namespace,
@@ -62,18 +63,14 @@ pub(super) async fn export(remote: &mut Remote, args: ExportArgs) -> Result<(), 
 
 /// Whole or not at all: a full disk must not cost the archive that was there. What is no file, such as a pipe, is written as
 /// it is.
-fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |error| Failure::io("write", path, &error);
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        return std::fs::write(path, bytes);
+        return std::fs::write(path, bytes).map_err(failed);
     }
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
-    if written.is_err() {
-        // Half an archive is of no use.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
+    // An archive is small beside what others need of the disk.
+    let manner = Manner { existing: Existing::Replaced, mode: 0o666, reserve: &|_| 0 };
+    write_whole(path, &manner, |out| out.write_all(bytes).map_err(failed))
 }
 
 pub(super) async fn import(remote: &mut Remote, args: ImportArgs) -> Result<(), Failure> {
@@ -103,7 +100,9 @@ pub(crate) async fn import_archive(
     bytes: &[u8],
 ) -> Result<Imported, Failure> {
     if args.dry_run {
-        return dry_run(remote, args, bytes).await;
+        let Archive { items, unrecognized } = archive::read(bytes, &args.namespace)
+            .map_err(|what| Failure::new(Exit::Settings, format!("{}: {what}", args.file.display())))?;
+        return dry_run(remote, args, &items, &unrecognized, false).await;
     }
     let policy = match args.policy {
         Policy::Abort => "ABORT",
@@ -130,6 +129,71 @@ pub(crate) async fn import_archive(
     let end = outcome.and_then(|()| refused(&report["failData"]));
     let json = imported(&args.namespace, report);
     Ok(Imported { json, text: told(report), end, changes: published > 0 })
+}
+
+/// Publishes one configuration as an import does. An archive holds neither the key of an encrypted content nor the texts for the
+/// use, the effect and the schema, and a publish takes them.
+///
+/// # Errors
+/// Nothing was done, or the outcome is not known.
+pub(crate) async fn import_one(
+    remote: &mut Remote,
+    args: &ImportArgs,
+    key: &ConfigKey,
+    draft: &Draft,
+) -> Result<Imported, Failure> {
+    // A publish takes any namespace.
+    crate::ns::known(remote, &args.namespace).await?;
+    let item = json!({ "group": key.group(), "dataId": key.data_id(), "reason": "exists" });
+    let present = present(remote, args, key).await?;
+    let report = match (&present, args.policy) {
+        (Some(_), Policy::Abort) => json!({ "succCount": 0, "failData": [item] }),
+        (Some(_), Policy::Skip) => json!({ "succCount": 0, "skipData": [item] }),
+        _ => {
+            let request = publish(args, &remote.user, key, draft);
+            // What appears meanwhile is not overwritten unless that was asked for.
+            let guarded = present.is_none() && args.policy != Policy::Overwrite;
+            let request = if guarded { request.header("casmd5", "absent") } else { request };
+            remote.client.write(&request).await?.data().map_err(|failure| {
+                let name = named(&args.namespace, key.group(), key.data_id());
+                Failure::new(failure.exit, format!("{name}: {failure}"))
+            })?;
+            json!({ "succCount": 1 })
+        }
+    };
+    Ok(Imported {
+        json: imported(&args.namespace, &report),
+        text: told(&report),
+        end: refused(&report["failData"]),
+        changes: report["succCount"] != 0,
+    })
+}
+
+fn publish(args: &ImportArgs, user: &str, key: &ConfigKey, draft: &Draft) -> Request {
+    let tags = draft.tags.as_ref().map(|tags| tags.join(","));
+    let mut fields = vec![
+        ("namespaceId", &*args.namespace),
+        ("groupName", key.group()),
+        ("dataId", key.data_id()),
+        ("type", draft.kind.as_str()),
+        ("desc", &*draft.desc),
+        ("use", &*draft.used_for),
+        ("effect", &*draft.effect),
+        ("schema", &*draft.schema),
+        ("encryptedDataKey", &*draft.encrypted_data_key),
+        ("srcUser", user),
+        ("reason", &*args.reason),
+        ("content", &**draft.content.text()),
+    ];
+    fields.extend(draft.app_name.as_deref().map(|app| ("appName", app)));
+    fields.extend(tags.as_deref().map(|tags| ("configTags", tags)));
+    Request::new(Method::POST, CONFIG).form(&fields)
+}
+
+async fn present(remote: &mut Remote, args: &ImportArgs, key: &ConfigKey) -> Result<Option<Value>, Failure> {
+    let (group, data_id) = (key.group().to_owned(), key.data_id().to_owned());
+    let place = PlaceArgs { group, namespace: args.namespace.clone() };
+    detail(&mut remote.client, &KeyArgs { data_id, place }, None).await
 }
 
 /// What was not written although it should have been.
@@ -211,19 +275,26 @@ fn multipart(bytes: &[u8]) -> (String, Bytes) {
     (format!("multipart/form-data; boundary={boundary}"), body.into())
 }
 
-/// What an import would do, item by item: the archive is read as the server reads it.
-async fn dry_run(remote: &mut Remote, args: &ImportArgs, bytes: &[u8]) -> Result<Imported, Failure> {
-    let Archive { items, unrecognized } = archive::read(bytes, &args.namespace)
-        .map_err(|what| Failure::new(Exit::Settings, format!("{}: {what}", args.file.display())))?;
+/// What an import would do, item by item. `ended`: a part of it that comes before this one would end it.
+///
+/// # Errors
+/// The namespace is not there, or no server answers.
+pub(crate) async fn dry_run(
+    remote: &mut Remote,
+    args: &ImportArgs,
+    items: &[(ConfigKey, Draft)],
+    unrecognized: &[String],
+    mut ended: bool,
+) -> Result<Imported, Failure> {
     crate::ns::known(remote, &args.namespace).await?;
     let mut entries = Vec::new();
-    let mut ended = false;
-    for (key, draft) in &items {
-        let (group, data_id) = (key.group().to_owned(), key.data_id().to_owned());
-        let place = PlaceArgs { group, namespace: args.namespace.clone() };
-        let present = detail(&mut remote.client, &KeyArgs { data_id, place }, None).await?;
-        let (action, diff) =
-            if ended { ("not reached", String::new()) } else { action(args, (key, draft), present.as_ref()) };
+    for (key, draft) in items {
+        let (action, diff) = if ended {
+            ("not reached", String::new())
+        } else {
+            let present = present(remote, args, key).await?;
+            action(args, (key, draft), present.as_ref())
+        };
         ended |= action == "conflict";
         let entry =
             json!({ "groupName": key.group(), "dataId": key.data_id(), "action": action, "diff": diff });
@@ -257,12 +328,18 @@ fn action(
     let Some(present) = present else { return ("create", unified(("nothing", ""), (&name, new))) };
     let mut diff = unified((&name, text(present, "content")), ("the archive", new));
     let tags = draft.tags.as_ref().map(|tags| tags.join(","));
+    let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
     // What an archive does not say of applications and tags is kept.
     for (field, what, new) in [
         ("type", "type", Some(draft.kind.as_str())),
         ("appName", "application", draft.app_name.as_deref()),
         ("configTags", "tags", tags.as_deref()),
         ("desc", "description", Some(&*draft.desc)),
+        // No archive says anything of these.
+        ("use", "use", given(&draft.used_for)),
+        ("effect", "effect", given(&draft.effect)),
+        ("schema", "schema", given(&draft.schema)),
+        ("encryptedDataKey", "encryptedDataKey", given(&draft.encrypted_data_key)),
     ] {
         let old = text(present, field);
         if let Some(new) = new.filter(|new| *new != old) {

@@ -1,187 +1,151 @@
-//! The backups that `backup.every` asks for: when the next one is due, its file, and which old ones go.
+//! The backups that `backup.every` asks for. Everything that touches their directory is done off the threads of the runtime: it may
+//! be on a network that does not answer.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use dyad_backup::{Header, PART_SUFFIX, Summary};
-use dyad_cli::backup::file::{self, Existing};
+use dyad_backup::Summary;
 use dyad_cli::{Exit, Failure};
-use dyad_types::date::timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::room::Roomy;
+use super::shelf::{self, Last, Schedule};
 use super::{BackupMetrics, Source, Taken};
 
 /// How often it is looked whether a backup is due.
 const LOOK: Duration = Duration::from_secs(10);
-/// After a failure the next attempt waits so long, or as long as backups are apart.
-const RETRY: Duration = Duration::from_secs(300);
-/// Hex digits of the cluster's id in a name: enough to tell the clusters of one operator apart.
-const PREFIX: usize = 8;
-const BEGIN: &str = "dyad-";
-const END: &str = ".backup";
+/// After an attempt the next one waits so long, or as long as backups are apart: after a failure, and whatever a clock does that
+/// makes one due at every look. So long is a leader waited for too.
+const REST: Duration = Duration::from_secs(300);
 
-/// When backups are made, and where they go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Schedule {
-    pub(crate) every: Duration,
-    /// Files that stay, of this cluster.
-    pub(crate) keep: usize,
-    pub(crate) dir: PathBuf,
-    /// Bytes that stay free on the disk.
-    pub(crate) min_free: Option<u64>,
+fn rest(schedule: &Schedule) -> Duration {
+    REST.min(schedule.every)
 }
 
 /// Makes backups until `stop`. The first one comes at once, unless there is one that is younger than the time between two.
 pub(crate) async fn run(source: Source, schedule: Schedule, metrics: BackupMetrics, stop: CancellationToken) {
     let mut tick = tokio::time::interval(LOOK.min(schedule.every));
-    let mut failed: Option<Instant> = None;
-    let mut looked = false;
+    let mut pace = Pace::default();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             () = stop.cancelled() => return,
         }
-        let waits = failed.is_some_and(|at| at.elapsed() < RETRY.min(schedule.every));
-        // A member that is in no cluster yet has nothing, which is no failure.
-        let cluster = source.raft.status().cluster_id;
-        let Some(cluster) = cluster.filter(|_| !waits) else { continue };
-        if !std::mem::replace(&mut looked, true) {
-            remember(&schedule, cluster, &metrics);
-        }
-        if !is_due(&schedule, cluster, (source.wall_ms)()) {
-            continue;
-        }
-        let began = Instant::now();
-        match make(&source, &schedule).await {
-            Ok((path, summary)) => {
-                failed = None;
-                metrics.last_success.set(((source.wall_ms)() / 1_000) as i64);
-                metrics.bytes.set(summary.bytes as i64);
-                metrics.duration.set(began.elapsed().as_secs_f64());
-                tracing::info!(bytes = summary.bytes, "a backup is in {}", path.display());
-            }
-            Err(why) => {
-                failed = Some(Instant::now());
-                metrics.failures.inc();
-                tracing::warn!("no backup was made: {why}");
-            }
+        let is_resting = pace.rests.is_some_and(|since| since.elapsed() < rest(&schedule));
+        let Some(cluster) = source.cluster().filter(|_| !is_resting) else { continue };
+        tokio::select! {
+            () = step(&source, (&schedule, cluster), &metrics, &mut pace) => {}
+            // A directory that does not answer keeps nobody waiting. A part that is left is removed by the next process.
+            () = stop.cancelled() => return,
         }
     }
 }
 
-/// The last success of the process before this one.
-fn remember(schedule: &Schedule, cluster: u128, metrics: &BackupMetrics) {
-    let newest = own(&schedule.dir, cluster).unwrap_or_default().pop();
-    let Some(found) = newest.and_then(|(_, path)| fs::metadata(path).ok()) else { return };
-    let written = found.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    metrics.last_success.set(written.map_or(0, |at| at.as_secs() as i64));
-    metrics.bytes.set(found.len() as i64);
+/// What is known from earlier looks.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Since the end of the last attempt.
+    rests: Option<Instant>,
+    /// Since when a backup is due and there is no leader.
+    without_leader: Option<Instant>,
+    /// The last backup was made without a leader: the next one is due as soon as there is one.
+    owes: bool,
+    has_looked: bool,
 }
 
-async fn make(source: &Source, schedule: &Schedule) -> Result<(PathBuf, Summary), String> {
-    let taken = source.take().await.map_err(|error| error.to_string())?;
-    let schedule = schedule.clone();
-    let made = tokio::task::spawn_blocking(move || write(&taken, &schedule));
-    made.await.map_err(|error| error.to_string())?
+async fn step(
+    source: &Source,
+    (schedule, cluster): (&Schedule, u128),
+    metrics: &BackupMetrics,
+    pace: &mut Pace,
+) {
+    let now_ms = (source.wall_ms)();
+    if !std::mem::replace(&mut pace.has_looked, true) {
+        let schedule = schedule.clone();
+        let last = away(move || shelf::last_success(&schedule, cluster, now_ms)).await;
+        if let Ok(Some(last)) = last {
+            metrics.remember(last);
+        }
+    }
+    let is_due = is_due(schedule.clone(), cluster, now_ms).await;
+    if !is_due && !pace.owes {
+        return;
+    }
+    let began = Instant::now();
+    let made = match source.take().await {
+        Ok(taken) if taken.header.in_quorum => {
+            pace.without_leader = None;
+            make(taken, schedule.clone()).await
+        }
+        // It may just have started. A majority that is lost for good is another matter: then this is the last that there is.
+        Ok(_) if pace.without_leader.get_or_insert(began).elapsed() < rest(schedule) => return,
+        Ok(taken) => make(taken, schedule.clone()).await,
+        Err(error) => Err(error.to_string()),
+    };
+    pace.rests = Some(Instant::now());
+    match made {
+        Ok(made) => {
+            pace.owes = !made.in_quorum;
+            metrics.made(&made, (source.wall_ms)(), began.elapsed());
+        }
+        Err(why) => {
+            metrics.failures.inc();
+            tracing::warn!("no backup was made: {why}");
+        }
+    }
 }
 
-fn write(taken: &Taken, schedule: &Schedule) -> Result<(PathBuf, Summary), String> {
-    let dir = &schedule.dir;
-    let of_dir = |error: io::Error| format!("{}: {error}", dir.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(of_dir)?;
-    let cluster = taken.header.cluster_id.unwrap_or(0);
-    drop_parts(dir, cluster).map_err(of_dir)?;
-    let path = dir.join(name(&taken.header));
-    let written = file::write_whole(&path, Existing::Kept, |out| {
-        let disk: &File = out.get_ref();
-        let made = taken.write(Roomy::new(out, disk, schedule.min_free), &AtomicU64::new(0));
-        made.map_err(|error| Failure::new(Exit::Disk, format!("{}: {error}", path.display())))
+async fn is_due(schedule: Schedule, cluster: u128, now_ms: u64) -> bool {
+    away(move || shelf::is_due(&schedule, cluster, now_ms)).await.unwrap_or(true)
+}
+
+/// Does work with the directory off the threads of the runtime.
+async fn away<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+}
+
+/// A backup that is complete.
+pub(super) struct Made {
+    path: PathBuf,
+    summary: Summary,
+    index: u64,
+    in_quorum: bool,
+}
+
+async fn make(taken: Taken, schedule: Schedule) -> Result<Made, String> {
+    let (index, in_quorum) = (taken.header.index, taken.header.in_quorum);
+    let written = away(move || {
+        shelf::put(&schedule, &taken.header, |path: &Path, out| {
+            // It may be the store of contents that fails.
+            let written = taken.write(out, &AtomicU64::new(0));
+            written.map_err(|error| Failure::new(Exit::Disk, format!("{}: {error}", path.display())))
+        })
     });
-    let summary = written.map_err(|failure| failure.message)?;
-    // Only now: the old ones are what there is until the new one is whole.
-    prune(dir, cluster, schedule.keep).map_err(of_dir)?;
-    Ok((path, summary))
+    let (path, summary) = written.await??;
+    Ok(Made { path, summary, index, in_quorum })
 }
 
-/// `dyad-0123abcd-20261121T005053Z-42.backup`
-fn name(header: &Header) -> String {
-    format!(
-        "{BEGIN}{}-{}-{}{END}",
-        prefix(header.cluster_id.unwrap_or(0)),
-        moment(header.taken_ms),
-        header.index
-    )
-}
+impl BackupMetrics {
+    /// The last success of the process before this one.
+    fn remember(&self, (at, bytes): Last) {
+        self.last_success.set(at as i64);
+        self.bytes.set(bytes as i64);
+    }
 
-fn prefix(cluster: u128) -> String {
-    format!("{cluster:032x}")[..PREFIX].to_owned()
-}
-
-/// `20261121T005053Z`: names in the order of their moments.
-fn moment(ms: u64) -> String {
-    let text: String = timestamp(ms)[..19].chars().filter(|c| !matches!(c, '-' | ':')).collect();
-    text + "Z"
-}
-
-/// The moment and the index in the name of a file that a member of this cluster made.
-fn parse(name: &str, cluster: u128) -> Option<(String, u64)> {
-    let rest = name.strip_prefix(BEGIN)?.strip_suffix(END)?.strip_prefix(&prefix(cluster))?;
-    let (at, index) = rest.strip_prefix('-')?.split_once('-')?;
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let (day, time) = at.strip_suffix('Z')?.split_once('T')?;
-    let is_moment = day.len() == 8 && time.len() == 6 && digits(day) && digits(time);
-    (is_moment && digits(index)).then(|| Some((at.to_owned(), index.parse().ok()?)))?
-}
-
-/// The backups of this cluster in the directory, the newest last.
-fn own(dir: &Path, cluster: u128) -> io::Result<Vec<((String, u64), PathBuf)>> {
-    let mut own = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if let Some(at) = entry.file_name().to_str().and_then(|name| parse(name, cluster))
-            && entry.file_type()?.is_file()
-        {
-            own.push((at, entry.path()));
+    /// A backup without a leader is no success: other members may have had more.
+    fn made(&self, made: &Made, now_ms: u64, took: Duration) {
+        let (path, bytes) = (made.path.display(), made.summary.bytes);
+        if !made.in_quorum {
+            tracing::warn!(
+                "a backup is in {path}, but this member hears no leader: it ends at index {}, and other members may have more",
+                made.index
+            );
+            return;
         }
+        self.remember((now_ms / 1_000, bytes));
+        self.duration.set(took.as_secs_f64());
+        tracing::info!(bytes, "a backup is in {path}");
     }
-    own.sort();
-    Ok(own)
-}
-
-/// A directory that cannot be read has none: the attempt says why.
-fn is_due(schedule: &Schedule, cluster: u128, now_ms: u64) -> bool {
-    let every = u64::try_from(schedule.every.as_millis()).unwrap_or(u64::MAX);
-    let newest = own(&schedule.dir, cluster).unwrap_or_default().pop();
-    // One of the future is of a clock that ran ahead, and does not count.
-    let (last, now) = (moment(now_ms.saturating_sub(every)), moment(now_ms));
-    newest.is_none_or(|((at, _), _)| at <= last || at > now)
-}
-
-/// Removes what a process left that was killed while it wrote.
-fn drop_parts(dir: &Path, cluster: u128) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let whole = name.to_str().and_then(|name| name.strip_suffix(PART_SUFFIX));
-        if whole.is_some_and(|name| parse(name, cluster).is_some()) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes all but the newest `keep`. Other files are not ours to touch.
-fn prune(dir: &Path, cluster: u128, keep: usize) -> io::Result<()> {
-    let own = own(dir, cluster)?;
-    for (_, path) in &own[..own.len().saturating_sub(keep)] {
-        fs::remove_file(path)?;
-    }
-    Ok(())
 }
 
 /// Where backups go when no directory is named.
@@ -195,6 +159,23 @@ pub(crate) fn of(settings: &crate::settings::Settings) -> Option<Schedule> {
     let dir = backup.dir.clone().unwrap_or_else(|| default_dir(&settings.data_dir));
     let min_free = settings.min_free_disk;
     backup.every.map(|every| Schedule { every, keep: backup.keep, dir, min_free })
+}
+
+/// Looks whether there is a place for backups, if any are asked for.
+///
+/// # Errors
+/// `Exit::Settings` if there is none.
+pub(crate) async fn prepare(settings: &crate::settings::Settings) -> Result<(), Failure> {
+    let Some(Schedule { dir, .. }) = of(settings) else { return Ok(()) };
+    let at = dir.clone();
+    let prepared = away(move || shelf::prepare(&at));
+    match tokio::time::timeout(shelf::PREPARE_LIMIT, prepared).await {
+        Ok(Ok(prepared)) => prepared,
+        _ => {
+            tracing::warn!("setting backup.dir: {} does not answer", dir.display());
+            Ok(())
+        }
+    }
 }
 
 /// Starts it if there is anything to do.
@@ -212,74 +193,40 @@ pub(crate) fn spawn(
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
-    const CLUSTER: u128 = 0x0123_abcd_0000_0000_0000_0000_0000_0001;
-
     #[test]
-    fn names_are_read_back_and_others_are_not_ours() {
-        let header =
-            Header { cluster_id: Some(CLUSTER), taken_ms: 1_795_222_253_757, index: 42, ..Header::default() };
-        let name = name(&header);
-        assert_eq!(name, "dyad-0123abcd-20261121T005053Z-42.backup");
-        assert_eq!(parse(&name, CLUSTER), Some(("20261121T005053Z".to_owned(), 42)));
-        assert_eq!(parse(&name, 7), None, "of another cluster");
-        for other in [
-            "dyad-0123abcd-20261121T005053Z-42.backup.part",
-            "dyad-0123abcd-20261121T005053Z-.backup",
-            "dyad-0123abcd-20261121T005053Z-4x.backup",
-            "dyad-0123abcd-20261121T00505Z-42.backup",
-            "dyad-0123abcd-mine-42.backup",
-            "my-dyad-0123abcd-20261121T005053Z-42.backup",
-            "dyad-0123abcd.backup",
-        ] {
-            assert_eq!(parse(other, CLUSTER), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn old_ones_go_and_what_is_not_ours_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let header =
-            |taken_ms, index| Header { cluster_id: Some(CLUSTER), taken_ms, index, ..Header::default() };
-        let names: Vec<String> = [(1_000, 5), (2_000, 6), (2_000, 7), (3_000, 8)]
-            .map(|(ms, index)| name(&header(ms, index)))
-            .into();
-        let part = format!("{}.part", names[0]);
-        let others = [
-            "notes",
-            "notes.part",
-            "dyad-0123abcd-x.backup.part",
-            "dyad-ffffffff-20261121T005053Z-42.backup",
-            "dyad-0123abcd-x.backup",
-        ];
-        for name in names.iter().map(String::as_str).chain(others) {
-            fs::write(dir.path().join(name), "").unwrap();
-        }
-        fs::write(dir.path().join(&part), "").unwrap();
-        drop_parts(dir.path(), CLUSTER).unwrap();
-        prune(dir.path(), CLUSTER, 2).unwrap();
-        let there = |name: &str| dir.path().join(name).exists();
-        assert_eq!(names.iter().map(|name| there(name)).collect::<Vec<_>>(), [false, false, true, true]);
-        assert!(others.iter().all(|name| there(name)) && !there(&part));
-    }
-
-    #[test]
-    fn a_backup_is_due_when_none_is_young_enough() {
-        let dir = tempfile::tempdir().unwrap();
-        let schedule = Schedule {
-            every: Duration::from_secs(3600),
-            keep: 3,
-            dir: dir.path().join("b"),
-            min_free: Some(0),
+    fn a_backup_without_a_leader_is_not_the_last_success() {
+        let metrics = BackupMetrics::default();
+        let made = |in_quorum, bytes| Made {
+            path: "b".into(),
+            summary: Summary { bytes, ..Summary::default() },
+            index: 7,
+            in_quorum,
         };
-        assert!(is_due(&schedule, CLUSTER, 5_000_000), "there is not even a directory");
-        fs::create_dir(&schedule.dir).unwrap();
-        let header = Header { cluster_id: Some(CLUSTER), taken_ms: 5_000_000, ..Header::default() };
-        fs::write(schedule.dir.join(name(&header)), "").unwrap();
-        for (now, due) in [(5_000_000, false), (8_599_000, false), (8_600_000, true), (1_000_000, true)] {
-            assert_eq!(is_due(&schedule, CLUSTER, now), due, "{now}");
+        metrics.made(&made(true, 10), 5_000, Duration::from_secs(2));
+        metrics.made(&made(false, 20), 9_000, Duration::from_secs(3));
+        assert_eq!((metrics.last_success.get(), metrics.bytes.get()), (5, 10));
+        assert_eq!((metrics.duration.get(), metrics.failures.get()), (2.0, 0));
+    }
+
+    /// Whoever polls the look goes on with other tasks: the directory is read by another thread.
+    #[tokio::test]
+    async fn a_look_does_not_keep_the_runtime_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..2_000 {
+            std::fs::write(dir.path().join(format!("{n}")), "").unwrap();
         }
-        assert!(is_due(&schedule, 7, 5_000_000), "that one is of another cluster");
+        let schedule =
+            Schedule { every: Duration::from_secs(1), keep: 1, dir: dir.path().to_owned(), min_free: None };
+        let mut looking = pin!(is_due(schedule, 7, 0));
+        tokio::select! {
+            biased;
+            _ = &mut looking => panic!("the first poll has read the whole directory"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(looking.await);
     }
 }

@@ -10,7 +10,7 @@ use super::leader;
 use crate::datadir::DataDir;
 use crate::identity::{self, Identity};
 use crate::logged;
-use crate::refound::{self, STANDALONE};
+use crate::refound::{self, STANDALONE, Work};
 use crate::settings::MemberAddr;
 use crate::wire::start_failure;
 
@@ -27,8 +27,14 @@ pub(super) fn new_cluster(
     confirmed: bool,
 ) -> Result<String, Failure> {
     let data = DataDir::lock(data_dir)?;
-    if refound::is_half_done(&data) {
-        return complete(&data, confirmed);
+    if let Some(work) = refound::half_done(&data) {
+        let own = own.map(|own| Node::new(own.http(), own.cluster()));
+        work.check(&data, WHAT, own.as_ref())?;
+        if !confirmed {
+            let message = "an earlier run was cut off when the new cluster was made: say --the-others-are-lost to complete it";
+            return Err(Failure::new(Exit::Refused, message));
+        }
+        return complete(&data);
     }
     if !data_dir.join(identity::FILE).exists() {
         let message = format!("{} has no identity: there is no member in it", data_dir.display());
@@ -55,9 +61,10 @@ pub(super) fn new_cluster(
     drop(identity);
     no_leader(&found, old, members)?;
     let node = node(&found, old, own);
+    let suffix = refound::free_suffix(data.path(), &refound::NAMES, "lost")?;
     refound::build(
         &data,
-        WHAT,
+        &Work::new(WHAT.to_owned(), &suffix, &node),
         |dir, founding| {
             let mut rows: Box<dyn RowsOf> = Box::new(found.rows());
             make_stores(dir, founding, (&found.state, found.position), &mut *rows)
@@ -67,20 +74,11 @@ pub(super) fn new_cluster(
     )?;
     let text = told(&found);
     drop(found);
-    Ok(format!("{text}\n{}", complete(&data, true)?))
+    Ok(format!("{text}\n{}", complete(&data)?))
 }
 
-fn complete(data: &DataDir, confirmed: bool) -> Result<String, Failure> {
-    let found = refound::under_way(data).unwrap_or_default();
-    if found != WHAT {
-        return Err(refound::other_work(data, &found));
-    }
-    if !confirmed {
-        let message = "an earlier run was cut off when the new cluster was made: say --the-others-are-lost to complete it";
-        return Err(Failure::new(Exit::Refused, message));
-    }
-    let suffix = refound::free_suffix(data.path(), &refound::NAMES, "lost")?;
-    let done = refound::take_over(data, &suffix)?;
+fn complete(data: &DataDir) -> Result<String, Failure> {
+    let done = refound::take_over(data)?;
     let aside: String =
         done.aside.iter().map(|(name, to)| format!("the old {name} is now {}\n", to.display())).collect();
     Ok(format!(

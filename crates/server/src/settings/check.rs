@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::members::{CLUSTER_PORT_OFFSET, MemberAddr, parse_host, parse_list};
 use super::sources::{Found, Source, Sources, quote, read_text};
@@ -79,6 +80,14 @@ pub(super) fn data_dir(from: &mut Sources<'_>) -> PathBuf {
         from.problem("data_dir", why);
     }
     path
+}
+
+/// A directory alone makes no backups, and whoever gives it expects some.
+pub(super) fn backup_dir(from: &mut Sources<'_>, every: Option<Duration>) -> Option<PathBuf> {
+    if every.is_none() && from.found("backup.dir").is_some() {
+        from.warnings.push("backup.dir is set, but backup.every is off: no backups are made".into());
+    }
+    from.read(row("backup.dir"), parse::backup_dir)
 }
 
 /// The token, from the file or from the variable. Required with members.

@@ -153,6 +153,7 @@ impl Settings {
         // Alone, this server's own cluster port is the one that others will dial.
         let own_port = |own: MemberAddr| MemberAddr { cluster_port, ..own };
         let advertise = if members.is_empty() { advertise.map(own_port) } else { advertise };
+        let backup_every = from.read(row("backup.every"), parse::period_or_off);
         let mut settings = Settings {
             bind,
             port,
@@ -177,9 +178,9 @@ impl Settings {
                 quotas: from.read(row("config.quotas"), parse::boolean),
             },
             backup: BackupSettings {
-                every: from.read(row("backup.every"), parse::period_or_off),
+                every: backup_every,
                 keep: from.read(row("backup.keep"), parse::kept),
-                dir: from.read(row("backup.dir"), parse::backup_dir),
+                dir: check::backup_dir(&mut from, backup_every),
             },
             limits: Limits::read(&mut from),
             warnings: Vec::new(),

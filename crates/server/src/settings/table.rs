@@ -285,7 +285,7 @@ pub const TABLE: &[Row] = &[
         flag: "backup-dir",
         env: "DYAD_BACKUP_DIR",
         value: "DIR",
-        rule: "a directory that this process can create or write to, of this member alone",
+        rule: "a directory of this member alone, to which this process can write; it may be absent if its parent is there",
         help: "Directory of the backups of backup.every, without it backups in data_dir; on another disk they survive the loss of this one",
         ..PLAIN
     },

@@ -326,6 +326,19 @@ fn bad_files() {
 }
 
 #[test]
+fn a_directory_without_a_time_is_told() {
+    for (given, warnings) in [
+        (
+            &[("backup.dir", "/b")][..],
+            &["backup.dir is set, but backup.every is off: no backups are made"][..],
+        ),
+        (&[("backup.dir", "/b"), ("backup.every", "6h")], &[]),
+    ] {
+        assert_eq!(load(given, &[]).warnings, warnings, "{given:?}");
+    }
+}
+
+#[test]
 fn misspelt_variables_are_told() {
     let settings = load(&[], &[("DYAD_MEMBER", "a"), ("DYAD_X_SERVICE_PORT", "1")]);
     assert_eq!(

@@ -80,6 +80,7 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
         }
         None => None,
     };
+    backup::prepare(&settings).await?;
     identity.advance()?;
     tracing::info!(origin = %identity.origin(), version = env!("CARGO_PKG_VERSION"), "starting");
     let mut prometheus = Prometheus::default();
@@ -88,7 +89,11 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     let (parts, fatal) =
         assemble(settings, files, &data, (identity, logged), (http.address, grpc.address), cluster, dyad)
             .await?;
-    let source = backup::Source { raft: parts.raft.clone(), wall_ms: clock::wall_ms };
+    let source = backup::Source {
+        raft: parts.raft.clone(),
+        directory: parts.directory.clone(),
+        wall_ms: clock::wall_ms,
+    };
     let admin = AdminSocket::open(&data)?.giving(backup::Streams::new(source.clone()));
     let status = parts.clone();
     let handler: Handler = Arc::new(move |request| Box::pin(members::answer(status.clone(), request)));
