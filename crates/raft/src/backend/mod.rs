@@ -60,6 +60,14 @@ pub trait LogBackend: Send + Sync + 'static {
     /// The medium fails.
     fn sync(&self) -> io::Result<()>;
 
+    /// All records were read once: none of them need stay in memory.
+    ///
+    /// # Errors
+    /// The medium fails.
+    fn let_go(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The name of the file, for errors and lines of the log.
     fn file(&self) -> String;
 
@@ -109,6 +117,15 @@ pub trait ContentBackend: Send + Sync + 'static {
     /// # Errors
     /// The medium fails.
     fn sync(&self) -> io::Result<()>;
+
+    /// All rows were listed once: nothing of that need stay in memory. `rows` are some of them.
+    ///
+    /// # Errors
+    /// The medium fails.
+    fn let_go(&self, rows: &[u64]) -> io::Result<()> {
+        let _none = rows;
+        Ok(())
+    }
 
     /// The bytes that the rows take on the medium, according to its metadata. The metrics ask for it.
     ///

@@ -11,7 +11,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::ContentBackend;
-use super::disk::{Disk, io_error};
+use super::disk::{Disk, io_error, let_go};
 use super::parts;
 use crate::error::StartError;
 
@@ -85,6 +85,12 @@ impl ContentBackend for SledContents {
 
     fn sync(&self) -> io::Result<()> {
         self.disk.sync()
+    }
+
+    /// By accesses to rows: their pages are large, so that the many small ones of the list have to go.
+    fn let_go(&self, rows: &[u64]) -> io::Result<()> {
+        let keys: Vec<[u8; KEY_LEN]> = rows.iter().map(|revision| key(ROW, *revision)).collect();
+        let_go(&self.rows, &keys)
     }
 
     fn disk_bytes(&self) -> io::Result<u64> {

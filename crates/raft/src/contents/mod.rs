@@ -39,6 +39,8 @@ const STAGED_BYTES_MAX: usize = 32 * 1024 * 1024;
 const ROW_OVERHEAD: usize = 512;
 /// Revisions listed at a time.
 const LIST_CHUNK: usize = 4096;
+/// Rows that stand for all when what was listed may go from memory.
+const SAMPLE: usize = 2_048;
 /// Rows removed by one job.
 const REMOVE_CHUNK: usize = 256;
 
@@ -287,6 +289,7 @@ impl ContentStore {
             state.revisions().map(|revision| revision.0).filter(|revision| *revision >= known).collect();
         needed.sort_unstable();
         let end = above(upto);
+        let some: Vec<u64> = needed.iter().step_by(needed.len() / SAMPLE + 1).copied().collect();
         let mut needed = needed.into_iter().peekable();
         let extra = dropped.into_iter().filter(|revision| *revision < known).collect();
         let mut difference = Difference { missing: Vec::new(), extra };
@@ -307,6 +310,9 @@ impl ContentStore {
             }
         }
         difference.missing.extend(needed);
+        if known == 0 {
+            self.shared.backend.let_go(&some)?;
+        }
         Ok(difference)
     }
 
