@@ -25,6 +25,7 @@ mod propose;
 mod read;
 mod record;
 mod refound;
+mod retain;
 mod seen;
 mod space;
 mod standing;

@@ -112,6 +112,12 @@ pub trait ContentBackend: Send + Sync + 'static {
     /// The medium fails.
     fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>>;
 
+    /// As [`list`](ContentBackend::list), each with the bytes of the row.
+    ///
+    /// # Errors
+    /// The medium fails.
+    fn sizes(&self, from: u64, limit: usize) -> io::Result<Vec<(u64, u64)>>;
+
     /// Makes everything durable that was written so far. It is never called again after it has failed.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 mod audit;
 mod hold;
 mod reader;
+mod surplus;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,7 @@ use audit::Audit;
 pub(crate) use audit::Since;
 pub(crate) use hold::Hold;
 use hold::Holds;
+use surplus::Surplus;
 use writer::{BATCH_BYTES, BATCH_ROWS};
 
 use crate::backend::ContentBackend;
@@ -69,6 +71,7 @@ struct Shared {
     room: Notify,
     audit: Mutex<Audit>,
     holds: Holds,
+    surplus: Surplus,
     stats: ReadStats,
     fatal: FatalSlot,
 }
@@ -132,6 +135,7 @@ impl ContentStore {
             room: Notify::new(),
             audit: Mutex::default(),
             holds: Holds::default(),
+            surplus: Surplus::default(),
             stats: ReadStats::default(),
             fatal,
         });
@@ -314,6 +318,23 @@ impl ContentStore {
             self.shared.backend.let_go(&some)?;
         }
         Ok(difference)
+    }
+
+    /// The time below which versions must go, in milliseconds since the epoch, so that those which retention can drop have at most
+    /// `limit` bytes. `None` if they have no more. Reads the disk.
+    pub(crate) fn history_until(&self, state: &ConfigState, limit: u64) -> io::Result<Option<u64>> {
+        let Shared { backend, surplus, .. } = &*self.shared;
+        let written = surplus.written();
+        // The store does not compress, so that rows take no less than their bytes on the disk.
+        let at_most = surplus.at_most().map_or_else(|| backend.disk_bytes(), Ok)?;
+        if at_most <= limit {
+            return Ok(None);
+        }
+        let mut rows: Vec<(u64, u64)> =
+            state.droppable().map(|(revision, above)| (revision.0, above)).collect();
+        rows.sort_unstable();
+        surplus::weigh(&mut rows, |from| backend.sizes(from, LIST_CHUNK))?;
+        Ok(surplus.count(rows, limit, written))
     }
 
     /// Keeps all rows for as long as the hold is there, and no longer than `limit`. To be taken before the state whose rows are
