@@ -1,5 +1,6 @@
 //! A member joins whose contents have more than 4 GiB, is killed on the way, and goes on. By hand, as it takes ten gigabytes of disk and
-//! some minutes: `cargo test --workspace --test large -- --ignored --nocapture`.
+//! some minutes: `cargo test --workspace --test large -- --ignored --nocapture`. The variable `DYAD_TEST_CONTENTS` is another number of
+//! contents of 10 MiB.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stdout, reason = "it measures")]
 
@@ -18,6 +19,7 @@ use dyad_types::{ConfigKey, MemberId};
 
 /// Contents of 10 MiB, the largest that Nacos takes: 4.4 GiB.
 const CONTENTS: u64 = 450;
+const CONTENTS_VARIABLE: &str = "DYAD_TEST_CONTENTS";
 const BYTES: usize = 10 * 1024 * 1024;
 /// Where the member that joins is killed, in tenths of the contents.
 const KILLED_AT: [u64; 2] = [3, 6];
@@ -31,6 +33,7 @@ const LIMIT: Duration = Duration::from_secs(1_200);
 struct Publishes {
     state: CpState,
     next: u64,
+    all: u64,
 }
 
 impl Publishes {
@@ -49,7 +52,7 @@ impl Publishes {
 
 impl RowsOf for Publishes {
     fn next(&mut self) -> io::Result<Option<Vec<(u64, Bytes)>>> {
-        Ok((self.next < CONTENTS).then(|| self.publish()))
+        Ok((self.next < self.all).then(|| self.publish()))
     }
 }
 
@@ -86,6 +89,7 @@ fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 #[ignore = "ten gigabytes of disk, and minutes"]
 fn a_member_joins_with_more_than_four_gibibytes_of_contents() {
     let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let count = std::env::var(CONTENTS_VARIABLE).map_or(CONTENTS, |count| count.parse().unwrap());
     let (source_dir, target_dir) = (root.path().join("source"), root.path().join("target"));
     std::fs::create_dir_all(&source_dir).unwrap();
     let mut source = Member::new(0x9999, source_dir.clone(), |config| {
@@ -93,12 +97,12 @@ fn a_member_joins_with_more_than_four_gibibytes_of_contents() {
     });
     let begun = Instant::now();
     // Once for the state, which comes first, and once more for the rows.
-    let mut first = Publishes { state: CpState::default(), next: 0 };
+    let mut first = Publishes { state: CpState::default(), next: 0, all: count };
     while first.next().unwrap().is_some() {}
     let founding =
         Founding { cluster_id: 0xfeed, member: MemberId(0x9999), node: source.node.clone(), start: 1 };
-    let position = Position { term: 1, leader: MemberId(1), index: CONTENTS };
-    let mut rows = Publishes { state: CpState::default(), next: 0 };
+    let position = Position { term: 1, leader: MemberId(1), index: count };
+    let mut rows = Publishes { state: CpState::default(), next: 0, all: count };
     refound(&source_dir, &founding, (first.state, position), &mut rows).unwrap();
     println!("made in {:?}, {} bytes of contents", begun.elapsed(), taken(&source_dir.join("contents")).0);
     source.start();
@@ -113,7 +117,7 @@ fn a_member_joins_with_more_than_four_gibibytes_of_contents() {
         target.block_on(target.handle().join(&source.node.cluster_address, target.node.clone())).ok()
     });
     let files = || taken(&target_dir.join("snapshots")).1;
-    let all = CONTENTS * BYTES as u64;
+    let all = count * BYTES as u64;
     for tenth in KILLED_AT {
         wait("a part is there", || {
             assert!(files() <= FILES, "{} files in snapshots/", files());
@@ -129,7 +133,7 @@ fn a_member_joins_with_more_than_four_gibibytes_of_contents() {
     });
     let (bytes, _) = taken(&target_dir.join("contents"));
     println!("joined in {:?}, {bytes} bytes of contents, both members: {}", begun.elapsed(), status("VmHWM"));
-    assert!(bytes > 4 << 30 && bytes < DISK_FACTOR * all, "{bytes}");
+    assert!(bytes > all && bytes < DISK_FACTOR * all, "{bytes}");
     let (state, contents) = (target.handle().state(), target.handle().contents());
     for revision in state.config().revisions().step_by(13) {
         assert_eq!(
