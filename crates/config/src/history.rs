@@ -134,6 +134,34 @@ impl History {
         self.entries.iter().map(|entry| entry.revision)
     }
 
+    /// The rows that [`History::prune`] can drop, each with the time that its `until_ms` must be above. A row goes when its own
+    /// entry is hidden and the next entry of its release does not show it any more; the row of a live release never goes.
+    pub(crate) fn droppable(
+        &self,
+        is_live: impl Fn(&str, Revision) -> bool,
+    ) -> impl Iterator<Item = (Revision, u64)> {
+        let mut hidden_above = 0;
+        let times: Vec<u64> = (0..self.entries.len())
+            .map(|at| {
+                // Entries are hidden in their order, so that one that is too old waits for those before it.
+                if at >= self.hidden as usize {
+                    hidden_above = self.entries[at].modified_ms().max(hidden_above);
+                }
+                hidden_above
+            })
+            .collect();
+        self.entries.iter().enumerate().filter_map(move |(at, entry)| {
+            let next = self.entries[at + 1..].iter().position(|e| e.slot() == entry.slot());
+            let goes_with = match next.map(|n| at + 1 + n) {
+                Some(next) if self.entries[next].op() != Op::Insert => next,
+                Some(_) => at,
+                None if is_live(self.name(entry.slot()), entry.revision) => return None,
+                None => at,
+            };
+            Some((entry.revision, times[goes_with]))
+        })
+    }
+
     /// Whether [`History::prune`] would hide or drop anything.
     pub(crate) fn is_due(&self, until_ms: u64, keep: usize) -> bool {
         let oldest = self.entries.get(self.hidden as usize);

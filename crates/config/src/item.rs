@@ -147,14 +147,12 @@ impl ConfigItem {
     /// See [`History::prune`].
     pub(crate) fn prune(&mut self, until_ms: u64, keep: usize) -> Vec<Revision> {
         let ConfigItem { formal, grays, history } = self;
-        let is_live = |name: &str, revision| {
-            let release = match name {
-                "" => formal.as_ref(),
-                _ => grays.iter().find(|g| *g.name == *name).map(|g| &g.release),
-            };
-            release.is_some_and(|release| release.revision == revision)
-        };
-        history.prune(until_ms, keep, is_live)
+        history.prune(until_ms, keep, is_live(formal.as_ref(), grays))
+    }
+
+    /// See [`History::droppable`].
+    pub(crate) fn droppable(&self) -> impl Iterator<Item = (Revision, u64)> {
+        self.history.droppable(is_live(self.formal(), self.grays()))
     }
 
     /// Puts the gray release at the place of its priority and name. It replaces a release of the same name.
@@ -164,6 +162,17 @@ impl ConfigItem {
         let wanted = order(&gray);
         let at = self.grays.partition_point(|present| order(present) < wanted);
         self.grays.insert(at, gray);
+    }
+}
+
+/// Whether the release of this name is the one that was written with this revision.
+fn is_live<'i>(formal: Option<&'i Release>, grays: &'i [Gray]) -> impl Fn(&str, Revision) -> bool + 'i {
+    move |name, revision| {
+        let release = match name {
+            "" => formal,
+            _ => grays.iter().find(|gray| *gray.name == *name).map(|gray| &gray.release),
+        };
+        release.is_some_and(|release| release.revision == revision)
     }
 }
 

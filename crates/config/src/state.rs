@@ -70,6 +70,12 @@ impl ConfigState {
             .map(|(key, _)| key)
     }
 
+    /// The rows of versions that retention can drop, each with the time that [`crate::Prune::until_ms`] must be above, in no order. No row of a
+    /// release is among them.
+    pub fn droppable(&self) -> impl Iterator<Item = (Revision, u64)> {
+        self.items.values().flat_map(|item| item.droppable())
+    }
+
     pub(crate) fn items_from<'s>(
         &'s self,
         from: Option<&ConfigKey>,

@@ -254,6 +254,34 @@ fn an_insert_needs_no_row_of_what_was_removed_before_it() {
     assert_eq!((log.history("a"), log.store.len()), (vec!["I =v2".to_owned()], 1));
 }
 
+/// What a limit in bytes is reckoned with: the time from which on each row would go, whatever writes there were.
+#[test]
+fn what_can_be_dropped_goes_at_its_time_and_the_rest_stays() {
+    let mut log = Log::default();
+    log.publish("a", "v1");
+    done(&log.reply(gray("beta", GrayRule::beta("1.1.1.1").unwrap(), "b1")));
+    log.publish("a", "v2");
+    done(&log.reply(gray("beta", GrayRule::beta("1.1.1.1").unwrap(), "b2")));
+    done(&log.reply(remove("a", Some("beta"))));
+    log.publish("b", "w1");
+    done(&log.reply(remove("b", None)));
+    log.publish("b", "w2");
+    log.publish("a", "v3");
+    log.reply(Change::Prune(Prune { until_ms: 2_000, keep: 100, from: None }));
+    let droppable: Vec<_> = log.state.droppable().collect();
+    let droppable = |until_ms: u64| droppable.iter().filter(move |(_, above)| *above < until_ms);
+    assert_eq!(droppable(u64::MAX).count(), log.store.len() - 2, "all but the two that are released");
+    for until_ms in (0..=12).map(|n| n * 1_000 + 1).chain([u64::MAX]) {
+        let mut log = log.clone();
+        let before: Vec<Revision> = log.store.keys().copied().collect();
+        log.reply(Change::Prune(Prune { until_ms, keep: 100, from: None }));
+        let mut gone: Vec<Revision> = droppable(until_ms).map(|(revision, _)| *revision).collect();
+        gone.sort_unstable();
+        let went: Vec<_> = before.into_iter().filter(|revision| !log.store.contains_key(revision)).collect();
+        assert_eq!(went, gone, "until {until_ms}");
+    }
+}
+
 #[test]
 fn a_prune_is_bounded_and_says_where_to_go_on() {
     let mut log = Log::default();

@@ -17,6 +17,18 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// When a snapshot is asked for again that was not made, because the disk is nearly full for example.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
+/// The file of the log has at most so many times the bytes of its entries: sled writes a page again for each few values that come to it,
+/// and collects a segment of its file only when half of it is dead.
+const DISK_FACTOR: u64 = 4;
+/// Bytes of the file beside that: what is written until a snapshot that is due is made and the log below it is gone.
+const DISK_BASE: u64 = 64 * 1024 * 1024;
+
+/// The most bytes that `raft/` takes on the disk, if the current snapshot has so many. sled never gives back what its file once took.
+pub fn log_disk_max(config: &RaftConfig, snapshot: u64) -> u64 {
+    let log = config.snapshot_bytes.max(snapshot) + config.keep_bytes;
+    DISK_FACTOR * log + DISK_BASE
+}
+
 /// The log, and what bounds it.
 pub(crate) struct Compaction {
     pub(crate) raft: openraft::Raft<TypeConfig, StateMachine>,

@@ -25,6 +25,7 @@ mod propose;
 mod read;
 mod record;
 mod refound;
+mod retain;
 mod seen;
 mod space;
 mod standing;
@@ -39,6 +40,7 @@ pub use backend::{
     ContentBackend, LogBackend, MemBackend, MemContents, MetaKey, SledBackend, SledContents, Volume,
 };
 pub use clocks::CLOCK_OFF_MS;
+pub use compact::log_disk_max;
 pub use config::{Claim, MIN_FREE_BYTES, PROPOSE_DEADLINE, READ_DEADLINE, RaftConfig};
 pub use error::{Fatal, StartError};
 pub use export::{Export, HOLD_MAX};

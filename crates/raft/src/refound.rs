@@ -23,7 +23,7 @@ use crate::config::Claim;
 use crate::contents::{ContentStore, NotServed};
 use crate::error::{FatalSlot, StartError};
 use crate::log::Owner;
-use crate::machine::{Header, StateMachine, write_first};
+use crate::machine::{Header, StateMachine, encode_snapshot, write_first};
 use crate::opening::{Opened, blocking, open};
 use crate::position::{Position, members};
 use crate::record;
@@ -56,14 +56,14 @@ pub trait RowsOf {
 }
 
 /// Makes `raft/`, `contents/` and `snapshots/` in `dir`, which has none of them: those of the one member of a new cluster whose
-/// log begins behind `position`. All of it is durable when this returns, and was opened as a start opens it.
+/// log begins behind `position`. The state is not kept: of a large one there is one copy at a time, if the caller has none. All of it is durable when this returns, and was opened as a start opens it.
 ///
 /// # Errors
 /// The disk fails, a row cannot be had, or the rows are not exactly those on which the state relies.
 pub fn refound(
     dir: &Path,
     founding: &Founding,
-    (state, position): (&CpState, Position),
+    (state, position): (CpState, Position),
     rows: &mut dyn RowsOf,
 ) -> Result<(), StartError> {
     let contents: Arc<dyn ContentBackend> = Arc::new(SledContents::open(&dir.join("contents"))?);
@@ -76,7 +76,7 @@ pub(crate) fn refound_on(
     (log, contents): (Arc<dyn LogBackend>, Arc<dyn ContentBackend>),
     snapshots: &Path,
     founding: &Founding,
-    (state, position): (&CpState, Position),
+    (state, position): (CpState, Position),
     rows: &mut dyn RowsOf,
 ) -> Result<(), StartError> {
     let on_contents = |source| StartError::Io { file: contents.file(), source };
@@ -84,7 +84,8 @@ pub(crate) fn refound_on(
         contents.put(&rows).map_err(on_contents)?;
     }
     contents.sync().map_err(on_contents)?;
-    let state = state.founded_anew(founding.cluster_id);
+    let founded = state.founded_anew(founding.cluster_id);
+    drop(state);
     let me = founding.member.0;
     // Above every entry of the old log, and of a leader that led nothing else.
     let term = position.term + 1;
@@ -97,8 +98,10 @@ pub(crate) fn refound_on(
         last_membership: StoredMembership::new(Some(last), membership),
     };
     let header = Header { cluster_id: Some(founding.cluster_id), meta };
-    let snapshot = write_first(snapshots, &header, &state)
+    let snapshot = write_first(snapshots, &header, &founded)
         .map_err(|source| StartError::Io { file: snapshots.display().to_string(), source })?;
+    // It is read again below, and two states must not be in memory for that.
+    drop(founded);
     let records = [
         (MetaKey::Snapshot, record::encode_snapshot(&snapshot)),
         (MetaKey::LastPurged, record::encode_log_id(&last)),
@@ -115,9 +118,12 @@ pub(crate) fn refound_on(
     log.sync().map_err(on_log)?;
     let owner = Owner { member: me, claim: Some(Claim { start: founding.start, logged: None }) };
     let Opened { stores, loaded, .. } = open(log, Arc::clone(&contents), owner, FatalSlot::new(), snapshots)?;
-    let whole = loaded.is_some_and(|loaded| loaded.state == state);
-    if !whole {
-        return Err(StartError::Raft("the state that was written is not the one that is read".into()));
+    let differs = || StartError::Raft("the state that was written is not the one that is read".into());
+    let state = loaded.ok_or_else(differs)?.state;
+    // One state has one form as a snapshot: what is read is what was written if it would be written with the same bytes.
+    let (_, again) = encode_snapshot(io::sink(), &header, &state).map_err(on_contents)?;
+    if again[..] != snapshot.sha256[..] {
+        return Err(differs());
     }
     // That no row is missing was checked. One too many would be the row of a version which never was.
     let stored =

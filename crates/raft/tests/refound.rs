@@ -172,7 +172,7 @@ fn a_state_becomes_a_new_cluster_that_others_join_and_that_members_of_the_old_on
     let dir = old.dir.path().join("new");
     let (mut member, founding) = new_member(&dir);
     let mut rows = FromMap(all_rows(&export).unwrap());
-    refound(&dir, &founding, (&export.state, export.at), &mut rows).unwrap();
+    refound(&dir, &founding, (export.state.clone(), export.at), &mut rows).unwrap();
     member.links = Arc::clone(&old.links);
     member.start();
     let status = || member.handle().status();
@@ -224,7 +224,8 @@ fn a_store_that_would_not_be_whole_is_not_made() {
     for (n, rows, want) in [(0, fewer, "rely on are missing"), (1, more, "does not rely on it")] {
         let dir = cluster.dir.path().join(format!("bad{n}"));
         let (_, founding) = new_member(&dir);
-        let error = refound(&dir, &founding, (&export.state, export.at), &mut FromMap(rows)).unwrap_err();
+        let error =
+            refound(&dir, &founding, (export.state.clone(), export.at), &mut FromMap(rows)).unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert!(error.to_string().contains(want), "{error}");
     }
@@ -257,7 +258,7 @@ fn what_one_member_has_after_the_others_are_lost_becomes_a_new_cluster() {
     let new_dir = old.dir.path().join("new");
     let (mut member, founding) = new_member(&new_dir);
     let mut rows = found.rows();
-    refound(&new_dir, &founding, (&found.state, found.position), &mut rows).unwrap();
+    refound(&new_dir, &founding, (found.state.clone(), found.position), &mut rows).unwrap();
     member.start();
     assert!(member.block_on(member.handle().wait_recovered(LIMIT)));
     same_data(&member.handle().state(), &state);

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use common::{Cluster, LIMIT, Member, eventually, register, service};
 use dyad_naming::cp::{NamingCommand, NamingReply};
-use dyad_raft::{DiskRoom, MemberChange, RaftConfig};
+use dyad_proto::raft as pb;
+use dyad_proto::raft::raft_client::RaftClient;
+use dyad_proto::raft::snapshot_part::Part;
+use dyad_raft::{Dial, DiskRoom, MemberChange, RaftConfig};
 use dyad_state::CpCommand;
 use dyad_state::ports::ProposeError;
 use dyad_types::{Instance, MemberId};
@@ -148,4 +151,39 @@ fn a_full_leader_lets_a_member_with_room_lead() {
         cluster.members[first].register(2);
     }
     assert_eq!(cluster.members[first].handle().status().term, term, "it goes on leading");
+}
+
+/// More than fits into 32 bits.
+const LARGE: u64 = 5 << 30;
+
+/// A gibibyte is left above the mark.
+fn little_room(config: &mut RaftConfig) {
+    config.min_free_bytes = Some(4 * free(&config.data_dir).saturating_sub(1 << 30));
+}
+
+/// What a snapshot may have depends on the disk alone; this one ends after its beginning.
+#[test]
+fn a_snapshot_of_any_size_is_taken_if_the_disk_has_room() {
+    for (tune, says) in [
+        (None, format!("0 bytes of {LARGE} announced")),
+        (Some(little_room as fn(&mut RaftConfig)), "are free on this disk".to_owned()),
+    ] {
+        let mut cluster = Cluster::new(1, |_| {});
+        if let Some(tune) = tune {
+            restart(&mut cluster.members[0], tune);
+        }
+        let member = &cluster.members[0];
+        let begin = pb::SnapshotBegin {
+            head: Some(pb::Head { from: 99, to: member.id.0, level: 1, ..pb::Head::default() }),
+            vote: Some(pb::Vote::default()),
+            length: LARGE,
+        };
+        let part = pb::SnapshotPart { part: Some(Part::Begin(begin)) };
+        let answer = member.block_on(async {
+            let mut client = RaftClient::new(common::Plain.channel(&member.node.cluster_address));
+            client.snapshot(tokio_stream::iter([part])).await
+        });
+        let refused = answer.unwrap_err();
+        assert!(refused.message().contains(&says), "{refused}");
+    }
 }

@@ -112,7 +112,7 @@ fn fill<R: io::Read>(
     let position = Position { term: header.term, leader: header.leader, index: header.index };
     let progress = Progress::new("restoring");
     let mut rows = FileRows { reader, failed: None, done: 0, all: header.contents, progress };
-    let made = make_stores(dir, founding, (&state, position), &mut rows);
+    let made = make_stores(dir, founding, (state, position), &mut rows);
     if let Some(error) = &rows.failed {
         return Err(bad(file, error));
     }

@@ -11,6 +11,11 @@ use std::path::{Path, PathBuf};
 use super::Volume;
 use crate::error::StartError;
 
+/// Accesses to the pages of one of the 256 shards of sled's cache that gather before it looks how large the shard is.
+const GATHERED: usize = 64;
+/// Keys that are spread over a tree and so over the shards: of these, one in fifty has no page of so many.
+const SPREAD: usize = 1_024;
+
 pub(super) struct Disk {
     pub(super) db: sled::Db,
     /// A second descriptor of sled's one data file, for fdatasync.
@@ -74,6 +79,20 @@ impl Disk {
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         Ok(Volume { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
     }
+}
+
+/// Has sled's cache let go of pages that were read once, by as many accesses to each shard as it takes. Without them a start keeps the
+/// last 16,384 pages that it has read, whatever the capacity of the cache: up to 150 MB for as long as nothing is written.
+pub(super) fn let_go<K: AsRef<[u8]>>(tree: &sled::Tree, keys: &[K]) -> io::Result<()> {
+    if keys.len() < SPREAD {
+        return Ok(());
+    }
+    for key in keys.iter().step_by(keys.len() / SPREAD) {
+        for _ in 0..=GATHERED {
+            tree.get(key).map_err(io_error)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes created and renamed entries of a directory durable.

@@ -191,6 +191,11 @@ impl ContentBackend for MemContents {
         Ok(self.inner.lock().now.range(from..).take(limit).map(|(revision, _)| *revision).collect())
     }
 
+    fn sizes(&self, from: u64, limit: usize) -> io::Result<Vec<(u64, u64)>> {
+        let inner = self.inner.lock();
+        Ok(inner.now.range(from..).take(limit).map(|(revision, row)| (*revision, row.len() as u64)).collect())
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.write(|inner| inner.durable = inner.now.clone())
     }

@@ -60,6 +60,14 @@ pub trait LogBackend: Send + Sync + 'static {
     /// The medium fails.
     fn sync(&self) -> io::Result<()>;
 
+    /// All records were read once: none of them need stay in memory.
+    ///
+    /// # Errors
+    /// The medium fails.
+    fn let_go(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The name of the file, for errors and lines of the log.
     fn file(&self) -> String;
 
@@ -104,11 +112,26 @@ pub trait ContentBackend: Send + Sync + 'static {
     /// The medium fails.
     fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>>;
 
+    /// As [`list`](ContentBackend::list), each with the bytes of the row.
+    ///
+    /// # Errors
+    /// The medium fails.
+    fn sizes(&self, from: u64, limit: usize) -> io::Result<Vec<(u64, u64)>>;
+
     /// Makes everything durable that was written so far. It is never called again after it has failed.
     ///
     /// # Errors
     /// The medium fails.
     fn sync(&self) -> io::Result<()>;
+
+    /// All rows were listed once: nothing of that need stay in memory. `rows` are some of them.
+    ///
+    /// # Errors
+    /// The medium fails.
+    fn let_go(&self, rows: &[u64]) -> io::Result<()> {
+        let _none = rows;
+        Ok(())
+    }
 
     /// The bytes that the rows take on the medium, according to its metadata. The metrics ask for it.
     ///

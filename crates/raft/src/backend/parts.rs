@@ -66,6 +66,11 @@ pub(super) fn read(tree: &sled::Tree, key: &[u8], first: &sled::IVec) -> io::Res
     Ok(whole.into_boxed_slice().into())
 }
 
+/// The bytes of a value; 0 if there is none.
+pub(super) fn len(tree: &sled::Tree, key: &[u8]) -> io::Result<u64> {
+    tree.scan_prefix(key).values().map(|part| Ok(part.map_err(io_error)?.len() as u64)).sum()
+}
+
 /// Removes the value, its first part first: a reader who finds a part missing finds the first one missing too. Each part is
 /// removed on its own, since a batch holds up all reads and writes of the process.
 pub(super) fn remove(tree: &sled::Tree, key: &[u8]) -> io::Result<()> {

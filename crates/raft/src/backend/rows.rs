@@ -1,8 +1,8 @@
 //! The rows of contents, in a sled database of their own.
 //!
-//! Each row has an empty value beside it, whose key is only the revision. A list of these keys shows which rows exist,
-//! at a hundredth of the cost of a walk over the rows. The empty value is written after the row and removed after it. After
-//! a crash sled has the first N of its writes, so a row that is listed is whole, or it was being removed because nobody
+//! Each row has a small value beside it, whose key is only the revision: the bytes of the row, or nothing where a build before 0.7
+//! wrote it. A list of these keys shows which rows exist, at a hundredth of the cost of a walk over the rows. The small value is
+//! written after the row and removed after it. After a crash sled has the first N of its writes, so a row that is listed is whole, or it was being removed because nobody
 //! relied on it: then it is listed without being there, and the next removal goes on.
 
 use std::io;
@@ -11,7 +11,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::ContentBackend;
-use super::disk::{Disk, io_error};
+use super::disk::{Disk, io_error, let_go};
 use super::parts;
 use crate::error::StartError;
 
@@ -42,6 +42,18 @@ impl SledContents {
     }
 }
 
+impl SledContents {
+    fn listed(&self, from: u64, limit: usize) -> impl Iterator<Item = io::Result<(u64, sled::IVec)>> {
+        let items = self.rows.range(key(LISTED, from)..=key(LISTED, u64::MAX)).take(limit);
+        items.map(|item| {
+            let (key, len) = item.map_err(io_error)?;
+            let revision = key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+            let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("a key of {} bytes", key.len()));
+            Ok((revision.ok_or_else(bad)?, len))
+        })
+    }
+}
+
 fn key(letter: u8, revision: u64) -> [u8; KEY_LEN] {
     let mut key = [letter; KEY_LEN];
     key[1..].copy_from_slice(&revision.to_be_bytes());
@@ -52,7 +64,8 @@ impl ContentBackend for SledContents {
     fn put(&self, rows: &[(u64, Bytes)]) -> io::Result<()> {
         for (revision, row) in rows {
             parts::put(&self.rows, &key(ROW, *revision), row)?;
-            self.rows.insert(key(LISTED, *revision), &[]).map_err(io_error)?;
+            let len = u32::try_from(row.len()).unwrap_or(u32::MAX);
+            self.rows.insert(key(LISTED, *revision), &len.to_be_bytes()).map_err(io_error)?;
         }
         Ok(())
     }
@@ -72,19 +85,29 @@ impl ContentBackend for SledContents {
     }
 
     fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>> {
-        let keys = self.rows.range(key(LISTED, from)..=key(LISTED, u64::MAX)).keys().take(limit);
-        keys.map(|key| {
-            let key = key.map_err(io_error)?;
-            let revision = key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
-            revision.ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("a key of {} bytes", key.len()))
-            })
-        })
-        .collect()
+        self.listed(from, limit).map(|item| Ok(item?.0)).collect()
+    }
+
+    fn sizes(&self, from: u64, limit: usize) -> io::Result<Vec<(u64, u64)>> {
+        let size = |item: io::Result<(u64, sled::IVec)>| {
+            let (revision, len) = item?;
+            let bytes = match <[u8; 4]>::try_from(&*len) {
+                Ok(len) => u32::from_be_bytes(len).into(),
+                Err(_) => parts::len(&self.rows, &key(ROW, revision))?,
+            };
+            Ok((revision, bytes))
+        };
+        self.listed(from, limit).map(size).collect()
     }
 
     fn sync(&self) -> io::Result<()> {
         self.disk.sync()
+    }
+
+    /// By accesses to rows: their pages are large, so that the many small ones of the list have to go.
+    fn let_go(&self, rows: &[u64]) -> io::Result<()> {
+        let keys: Vec<[u8; KEY_LEN]> = rows.iter().map(|revision| key(ROW, *revision)).collect();
+        let_go(&self.rows, &keys)
     }
 
     fn disk_bytes(&self) -> io::Result<u64> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::disk::{Disk, io_error};
+use super::disk::{Disk, io_error, let_go};
 use super::parts;
 use super::{LogBackend, MetaKey, Volume};
 use crate::error::StartError;
@@ -108,6 +108,11 @@ impl LogBackend for SledBackend {
 
     fn sync(&self) -> io::Result<()> {
         self.disk.sync()
+    }
+
+    fn let_go(&self) -> io::Result<()> {
+        let keys: Result<Vec<sled::IVec>, _> = self.log.iter().keys().collect();
+        let_go(&self.log, &keys.map_err(io_error)?)
     }
 
     fn file(&self) -> String {

@@ -9,6 +9,7 @@
 mod audit;
 mod hold;
 mod reader;
+mod surplus;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,7 @@ use audit::Audit;
 pub(crate) use audit::Since;
 pub(crate) use hold::Hold;
 use hold::Holds;
+use surplus::Surplus;
 use writer::{BATCH_BYTES, BATCH_ROWS};
 
 use crate::backend::ContentBackend;
@@ -39,6 +41,8 @@ const STAGED_BYTES_MAX: usize = 32 * 1024 * 1024;
 const ROW_OVERHEAD: usize = 512;
 /// Revisions listed at a time.
 const LIST_CHUNK: usize = 4096;
+/// Rows that stand for all when what was listed may go from memory.
+const SAMPLE: usize = 2_048;
 /// Rows removed by one job.
 const REMOVE_CHUNK: usize = 256;
 
@@ -67,6 +71,7 @@ struct Shared {
     room: Notify,
     audit: Mutex<Audit>,
     holds: Holds,
+    surplus: Surplus,
     stats: ReadStats,
     fatal: FatalSlot,
 }
@@ -130,6 +135,7 @@ impl ContentStore {
             room: Notify::new(),
             audit: Mutex::default(),
             holds: Holds::default(),
+            surplus: Surplus::default(),
             stats: ReadStats::default(),
             fatal,
         });
@@ -287,6 +293,7 @@ impl ContentStore {
             state.revisions().map(|revision| revision.0).filter(|revision| *revision >= known).collect();
         needed.sort_unstable();
         let end = above(upto);
+        let some: Vec<u64> = needed.iter().step_by(needed.len() / SAMPLE + 1).copied().collect();
         let mut needed = needed.into_iter().peekable();
         let extra = dropped.into_iter().filter(|revision| *revision < known).collect();
         let mut difference = Difference { missing: Vec::new(), extra };
@@ -307,7 +314,27 @@ impl ContentStore {
             }
         }
         difference.missing.extend(needed);
+        if known == 0 {
+            self.shared.backend.let_go(&some)?;
+        }
         Ok(difference)
+    }
+
+    /// The time below which versions must go, in milliseconds since the epoch, so that those which retention can drop have at most
+    /// `limit` bytes. `None` if they have no more. Reads the disk.
+    pub(crate) fn history_until(&self, state: &ConfigState, limit: u64) -> io::Result<Option<u64>> {
+        let Shared { backend, surplus, .. } = &*self.shared;
+        let written = surplus.written();
+        // The store does not compress, so that rows take no less than their bytes on the disk.
+        let at_most = surplus.at_most().map_or_else(|| backend.disk_bytes(), Ok)?;
+        if at_most <= limit {
+            return Ok(None);
+        }
+        let mut rows: Vec<(u64, u64)> =
+            state.droppable().map(|(revision, above)| (revision.0, above)).collect();
+        rows.sort_unstable();
+        surplus::weigh(&mut rows, |from| backend.sizes(from, LIST_CHUNK))?;
+        Ok(surplus.count(rows, limit, written))
     }
 
     /// Keeps all rows for as long as the hold is there, and no longer than `limit`. To be taken before the state whose rows are

@@ -37,6 +37,7 @@ fn run(shared: &Shared) {
             Step::Rows(rows) => {
                 let encoded: Vec<(u64, Bytes)> =
                     rows.iter().map(|row| (row.revision.0, row.encode().into())).collect();
+                shared.surplus.wrote(encoded.iter().map(|(_, row)| row.len() as u64).sum());
                 match shared.backend.put(&encoded) {
                     Ok(()) => shared.written(&rows),
                     Err(error) => shared.poison(&error),

@@ -35,6 +35,7 @@ impl LogStore {
         opening.check_claim(owner.claim)?;
         opening.check_format(owner.member)?;
         let cache = Arc::new(RwLock::new(opening.load()?));
+        backend.let_go().map_err(|e| opening.io(e))?;
         opening.take(owner.claim)?;
         let purged = cache.read().purged.map(|id| id.index);
         let stats = Arc::new(IoStats::default());

@@ -28,9 +28,6 @@ const FRAME_MAX: usize = 1024 * 1024;
 const FRAME_FULL: usize = FRAME_MAX - 300 * 1024;
 /// The header holds the membership: 64 KiB are hundreds of members.
 const HEADER_MAX: usize = 64 * 1024;
-/// Largest snapshot that is received from another member; an own one is read whatever it has: ten times what a million
-/// instances take.
-pub(crate) const SNAPSHOT_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Why a file is not a snapshot that this build can read.
 #[derive(Debug, thiserror::Error)]

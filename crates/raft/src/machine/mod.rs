@@ -26,7 +26,7 @@ use crate::types::{
     Entry, LogId, Outcome, Payload, Proposal, SnapshotMeta, StoredMembership, TypeConfig, index_of,
 };
 pub(crate) use files::{Blank, Loaded, Snapshot, SnapshotDir, SnapshotFile, has_snapshot, load, write_first};
-pub(crate) use format::{Header, SNAPSHOT_MAX};
+pub(crate) use format::{Header, write as encode_snapshot};
 #[cfg(test)]
 pub(crate) use format::{read as read_snapshot, write as write_snapshot};
 use progress::Progress;

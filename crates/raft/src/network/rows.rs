@@ -5,6 +5,7 @@
 //! only a few of many. It stores what it gets, so a transfer that breaks goes on where it was. Rows never change, so
 //! any member can send them; the sender of the snapshot is asked first.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tonic::Status;
 use super::snapshot::{Received, blocking};
 use crate::contents::{NotServed, Since};
 use crate::handle::Inner;
+use crate::space::Purpose;
 use crate::types::{Node, index_of};
 
 /// Revisions in one request.
@@ -31,8 +33,8 @@ impl Inner {
         let (store, config) = (self.contents.clone(), received.state.config().clone());
         // What is staged counts as absent, and is fetched again with the same bytes: rare, and harmless.
         let compared = blocking(move || store.compare(&config, upto, Since::default())).await?;
-        let mut missing =
-            compared.map_err(|e| Status::internal(format!("{}: {e}", self.contents.file())))?.missing;
+        let compared = compared.map_err(|e| Status::internal(format!("{}: {e}", self.contents.file())))?;
+        let mut missing = VecDeque::from(compared.missing);
         if missing.is_empty() {
             return Ok(());
         }
@@ -65,18 +67,21 @@ impl Inner {
     }
 
     /// Takes from `missing` what was got.
-    async fn fetch_from(&self, member: u64, node: &Node, missing: &mut Vec<u64>) -> Result<(), Status> {
+    async fn fetch_from(&self, member: u64, node: &Node, missing: &mut VecDeque<u64>) -> Result<(), Status> {
         let mut client = self.peers.own_client(&node.cluster_address);
         while !missing.is_empty() {
-            let asked = &missing[..missing.len().min(ASK_MAX)];
-            let request = pb::ContentsRequest { head: Some(self.me.head(member)), revisions: asked.to_vec() };
+            let asked: Vec<u64> = missing.iter().take(ASK_MAX).copied().collect();
+            let request = pb::ContentsRequest { head: Some(self.me.head(member)), revisions: asked.clone() };
             let reply = tokio::time::timeout(REPLY_DEADLINE, client.contents(request)).await;
             let reply = reply.map_err(|_| Status::deadline_exceeded("no answer in time"))??.into_inner();
             if reply.rows.is_empty() || reply.rows.len() > asked.len() {
                 return Err(Status::data_loss(format!("{} rows for {}", reply.rows.len(), asked.len())));
             }
+            // Of a transfer that ends here the rows stay, and the next one fetches the others.
+            let bytes = reply.rows.iter().map(|row| row.len()).sum();
+            self.space.take(Purpose::Last, bytes).map_err(Status::resource_exhausted)?;
             let mut rows = Vec::with_capacity(reply.rows.len());
-            for (revision, bytes) in asked.iter().copied().map(Revision).zip(&reply.rows) {
+            for (revision, bytes) in asked.into_iter().map(Revision).zip(&reply.rows) {
                 let row =
                     ContentRow::decode(revision, bytes).map_err(|e| Status::data_loss(e.to_string()))?;
                 rows.push((revision, row));

@@ -136,11 +136,12 @@ impl raft_server::Raft for Service {
         // One leader sends one snapshot at a time; a second one is a left-over.
         let _turn =
             inner.receiving.try_lock().map_err(|_| Status::resource_exhausted("a snapshot is arriving"))?;
-        // Its length is not known yet, but a snapshot is never small where there is no room for an entry.
-        inner.space.take(Purpose::Last, 0).map_err(Status::resource_exhausted)?;
-        let received = snapshot::receive(self.me(), &inner.snapshots, request.into_inner()).await?;
+        let places = (&*inner.snapshots, &*inner.space);
+        let mut received = snapshot::receive(self.me(), places, request.into_inner()).await?;
         self.check_snapshot(&received.vote, received.snapshot.meta.last_log_id)?;
         inner.fetch_rows(&received).await?;
+        // It is read again to be installed, and must not be in memory twice then.
+        drop(std::mem::take(&mut received.state));
         tracing::info!(
             "installing a snapshot up to {:?}",
             index_of(received.snapshot.meta.last_log_id.as_ref())

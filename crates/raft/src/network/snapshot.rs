@@ -18,7 +18,8 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::Me;
-use crate::machine::{Blank, Loaded, SNAPSHOT_MAX, Snapshot, SnapshotDir, SnapshotFile, load};
+use crate::machine::{Blank, Loaded, Snapshot, SnapshotDir, SnapshotFile, load};
+use crate::space::{Purpose, Space};
 use crate::types::Vote;
 use crate::wire;
 
@@ -28,9 +29,11 @@ const CHUNK: usize = 512 * 1024;
 const AHEAD: usize = 2;
 /// A chunk that takes longer than this to be taken or to come ends the transfer.
 const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
-/// After the last chunk the receiver checks, fetches rows, renames and installs: seconds per gigabyte. Begins anew as long as
-/// rows are asked for.
+/// After the last chunk the receiver checks, fetches rows, renames and installs. This is for what does not depend on the size, and
+/// begins anew as long as rows are asked for.
 const INSTALL_DEADLINE: Duration = Duration::from_secs(60);
+/// What a receiver checks and installs at least in each second: it reads the file twice, digests and decodes it, and replaces its state.
+const INSTALL_PACE: u64 = 8 * 1024 * 1024;
 
 /// Sends the file; answers the receiver's vote.
 pub(super) async fn send(
@@ -42,6 +45,7 @@ pub(super) async fn send(
     let (feed, parts) = mpsc::channel(AHEAD);
     let head = Some(me.head(target));
     let begin = pb::SnapshotBegin { head, vote: Some(wire::put_vote(&vote)), length: file.len };
+    let limit = install_deadline(file.len);
     let call = client.snapshot(ReceiverStream::new(parts));
     tokio::pin!(call);
     let feeding = feed_parts(feed, begin, file);
@@ -53,7 +57,7 @@ pub(super) async fn send(
             fed?;
             loop {
                 let given = me.rows_given.load(Ordering::Relaxed);
-                match tokio::time::timeout(INSTALL_DEADLINE, &mut call).await {
+                match tokio::time::timeout(limit, &mut call).await {
                     Ok(reply) => break reply,
                     Err(_) if me.rows_given.load(Ordering::Relaxed) != given => {}
                     Err(_) => {
@@ -65,6 +69,11 @@ pub(super) async fn send(
         }
     };
     wire::get_vote(reply?.into_inner().vote)
+}
+
+/// How long the receiver of so many bytes may take between two requests for rows, and until it has installed them.
+fn install_deadline(length: u64) -> Duration {
+    INSTALL_DEADLINE + Duration::from_secs(length / INSTALL_PACE)
 }
 
 async fn feed_parts(
@@ -117,7 +126,7 @@ pub(super) struct Received {
 /// Receives a snapshot into the snapshot directory and checks digest, size and cluster.
 pub(super) async fn receive(
     me: &Me,
-    dir: &SnapshotDir,
+    (dir, space): (&SnapshotDir, &Space),
     mut parts: Streaming<pb::SnapshotPart>,
 ) -> Result<Received, Status> {
     use pb::snapshot_part::Part;
@@ -127,9 +136,9 @@ pub(super) async fn receive(
     me.check(begin.head.as_ref())?;
     let from = begin.head.as_ref().map_or(0, |head| head.from);
     let vote = wire::get_vote(begin.vote)?;
-    if begin.length > SNAPSHOT_MAX {
-        return Err(Status::invalid_argument(format!("{} bytes, limit {SNAPSHOT_MAX}", begin.length)));
-    }
+    // What it is of is in memory at its sender, so that only the disk bounds it.
+    let room = usize::try_from(begin.length).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    space.take(Purpose::Last, room).map_err(Status::resource_exhausted)?;
     let blank = dir.blank().map_err(|e| Status::internal(format!("no file for a snapshot: {e}")))?;
     let disk = |e: io::Error| Status::internal(format!("{}: {e}", blank.path.display()));
     let mut length = 0;
@@ -182,4 +191,15 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Status::internal(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_snapshot_has_longer_to_be_installed() {
+        assert_eq!(install_deadline(1_000), Duration::from_secs(60));
+        assert_eq!(install_deadline(8 << 30), Duration::from_secs(60 + 1024));
+    }
 }

@@ -48,6 +48,9 @@ fn conformance(store: &dyn ContentBackend) {
     let all: Vec<u64> = rows.iter().map(|(revision, _)| *revision).collect();
     assert_eq!(store.list(0, usize::MAX).unwrap(), all);
     assert_eq!(store.list(1, 3).unwrap(), all[1..4]);
+    let sizes: Vec<(u64, u64)> = rows.iter().map(|(revision, row)| (*revision, row.len() as u64)).collect();
+    assert_eq!(store.sizes(0, usize::MAX).unwrap(), sizes);
+    assert_eq!(store.sizes(1, 3).unwrap(), sizes[1..4]);
     assert_eq!(store.list(u64::MAX, 3).unwrap(), Vec::<u64>::new());
     store.remove(&[all[0], all[9], 77]).unwrap();
     assert_eq!(store.get(all[9]).unwrap(), None);
@@ -188,11 +191,14 @@ fn values_in_larger_parts_come_back_whole() {
     drop(rows);
     let log = reopened(|| SledBackend::open(&log_path));
     assert_eq!(log.range(0, u64::MAX, usize::MAX).unwrap(), [(3, whole.clone())]);
+    // Builds before 0.7 did not write the bytes of a row beside it.
+    tree(&contents_path, "rows").insert([&b"i"[..], &3_u64.to_be_bytes()].concat(), &[]).unwrap();
     let contents = reopened(|| SledContents::open(&contents_path));
+    assert_eq!(contents.sizes(0, 9).unwrap(), [(3, whole.len() as u64)]);
     assert_eq!(contents.get(3).unwrap(), Some(whole));
 }
 
-/// The bytes on the disk, pinned: key letters, and a row in its parts.
+/// The bytes on the disk, pinned: key letters, the bytes of a row beside it, and a row in its parts.
 #[test]
 fn golden_keys() {
     let dir = TempDir::new().unwrap();
@@ -208,8 +214,8 @@ fn golden_keys() {
         })
         .collect();
     let want = [
-        ("690000000000000102", 0),
-        ("690000000000000103", 0),
+        ("690000000000000102", 4),
+        ("690000000000000103", 4),
         ("720000000000000102", WHOLE),
         ("7200000000000001020000", PART),
         ("7200000000000001020001", 5),

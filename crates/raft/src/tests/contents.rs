@@ -292,6 +292,38 @@ fn row(index: u64, content: &str) -> ContentRow {
     changes.contents_put.remove(0).1
 }
 
+/// What the leader asks, and what the entry that it proposes does: as many of the oldest versions go as have to.
+#[tokio::test]
+async fn histories_are_cut_to_their_bytes() {
+    const LIMIT: u64 = 64 * 1024;
+    let dir = TempDir::new().unwrap();
+    let disk = Arc::new(MemContents::new());
+    let (log, mut machine, _) = open_with(Arc::new(MemBackend::new()), disk.clone(), dir.path()).unwrap();
+    let bytes = || disk.sizes(0, usize::MAX).unwrap().iter().map(|(_, bytes)| bytes).sum::<u64>();
+    let until = async |machine: &StateMachine| {
+        machine.contents().sync().await.unwrap();
+        machine.contents().history_until(&config(machine), LIMIT).unwrap()
+    };
+    let mut index = 0;
+    for day in 0..6 {
+        for version in 0..100 {
+            apply(&mut machine, &[entry(index, publish(version % 3, &"x".repeat(1_500)))]).await;
+            index += 1;
+        }
+        let Some(until_ms) = until(&machine).await else { panic!("day {day}: 150 KB are more than 64") };
+        apply(&mut machine, &[entry(index, Change::Prune(Prune { until_ms, keep: 1_000, from: None }))])
+            .await;
+        index += 1;
+        assert_eq!(until(&machine).await, None, "day {day}: the rest fits");
+        snapshot(&mut machine).await.unwrap();
+        // Of the three that are released none goes.
+        let released = 3 * 1_700;
+        assert!((LIMIT * 7 / 8..=LIMIT + released).contains(&bytes()), "day {day}: {}", bytes());
+        assert!(config(&machine).item(&key(0)).unwrap().history_len() > 10, "day {day}");
+    }
+    log.stop().await;
+}
+
 /// A store from which a row is removed while it is read.
 #[derive(Debug)]
 struct Vanishing {
@@ -315,6 +347,10 @@ impl ContentBackend for Vanishing {
 
     fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>> {
         self.rows.list(from, limit)
+    }
+
+    fn sizes(&self, from: u64, limit: usize) -> io::Result<Vec<(u64, u64)>> {
+        self.rows.sizes(from, limit)
     }
 
     fn sync(&self) -> io::Result<()> {

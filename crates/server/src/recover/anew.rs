@@ -61,19 +61,18 @@ pub(super) fn new_cluster(
     drop(identity);
     no_leader(&found, old, members)?;
     let node = node(&found, old, own);
+    let text = told(&found);
     let suffix = refound::free_suffix(data.path(), &refound::NAMES, "lost")?;
     refound::build(
         &data,
         &Work::new(WHAT.to_owned(), &suffix, &node),
-        |dir, founding| {
+        move |dir, founding| {
             let mut rows: Box<dyn RowsOf> = Box::new(found.rows());
-            make_stores(dir, founding, (&found.state, found.position), &mut *rows)
+            make_stores(dir, founding, (found.state, found.position), &mut *rows)
                 .map_err(|error| start_failure(&error))
         },
         node,
     )?;
-    let text = told(&found);
-    drop(found);
     Ok(format!("{text}\n{}", complete(&data)?))
 }
 

@@ -82,6 +82,8 @@ pub struct ConfigSettings {
     pub retention_days: u64,
     /// Versions of one configuration, gray releases included, that stay at most.
     pub history_max: u32,
+    /// Bytes of the versions of all configurations that stay at most, without what is released.
+    pub history_bytes: u64,
     /// Nacos's `isCapacityLimitCheck`: publishes over a quota are refused.
     pub quotas: bool,
 }
@@ -175,6 +177,7 @@ impl Settings {
             config: ConfigSettings {
                 retention_days: from.read(row("config.retention_days"), parse::days),
                 history_max: from.read(row("config.history_max"), parse::versions),
+                history_bytes: from.read(row("config.history_bytes"), parse::history_size),
                 quotas: from.read(row("config.quotas"), parse::boolean),
             },
             backup: BackupSettings {

@@ -52,6 +52,11 @@ pub(super) fn versions(text: &str) -> Option<u32> {
     number_not_empty(text).filter(|n| (1..=max).contains(n)).and_then(|n| u32::try_from(n).ok())
 }
 
+/// Versions of all configurations: with less than a mebibyte, a content of the largest size would never have an older version.
+pub(super) fn history_size(text: &str) -> Option<u64> {
+    size(text, MIB, 16 * TIB)
+}
+
 /// A size in bytes from `least` to `most`.
 pub(super) fn size(text: &str, least: u64, most: u64) -> Option<u64> {
     let (digits, unit) = split_unit(text);

@@ -250,6 +250,16 @@ pub const TABLE: &[Row] = &[
         ..PLAIN
     },
     Row {
+        key: "config.history_bytes",
+        flag: "config-history-bytes",
+        env: "DYAD_CONFIG_HISTORY_BYTES",
+        value: "SIZE",
+        default: "8GiB",
+        rule: "a size from 1MiB to 16TiB, such as 512MiB or 4GiB, or a number of bytes",
+        help: "Most bytes that the histories of all configurations take; beyond them the oldest versions go",
+        ..PLAIN
+    },
+    Row {
         key: "config.quotas",
         flag: "config-quotas",
         env: "DYAD_CONFIG_QUOTAS",

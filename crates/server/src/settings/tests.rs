@@ -395,6 +395,7 @@ min_free_disk auto default
 memory all default
 config.retention_days 30 default
 config.history_max 1000 default
+config.history_bytes 8GiB default
 config.quotas false default
 backup.every off default
 backup.keep 28 default

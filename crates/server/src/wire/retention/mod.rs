@@ -1,5 +1,6 @@
 //! Shortens the histories of configurations (`DefaultHistoryConfigCleaner`). The leader proposes this in batches. Versions are too old
-//! by the clocks of a majority, and only as far as this server can account for the time itself (`time`).
+//! by the clocks of a majority, and only as far as this server can account for the time itself (`time`). When all of them together
+//! take more bytes than they may, the oldest go too.
 
 mod file;
 mod time;
@@ -20,6 +21,8 @@ use super::parts::Parts;
 const FIRST: Duration = Duration::from_secs(60);
 /// As often as in Nacos.
 const EVERY: Duration = Duration::from_secs(600);
+/// How often the bytes are looked at. So much more may be written meanwhile.
+const WEIGH_EVERY: Duration = Duration::from_secs(60);
 /// Pause after a batch: it deletes up to 10,000 rows, and writes of clients go between.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Batches of one run: with the most that one deletes, ten million versions. The next run goes on.
@@ -31,13 +34,18 @@ const HELD_MS: u64 = DAY_MS;
 /// Runs until `parts.stop`.
 pub(super) async fn run(parts: Arc<Parts>) {
     let mut retention = Retention::begin(&parts);
-    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + FIRST, EVERY);
+    let first = tokio::time::Instant::now() + FIRST;
+    let mut by_age = tokio::time::interval_at(first, EVERY);
+    let mut by_bytes = tokio::time::interval_at(first, WEIGH_EVERY);
     loop {
-        tokio::select! {
-            _ = tick.tick() => {}
+        let until_ms = tokio::select! {
+            _ = by_age.tick() => retention.until(&parts),
+            _ = by_bytes.tick() => match until_bytes(&parts).await {
+                Some(until_ms) => until_ms,
+                None => continue,
+            },
             () = parts.stop.cancelled() => break,
-        }
-        let until_ms = retention.until(&parts);
+        };
         tokio::select! {
             done = prune(&parts, until_ms) => {
                 if let Err(error) = done {
@@ -100,6 +108,23 @@ impl Retention {
         }
         until
     }
+}
+
+/// Versions from before this time must go for the others to fit into `config.history_bytes`. `None` if all fit, or another member
+/// leads.
+async fn until_bytes(parts: &Parts) -> Option<u64> {
+    if !leads(parts) {
+        return None;
+    }
+    let limit = parts.settings.config.history_bytes;
+    let until = parts.raft.history_until(limit).await;
+    let until =
+        until.inspect_err(|error| tracing::debug!(%error, "the histories were not measured")).ok()??;
+    tracing::info!(
+        "the histories of configurations take more than config.history_bytes ({limit} bytes): versions from before {} are removed",
+        date::timestamp(until)
+    );
+    Some(until)
 }
 
 /// What is told when the clock says that versions are too old, and they are kept.
