@@ -6,7 +6,7 @@
 //! behind the last entry of the state, in a higher term, since the revisions of the contents are made of indexes and must not
 //! come twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -191,13 +191,22 @@ impl ContentBackend for Overlay {
     }
 
     fn list(&self, from: u64, limit: usize) -> io::Result<Vec<u64>> {
-        let mut revisions: BTreeSet<u64> = self.below.list(from, limit)?.into_iter().collect();
-        revisions.extend(self.added.read().range(from..).map(|(revision, _)| *revision).take(limit));
-        Ok(revisions.into_iter().take(limit).collect())
+        Ok(self.sizes(from, limit)?.into_iter().map(|(revision, _)| revision).collect())
+    }
+
+    fn sizes(&self, from: u64, limit: usize) -> io::Result<Vec<(u64, u64)>> {
+        let mut sizes: BTreeMap<u64, u64> = self.below.sizes(from, limit)?.into_iter().collect();
+        let added = self.added.read();
+        sizes.extend(added.range(from..).take(limit).map(|(revision, row)| (*revision, row.len() as u64)));
+        Ok(sizes.into_iter().take(limit).collect())
     }
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn let_go(&self, rows: &[u64]) -> io::Result<()> {
+        self.below.let_go(rows)
     }
 
     fn disk_bytes(&self) -> io::Result<u64> {
