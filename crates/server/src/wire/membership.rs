@@ -56,6 +56,8 @@ struct Known {
     /// Whether it was ever a member. One that is being taken in has entries of the cluster already, while others still tell the
     /// membership of before.
     belongs: bool,
+    /// The last membership by its own state. While a change of it is under way, others may still tell an older one.
+    own: Option<Membership>,
     /// Its removal. It stays true while nobody answers who could tell it again.
     removal: Option<Removal>,
 }
@@ -66,7 +68,7 @@ impl Known {
             tracing::warn!(%error, "{} cannot be read: only the other members know whether this one was removed", removal::FILE);
             None
         });
-        Known { belongs: parts.raft.knowledge() == Knowledge::Known, removal }
+        Known { belongs: parts.raft.knowledge() == Knowledge::Known, own: None, removal }
     }
 }
 
@@ -78,9 +80,9 @@ async fn look(parts: &Arc<Parts>, directory: &Directory, known: &mut Known) {
     let told = told.filter_map(|found| Some((found.cluster_id?, found.membership.as_ref()?)));
     let removal = known.removal.clone().filter(|removal| cluster_id == Some(removal.cluster_id));
     let told = told.chain(removal.as_ref().map(|removal| (removal.cluster_id, &removal.membership)));
-    let own = own_membership(parts);
-    known.belongs |= own.as_ref().is_some_and(|own| own.members.contains_key(&parts.me));
-    if let Some(newest) = Membership::newest(cluster_id, own, told) {
+    known.own = own_membership(parts).or(known.own.take());
+    known.belongs |= known.own.as_ref().is_some_and(|own| own.members.contains_key(&parts.me));
+    if let Some(newest) = Membership::newest(cluster_id, known.own.clone(), told) {
         let own = directory.own_entry();
         let address = own.as_ref().map(|own| own.address.as_str());
         let removed = newest.removed(parts.me, address, known.belongs);
