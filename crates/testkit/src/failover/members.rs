@@ -56,6 +56,8 @@ async fn add(scene: &mut Scene<'_>, members: &mut Vec<usize>, new: usize, kill: 
     let on = *members.last().context("a member")?;
     scene.fleet.use_list(new, &[on, new])?;
     scene.fleet.start(&[new]).await?;
+    // It has nothing yet, and only refuses until it is ready.
+    scene.fleet.mark_down(new);
     let address = address(scene, new);
     let name = "add".to_owned();
     let killed =

@@ -55,15 +55,17 @@ impl Plan {
         match &self.compose {
             Some(file) => Fleet::compose(file.clone()).await,
             None => {
-                let more = match self.play {
-                    Play::Members { .. } => members::MORE,
+                let mut options = Options { binary: self.binary.clone(), ..Options::default() };
+                match self.play {
+                    Play::Members { .. } => options.more = members::MORE,
                     Play::Soak { length } => {
                         usage::is_long_enough(length)?;
-                        soak::MORE
+                        options.more = soak::MORE;
+                        options.flags = soak::FLAGS.map(str::to_owned).to_vec();
                     }
-                    Play::Kills | Play::Upgrade { .. } => 0,
-                };
-                Fleet::loopback(Options { binary: self.binary.clone(), more, ..Options::default() })
+                    Play::Kills | Play::Upgrade { .. } => {}
+                }
+                Fleet::loopback(options)
             }
         }
     }

@@ -14,6 +14,8 @@ use crate::fleet::{MEMBERS, POLL, Tool};
 
 /// One more member than usual takes the place of the one that is replaced.
 pub(super) const MORE: usize = 1;
+/// What is written must have an end: histories would grow for thirty days.
+pub(super) const FLAGS: [&str; 2] = ["--config-history-bytes", "1MiB"];
 /// One round: each event happens once in it.
 const ROUND: Duration = Duration::from_secs(60);
 /// Between two events of a round.
@@ -43,7 +45,7 @@ pub(super) async fn play(scene: &mut Scene<'_>, length: Duration, phases: &mut V
         step(scene, &mut watch, &mut clients, began + BETWEEN * 2).await?;
         scene.fleet.command(drained, &["drain"]).await?;
         tokio::time::sleep(DRAINED).await;
-        scene.fleet.command(drained, &["undrain"]).await?;
+        scene.fleet.command(drained, &["drain", "--off"]).await?;
         step(scene, &mut watch, &mut clients, began + BETWEEN * 3).await?;
         let killed = scene.fleet.kill(&[third]).await?;
         tokio::time::sleep_until((killed + AWAY).into()).await;
@@ -89,7 +91,9 @@ async fn replace(scene: &mut Scene<'_>, old: usize, new: usize, phase: &mut Phas
     scene.fleet.wipe(new).await?;
     scene.fleet.use_list(new, &[KEPT[0], new])?;
     scene.fleet.start(&[new]).await?;
+    // The old one's answers do not count any more. The new one has nothing yet, and only refuses until it is ready.
     scene.fleet.mark_down(old);
+    scene.fleet.mark_down(new);
     let began = Instant::now();
     scene.fleet.command(KEPT[0], &["replace", &leaves, &comes]).await?;
     phase.note_ready(scene.fleet.ready(new).await?);
