@@ -38,7 +38,7 @@ run:
 
 # From cheap to dear; the last step kills members of a real cluster.
 test: check unit
-	$(MAKE) sim SEEDS=200 PROFILE=calm,kill,pause,cut,member,three,cap
+	$(MAKE) sim SEEDS=100 PROFILE=calm,kill,pause,cut,member,three,cap
 	$(MAKE) sdk
 	$(MAKE) cases
 	$(MAKE) failover COMPOSE=

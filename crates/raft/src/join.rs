@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use dyad_proto::raft as pb;
 use dyad_state::ClusterCommand;
+use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Precondition};
 
 use crate::handle::{Inner, RaftHandle};
 use crate::ping::PING_LIMIT;
-use crate::types::{Node, StoredMembership};
+use crate::types::{Node, StoredMembership, TypeConfig};
 
 /// How long one change of the membership may take until it is committed.
 const COMMIT_LIMIT: Duration = Duration::from_secs(20);
@@ -27,6 +28,8 @@ pub(crate) const LAG_MAX: u64 = 1_000;
 pub(crate) const MEMBERS_LEVEL: u32 = 3;
 /// Longest address a member may have: a host name of 253 and a port.
 const ADDRESS_MAX: usize = 260;
+
+type ChangeError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
 /// Why a member is not one yet. After each of these errors it can try again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,14 @@ fn known_level(answer: &pb::PingReply) -> u32 {
 
 pub(crate) fn refused(why: impl Into<String>) -> JoinError {
     JoinError::Refused(why.into())
+}
+
+/// Why openraft did not change the membership. A leader that was deposed meanwhile is no refusal: its successor is asked.
+fn not_changed(error: &ChangeError) -> JoinError {
+    match error.forward_to_leader() {
+        Some(_) => JoinError::NoLeader("the leader changed in between; ask again".to_owned()),
+        None => refused(error.to_string()),
+    }
 }
 
 impl RaftHandle {
@@ -191,7 +202,7 @@ impl Inner {
                 tokio::time::timeout(COMMIT_LIMIT, self.raft.add_learner(id, node.clone(), false)).await;
             added
                 .map_err(|_| refused("the change was not committed in time"))?
-                .map_err(|e| refused(e.to_string()))?;
+                .map_err(|e| not_changed(&e))?;
         }
         if !is_voter {
             self.until_caught_up(id, patience).await?;
@@ -348,9 +359,7 @@ impl Inner {
         let precondition = Precondition::LastMembershipLogId { last_membership_log_id: *based_on.log_id() };
         let changed = self.raft.change_membership_if(change, retain, [precondition]);
         let changed = tokio::time::timeout(COMMIT_LIMIT, changed).await;
-        changed
-            .map_err(|_| refused("the change was not committed in time"))?
-            .map_err(|e| refused(e.to_string()))?;
+        changed.map_err(|_| refused("the change was not committed in time"))?.map_err(|e| not_changed(&e))?;
         Ok(())
     }
 

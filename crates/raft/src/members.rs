@@ -90,6 +90,13 @@ impl Inner {
             }
             return self.pass_on(leader, &node, change).await;
         }
+        if let MemberChange::Remove(who) = &change
+            && self.is_excluded(who)
+            && self.membership().nodes().all(|(_, node)| node.address != *who)
+        {
+            // Also what an answer that was lost on its way is followed by.
+            return Ok(format!("{who} was removed before"));
+        }
         // A leader that goes hands over first: the cluster then never waits for an election.
         let goes = match &change {
             MemberChange::Remove(who) | MemberChange::Demote(who) => Some(who),
