@@ -388,6 +388,13 @@ impl Inner {
         if membership.get_joint_config().len() > 1 {
             return;
         }
+        // Who is a member is not excluded: a removal that failed left that behind.
+        let excluded = membership.nodes().find(|(_, node)| self.is_excluded(&node.address));
+        if let Some((_, node)) = excluded
+            && let Err(error) = self.admit_address(&node.address).await
+        {
+            tracing::debug!("{} is still excluded: {error}", node.address);
+        }
         let half = membership.membership().learner_ids();
         let half = half.filter_map(|id| Some((id, membership.get_node(&id).filter(|node| !node.learner)?)));
         let ready = half.filter(|(id, _)| self.lacks(*id).is_some_and(|lacks| lacks <= LAG_MAX));

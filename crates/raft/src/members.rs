@@ -124,8 +124,10 @@ impl Inner {
             change: Some(change.into_wire()),
         };
         let mut client = self.peers.client(&node.cluster_address);
-        let unreachable =
-            |why: String| JoinError::Unreachable(format!("the leader at {}", node.address), why);
+        let unreachable = |why: String| {
+            let why = format!("{why}. What became of the change is not known: look at `dyad cluster status`");
+            JoinError::Unreachable(format!("the leader at {}", node.address), why)
+        };
         let reply = tokio::time::timeout(CHANGE_LIMIT, client.change(request)).await;
         let reply = reply.map_err(|_| unreachable(format!("within {CHANGE_LIMIT:?}")))?;
         let reply = reply.map_err(|status| match never_sent(&status) {
@@ -141,6 +143,8 @@ impl Inner {
     }
 
     async fn change_here(&self, change: MemberChange) -> Result<String, JoinError> {
+        // Who is to lead keeps its vote meanwhile.
+        let _turn = self.changing.lock().await;
         if let MemberChange::Transfer(to) = &change {
             let to = to.as_ref().map(|who| self.resolve(&self.membership(), who)).transpose()?;
             return match self.hand_over(to).await? {
@@ -148,7 +152,6 @@ impl Inner {
                 None => Err(refused("it is the only voter: nobody else can lead")),
             };
         }
-        let _turn = self.changing.lock().await;
         if self.membership().get_joint_config().len() > 1 {
             return Err(refused("another change of the membership is half done; ask again in a second"));
         }
@@ -389,7 +392,7 @@ impl Inner {
         }
     }
 
-    async fn admit_address(&self, address: &str) -> Result<(), JoinError> {
+    pub(crate) async fn admit_address(&self, address: &str) -> Result<(), JoinError> {
         if !self.is_excluded(address) {
             return Ok(());
         }

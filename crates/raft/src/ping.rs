@@ -127,6 +127,22 @@ impl Inner {
             return Ok(());
         }
         let file = self.log.backend().file();
+        let committed = self.metrics(|m| m.local_committed.max(m.last_applied));
+        // Terms rise along a log. So an entry of a later term than a committed one cannot have been before it: who has seen it here is of
+        // members that have forgotten the committed one.
+        if let (Some(committed), Some(last)) = (committed, seen.last)
+            && last.index <= committed.index
+            && last.leader_id > committed.leader_id
+        {
+            let leader = format!(
+                "member {from:016x} has another entry {} of term {}",
+                last.index, last.leader_id.term
+            );
+            self.fatal.set(Fatal::Overruled { file, committed: committed.to_string(), leader });
+            return Err(Status::failed_precondition(
+                "other members run on older copies of their data directories",
+            ));
+        }
         self.fatal.set(Fatal::SetBack { file, seen: seen.to_string(), by: from, now: now.to_string() });
         Err(Status::failed_precondition("the store of this member was set back to an older copy"))
     }

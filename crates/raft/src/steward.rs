@@ -19,8 +19,9 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     loop {
         let leads = metrics.borrow_and_update().state == ServerState::Leader;
         inner.peers.moved(inner.membership().nodes());
-        if leads && inner.barred().is_some() {
-            // Its list is wrong, and that of the next leader may be right.
+        let votes = inner.membership().voter_ids().any(|id| id == inner.me.id);
+        if leads && (inner.barred().is_some() || !votes) {
+            // Its list is wrong, and that of the next leader may be right; or it has lost its vote just when it was elected.
             inner.transfer_to(None).await;
         } else if leads {
             found(&inner).await;

@@ -144,7 +144,8 @@ fn told(found: &Found) -> String {
     format!(
         "the log of this member of cluster {cluster} ends at index {} of term {}; {committed}\n\
          the members were {}; any of them may have had more. Where more of them are left, take the one with the highest term, \
-         and of these the one with the highest index",
+         and of these the one with the highest index; but none whose log ends before an index that another one knows to have been on \
+         a majority, since it runs on an older copy",
         position.index,
         position.term,
         members.join(", "),

@@ -160,7 +160,12 @@ impl Watch {
     /// What is bad with disks and clocks, in words, the gravest first.
     pub(super) fn of_machines(me: MemberId, seen: &Observed) -> Vec<String> {
         let watch = Watch { seats: seen.seats.clone(), ..Watch::new(me) };
-        let found = watch.found(seen).into_iter();
+        let mut found = watch.found(seen);
+        if found.contains_key(&Trouble::NoEntries) {
+            // It says the same and more.
+            found.remove(&Trouble::Reserve);
+        }
+        let found = found.into_iter();
         let of_machines =
             found.filter(|(trouble, _)| !matches!(trouble, Trouble::Silent(_) | Trouble::NoLeader));
         of_machines.map(|(_, (_, text))| text).collect()
