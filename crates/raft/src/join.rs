@@ -36,9 +36,10 @@ type ChangeError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 pub enum JoinError {
     #[error("{0} does not answer: {1}")]
     Unreachable(String, String),
-    /// Nobody has seen the request, because there is no leader, or the one that was known is dead.
+    /// Nothing was done, because there is no leader, the one that was known is dead, or another change is not finished. It can be asked
+    /// again at once.
     #[error("{0}")]
-    NoLeader(String),
+    NotNow(String),
     #[error("{0}")]
     Refused(String),
 }
@@ -55,7 +56,7 @@ pub(crate) fn refused(why: impl Into<String>) -> JoinError {
 /// Why openraft did not change the membership. A leader that was deposed meanwhile is no refusal: its successor is asked.
 fn not_changed(error: &ChangeError) -> JoinError {
     match error.forward_to_leader() {
-        Some(_) => JoinError::NoLeader("the leader changed in between; ask again".to_owned()),
+        Some(_) => JoinError::NotNow("the leader changed in between; ask again".to_owned()),
         None => refused(error.to_string()),
     }
 }

@@ -54,7 +54,7 @@ impl RaftHandle {
         loop {
             match self.inner.change_members(change.clone(), false).await {
                 // A leader that has just died is replaced in about a second.
-                Err(JoinError::NoLeader(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                Err(JoinError::NotNow(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
                 answer => return answer,
             }
         }
@@ -73,7 +73,7 @@ impl Inner {
         };
         let result = match done {
             Ok(done) => Reply::Done(done),
-            Err(JoinError::NoLeader(why)) => Reply::NoLeader(why),
+            Err(JoinError::NotNow(why)) => Reply::NotNow(why),
             Err(error) => Reply::Refused(error.to_string()),
         };
         pb::ChangeReply { result: Some(result) }
@@ -82,11 +82,11 @@ impl Inner {
     async fn change_members(&self, change: MemberChange, forwarded: bool) -> Result<String, JoinError> {
         let Some((leader, node)) = self.known_leader() else {
             let why = "there is no leader at present, so that nothing can be changed";
-            return Err(JoinError::NoLeader(why.to_owned()));
+            return Err(JoinError::NotNow(why.to_owned()));
         };
         if leader != self.me.id {
             if forwarded {
-                return Err(JoinError::NoLeader("the leader changed; ask again".to_owned()));
+                return Err(JoinError::NotNow("the leader changed; ask again".to_owned()));
             }
             return self.pass_on(leader, &node, change).await;
         }
@@ -131,13 +131,13 @@ impl Inner {
         let reply = tokio::time::timeout(CHANGE_LIMIT, client.change(request)).await;
         let reply = reply.map_err(|_| unreachable(format!("within {CHANGE_LIMIT:?}")))?;
         let reply = reply.map_err(|status| match never_sent(&status) {
-            true => JoinError::NoLeader(format!("the leader at {} does not answer", node.address)),
+            true => JoinError::NotNow(format!("the leader at {} does not answer", node.address)),
             false => unreachable(status.message().to_owned()),
         })?;
         match reply.into_inner().result {
             Some(Reply::Done(done)) => Ok(done),
             Some(Reply::Refused(why)) => Err(refused(why)),
-            Some(Reply::NoLeader(why)) => Err(JoinError::NoLeader(why)),
+            Some(Reply::NotNow(why)) => Err(JoinError::NotNow(why)),
             None => Err(unreachable("an empty answer".to_owned())),
         }
     }
@@ -153,7 +153,9 @@ impl Inner {
             };
         }
         if self.membership().get_joint_config().len() > 1 {
-            return Err(refused("another change of the membership is half done; ask again in a second"));
+            // The next look of this leader finishes it, when this turn is over.
+            let why = "another change of the membership is half done; ask again in a second";
+            return Err(JoinError::NotNow(why.to_owned()));
         }
         match change {
             MemberChange::Add(node) => self.add(node).await,
