@@ -145,13 +145,19 @@ fn a_replacement_needs_a_majority_of_the_old_members() {
         cluster.members[b].register(1);
         let refused = old.propose(register(2));
         assert!(refused.is_err(), "two truths: {refused:?}");
+        assert!(
+            voters(&cluster.members[b]).contains(&cluster.members[c].id),
+            "a member is gone behind its back"
+        );
         cluster.links.heal();
         replaced.join().unwrap()
     });
-    assert!(replaced.is_err(), "{replaced:?}");
-    agree(&cluster, &[leader, b, c]);
-    cluster.converged();
-    assert!(cluster.members.iter().all(|member| member.has(1) && !member.has(2)));
+    // The next leader may have been asked for the change when the ways were open again.
+    let left = if replaced.is_ok() { [leader, b, learner] } else { [leader, b, c] };
+    agree(&cluster, &left);
+    let caught_up = || left.iter().all(|at| cluster.members[*at].has(1)).then_some(());
+    eventually("they have what was acknowledged", caught_up);
+    assert!(left.iter().all(|at| !cluster.members[*at].has(2)));
 }
 
 /// The leader is cut off while it changes the membership. Its successor decides, and nothing is half done in the end.
@@ -343,7 +349,7 @@ fn changes_while_ways_are_cut() {
         };
         let writers: Vec<_> =
             cluster.members.iter().map(|member| scope.spawn(move || write(member))).collect();
-        for _ in 0..8 {
+        for _ in 0..4 {
             let (one, other) = (random.below(5), random.below(5));
             if one != other {
                 let at = |at: usize| &cluster.members[at].node.cluster_address;
