@@ -130,6 +130,7 @@ life: build target/shim/clock.so
 	tests/life/page --binary $(RELEASE)/dyad
 	tests/life/run --binary $(RELEASE)/dyad $(CASES)
 	tests/cases/run --binary $(RELEASE)/dyad operator_log operator_clocks operator_disks
+	$(CARGO) test --workspace --test members -- --ignored
 
 # The metrics and deploy/prometheus, by Prometheus's own tool: needs promtool.
 alerts: build

@@ -22,6 +22,8 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(120);
 const TRANSFER_TRIES: usize = 5;
 /// How long a server that is to be added may take to answer: its operator has just started it.
 const STARTING: Duration = Duration::from_secs(10);
+/// How long the answer of a leader that is not heard any more is waited for.
+const ANSWER_AFTER: Duration = Duration::from_secs(15);
 /// How long a change waits for a leader: past an ordinary election.
 const ELECTION: Duration = Duration::from_secs(5);
 /// Before it is tried again.
@@ -128,7 +130,10 @@ impl Inner {
             let why = format!("{why}. What became of the change is not known: look at `dyad cluster status`");
             JoinError::Unreachable(format!("the leader at {}", node.address), why)
         };
-        let reply = tokio::time::timeout(CHANGE_LIMIT, client.change(request)).await;
+        let reply = tokio::select! {
+            reply = tokio::time::timeout(CHANGE_LIMIT, client.change(request)) => reply,
+            () = self.leads_no_more(to) => return Err(unreachable("it leads no more, or is not heard".to_owned())),
+        };
         let reply = reply.map_err(|_| unreachable(format!("within {CHANGE_LIMIT:?}")))?;
         let reply = reply.map_err(|status| match never_sent(&status) {
             true => JoinError::NotNow(format!("the leader at {} does not answer", node.address)),
@@ -139,6 +144,18 @@ impl Inner {
             Some(Reply::Refused(why)) => Err(refused(why)),
             Some(Reply::NotNow(why)) => Err(JoinError::NotNow(why)),
             None => Err(unreachable("an empty answer".to_owned())),
+        }
+    }
+
+    /// Completes when this member has not heard that leader for so long that an answer will hardly come. A leader that hands over for
+    /// the change still answers.
+    async fn leads_no_more(&self, leader: u64) {
+        let mut heard = Instant::now();
+        while heard.elapsed() < ANSWER_AFTER {
+            tokio::time::sleep(PAUSE).await;
+            if self.known_leader().is_some_and(|(id, _)| id == leader) {
+                heard = Instant::now();
+            }
         }
     }
 
