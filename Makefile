@@ -38,7 +38,7 @@ run:
 
 # From cheap to dear; the last step kills members of a real cluster.
 test: check unit
-	$(MAKE) sim SEEDS=100 PROFILE=calm,kill,pause,cut,member,three,cap
+	$(MAKE) sim SEEDS=200 PROFILE=calm,kill,pause,cut,member,three,cap
 	$(MAKE) sdk
 	$(MAKE) cases
 	$(MAKE) failover COMPOSE=
@@ -130,7 +130,6 @@ life: build target/shim/clock.so
 	tests/life/page --binary $(RELEASE)/dyad
 	tests/life/run --binary $(RELEASE)/dyad $(CASES)
 	tests/cases/run --binary $(RELEASE)/dyad operator_log operator_clocks operator_disks
-	$(CARGO) test --workspace --test members -- --ignored
 
 # The metrics and deploy/prometheus, by Prometheus's own tool: needs promtool.
 alerts: build

@@ -132,7 +132,7 @@ impl Inner {
         };
         let reply = tokio::select! {
             reply = tokio::time::timeout(CHANGE_LIMIT, client.change(request)) => reply,
-            () = self.leads_no_more(to) => return Err(unreachable("it leads no more, or is not heard".to_owned())),
+            () = self.falls_silent(to) => return Err(unreachable(format!("it was not heard for {ANSWER_AFTER:?}"))),
         };
         let reply = reply.map_err(|_| unreachable(format!("within {CHANGE_LIMIT:?}")))?;
         let reply = reply.map_err(|status| match never_sent(&status) {
@@ -147,13 +147,13 @@ impl Inner {
         }
     }
 
-    /// Completes when this member has not heard that leader for so long that an answer will hardly come. A leader that hands over for
-    /// the change still answers.
-    async fn leads_no_more(&self, leader: u64) {
+    /// Completes when this member has not heard that leader for so long that an answer will hardly come: the way to it may be cut, so
+    /// that the call would end with its own limit. A leader that hands over for the change is not heard any more and still answers.
+    async fn falls_silent(&self, leader: u64) {
         let mut heard = Instant::now();
         while heard.elapsed() < ANSWER_AFTER {
             tokio::time::sleep(PAUSE).await;
-            if self.known_leader().is_some_and(|(id, _)| id == leader) {
+            if self.hears(leader) {
                 heard = Instant::now();
             }
         }

@@ -164,7 +164,7 @@ fn a_replacement_needs_a_majority_of_the_old_members() {
 #[test]
 fn a_change_of_a_leader_that_is_cut_off() {
     let cluster = Cluster::new(5, |_| {});
-    for port in 1..=4 {
+    for port in 1..=8 {
         let leader = cluster.leader().unwrap();
         let old = &cluster.members[leader];
         let gone = cluster.members[(leader + 1) % 5].node.address.clone();
@@ -210,7 +210,7 @@ fn a_change_of_a_leader_that_is_cut_off() {
         agree(&cluster, &[0, 1, 2, 3, 4]);
     }
     cluster.settled();
-    assert!((1..=4).all(|port| cluster.members[cluster.leader().unwrap()].has(port)));
+    assert!((1..=8).all(|port| cluster.members[cluster.leader().unwrap()].has(port)));
 }
 
 /// A member with an empty disk takes the place of the one that had its address, although the leader dies in between and nobody asks again.
@@ -328,7 +328,6 @@ fn nobody_votes_before_asking_what_was_seen() {
 
 /// Members come and go while ways between them are cut and healed, and somebody writes all the time.
 #[test]
-#[ignore = "takes two minutes: make life runs it"]
 fn changes_while_ways_are_cut() {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(13);
     println!("SEED={seed}");
@@ -350,7 +349,7 @@ fn changes_while_ways_are_cut() {
         };
         let writers: Vec<_> =
             cluster.members.iter().map(|member| scope.spawn(move || write(member))).collect();
-        for _ in 0..4 {
+        for _ in 0..12 {
             let (one, other) = (random.below(5), random.below(5));
             if one != other {
                 let at = |at: usize| &cluster.members[at].node.cluster_address;
