@@ -229,18 +229,12 @@ impl Inner {
         }
         let address = membership.get_node(&id).map(|node| node.address.clone()).unwrap_or_default();
         // First, so that a server that starts there empty at this moment does not come in by itself.
-        let was_excluded = self.is_excluded(&address);
         let remembered = self.exclude_address(&address).await;
         let one = BTreeSet::from([id]);
         let change =
             if is_voter { ChangeMembers::RemoveVoters(one) } else { ChangeMembers::RemoveNodes(one) };
-        if let Err(error) = self.change(change, &membership, false).await {
-            // It is a member still, and may lose its disk.
-            if remembered && !was_excluded && self.membership().get_node(&id).is_some() {
-                self.admit_address(&address).await?;
-            }
-            return Err(error);
-        }
+        // If this fails, the next look of whoever leads takes the exclusion back (`finish_joins`).
+        self.change(change, &membership, false).await?;
         tracing::info!("member {id:016x} at {address} was removed");
         let note = if remembered {
             String::new()

@@ -192,6 +192,25 @@ fn encode(member: MemberId, incarnation: u64) -> String {
     sealed(format!("{HEADER}\nmember {member}\nincarnation {incarnation}\n"))
 }
 
+/// Reads a small file that need not be there. `decode` gives what is in a whole file, and that is the one whose text is the one that
+/// `encode` writes; `header` is the first line of such a file.
+pub(crate) fn read_if_there<T>(
+    path: &Path,
+    header: &str,
+    decode: impl FnOnce(&str) -> Option<T>,
+    encode: impl FnOnce(&T) -> String,
+) -> io::Result<Option<T>> {
+    let text = match read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match decode(&text) {
+        Some(value) if text == encode(&value) => Ok(Some(value)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is not a whole {header:?}"))),
+    }
+}
+
 /// Writes a small file of the data directory anew: after a crash at any point there is the old text or the new one. It is on the disk
 /// when this returns.
 pub(crate) fn replace(dir: &Path, name: &str, text: &str) -> io::Result<()> {

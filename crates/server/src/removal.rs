@@ -29,15 +29,7 @@ pub(crate) struct Removal {
 /// # Errors
 /// The file cannot be read, or is not whole.
 pub(crate) fn read(dir: &Path) -> io::Result<Option<Removal>> {
-    let text = match identity::read(&dir.join(FILE)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    match decode(&text) {
-        Some(removal) if text == encode(&removal) => Ok(Some(removal)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is not a whole {HEADER:?}"))),
-    }
+    identity::read_if_there(&dir.join(FILE), HEADER, decode, encode)
 }
 
 /// Writes it down. It is on the disk when this returns.

@@ -2,8 +2,8 @@
 //!
 //! Each row has a small value beside it, whose key is only the revision: the bytes of the row, or nothing where a build before 0.7
 //! wrote it. A list of these keys shows which rows exist, at a hundredth of the cost of a walk over the rows. The small value is
-//! written after the row and removed after it. After a crash sled has the first N of its writes, so a row that is listed is whole, or it was being removed because nobody
-//! relied on it: then it is listed without being there, and the next removal goes on.
+//! written after the row and removed after it. After a crash sled has the first N of its writes, so a row that is listed is whole, or
+//! it was being removed because nobody relied on it: then it is listed without being there, and the next removal goes on.
 
 use std::io;
 use std::path::Path;

@@ -15,16 +15,8 @@ const HEADER: &str = "dyad retention 1";
 /// # Errors
 /// The file cannot be read, or is not whole.
 pub(super) fn read(dir: &Path) -> io::Result<Option<u64>> {
-    let text = match identity::read(&dir.join(FILE)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let ms = text.lines().nth(1).and_then(|line| line.strip_prefix("time ")).and_then(|ms| ms.parse().ok());
-    match ms {
-        Some(ms) if text == encode(ms) => Ok(Some(ms)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is not a whole {HEADER:?}"))),
-    }
+    let decode = |text: &str| text.lines().nth(1)?.strip_prefix("time ")?.parse().ok();
+    identity::read_if_there(&dir.join(FILE), HEADER, decode, |ms| encode(*ms))
 }
 
 /// Writes the time down. It is on the disk when this returns.
