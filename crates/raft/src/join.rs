@@ -192,7 +192,8 @@ impl Inner {
         self.check_learner(&node)?;
         let knows = self.answers_at(id, &node, known).await?;
         self.check_level(id, knows)?;
-        if known.is_some_and(|known| *known != node) {
+        // At once, since it is dialed there from then on. What else is new of it comes with its vote.
+        if known.is_some_and(|known| !known.is_at(&node)) {
             tracing::info!("member {id:016x} is at {} now", node.address);
             let change = ChangeMembers::SetNodes(BTreeMap::from([(id, node.clone())]));
             self.change(change, &membership, false).await?;
@@ -208,7 +209,7 @@ impl Inner {
         if !is_voter {
             self.until_caught_up(id, patience).await?;
         }
-        self.take_the_place(id, node.learner, replaced).await
+        self.take_the_place(id, &node, replaced).await
     }
 
     /// Waits until the member has caught up.
@@ -229,16 +230,19 @@ impl Inner {
     }
 
     /// Gives the caught-up member its vote, and lets the replaced ones go, in one change.
-    async fn take_the_place(&self, id: u64, learner: bool, replaced: Vec<u64>) -> Result<(), JoinError> {
+    async fn take_the_place(&self, id: u64, node: &Node, replaced: Vec<u64>) -> Result<(), JoinError> {
         let membership = self.membership();
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
         let (old_voters, old_learners): (BTreeSet<u64>, BTreeSet<u64>) =
             replaced.iter().partition(|old| voters.contains(old));
         let mut changes = Vec::new();
+        if membership.get_node(&id) != Some(node) {
+            changes.push(ChangeMembers::SetNodes(BTreeMap::from([(id, node.clone())])));
+        }
         if !old_learners.is_empty() {
             changes.push(ChangeMembers::RemoveNodes(old_learners));
         }
-        if !learner && !voters.contains(&id) {
+        if !node.learner && !voters.contains(&id) {
             changes.push(ChangeMembers::AddVoterIds(BTreeSet::from([id])));
         }
         if !old_voters.is_empty() {
@@ -412,7 +416,7 @@ impl Inner {
         // Whose disk it has replaced goes with this change, as if the leader had not died in between.
         let replaced = self.replaced_by(id, node).await?;
         tracing::info!("finishing the joining of member {id:016x}, which was left half done");
-        self.take_the_place(id, false, replaced).await
+        self.take_the_place(id, node, replaced).await
     }
 
     pub(crate) fn membership(&self) -> StoredMembership {

@@ -194,6 +194,9 @@ impl Inner {
             return Err(refused(format!("{} is member {known:016x}, which answers", node.address)));
         }
         let replaced = same.map(|(known, _)| *known).into_iter().collect();
+        // Whether a member votes is changed by `promote` and `demote` only.
+        let node =
+            Node { learner: membership.get_node(&id).map_or(node.learner, |known| known.learner), ..node };
         let what = if node.learner { "is a member without a vote" } else { "is a member" };
         let address = node.address.clone();
         self.admit_address(&address).await?;
