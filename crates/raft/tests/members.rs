@@ -12,7 +12,7 @@ use common::{Cluster, Member, Plain, eventually, register};
 use dyad_naming::cp::NamingReply;
 use dyad_proto::raft as pb;
 use dyad_proto::raft::raft_client::RaftClient;
-use dyad_raft::{Dial, MemberChange, Role, Standing};
+use dyad_raft::{Dial, MemberChange, Role, SledBackend, SledContents, Standing};
 use dyad_types::MemberId;
 
 /// How long a member that joins waits for the answer here.
@@ -396,6 +396,10 @@ fn a_copy_at_another_address_is_told_that_it_is_one() {
     cluster.converged();
     let at = cluster.a_follower();
     cluster.members[at].crash();
+    // Its threads end in their own time, and write until then.
+    let dir = &cluster.members[at].dir;
+    drop(eventually("the log is left alone", || SledBackend::open(&dir.join("raft")).ok()));
+    drop(eventually("the contents are left alone", || SledContents::open(&dir.join("contents")).ok()));
     let mut copy = Member::new(cluster.members[at].id.0, cluster.dir.path().join("copy"), |_| {});
     copy.links = Arc::clone(&cluster.links);
     for directory in ["raft", "contents", "snapshots"] {
