@@ -13,7 +13,7 @@ use crate::machine::{SnapshotDir, StateMachine};
 use crate::types::{TypeConfig, index_of};
 
 /// How often the log is looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// When a snapshot is asked for again that was not made, because the disk is nearly full for example.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 

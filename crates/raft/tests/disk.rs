@@ -19,12 +19,12 @@ const MIB: u64 = 1024 * 1024;
 const HISTORY: u64 = 8 * MIB;
 /// Contents of 64 KiB. A round of them is what is written between two looks at the histories.
 const CONTENT: usize = 64 * 1024;
-const ROUNDS: usize = 24;
+const ROUNDS: usize = 40;
 const OF_ROUND: usize = 80;
 const CONFIGS: usize = 10;
-/// What the file of contents may have beside twice the rows that are stored: rows go after a snapshot, and sled collects a segment
-/// of its file only when half of it is dead.
-const CONTENTS_BASE: u64 = 32 * MIB;
+/// What the file of contents may have beside twice the rows that are stored: sled writes a page again for every few values, so that a
+/// new row costs twice its bytes; rows go after a snapshot; and sled collects a segment of its file only when half of it is dead.
+const CONTENTS_BASE: u64 = 64 * MIB;
 
 fn tuned(config: &mut RaftConfig) {
     config.snapshot_bytes = 4 * MIB;
