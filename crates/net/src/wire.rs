@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -127,7 +128,11 @@ impl<W: Watch> AsyncWrite for Wire<W> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(shutdown(AsRef::<TcpStream>::as_ref(&*self.line.0), Shutdown::Write).map_err(Into::into))
+        Poll::Ready(match shutdown(AsRef::<TcpStream>::as_ref(&*self.line.0), Shutdown::Write) {
+            // The client has closed it meanwhile. What it said before that, such as a farewell, was read.
+            Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+            Err(error) => Err(error.into()),
+        })
     }
 }
 
@@ -176,6 +181,16 @@ mod tests {
         timeout(Duration::from_secs(10), line.hung_up()).await.unwrap();
         wire.read_exact(&mut three).await.unwrap();
         assert_eq!(&three, b"two");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_already_is_no_failure_of_the_end() {
+        let (client, mut wire) = pair().await;
+        let line = wire.line();
+        client.set_zero_linger().unwrap();
+        drop(client);
+        timeout(Duration::from_secs(10), line.hung_up()).await.unwrap();
+        wire.shutdown().await.unwrap();
     }
 
     #[tokio::test]
