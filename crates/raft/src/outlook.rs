@@ -60,8 +60,7 @@ impl Inner {
                 answered_before: false,
                 failure: None,
                 clock: None,
-                refuses_entries: false,
-                has_room: false,
+                room: None,
                 process: 0,
             });
             match answer {
@@ -76,8 +75,7 @@ impl Inner {
                             at: halfway,
                             ahead_ms: difference_ms(reply.wall_ms, own),
                         }),
-                        refuses_entries: reply.refuses_entries,
-                        has_room: reply.has_room,
+                        room: DiskRoom::from_wire(reply.room()),
                         process: reply.process,
                     };
                 }
@@ -103,7 +101,7 @@ impl Inner {
         }
         let has_room = |id: &u64| {
             let known = self.survey.known.lock();
-            known.get(id).is_some_and(|one| one.has_room && one.failure.is_none())
+            known.get(id).is_some_and(|one| one.room == Some(DiskRoom::All) && one.failure.is_none())
         };
         let Some(to) = self.membership().voter_ids().find(has_room) else { return false };
         tracing::warn!(
@@ -150,12 +148,13 @@ impl Inner {
     /// How many refuse it.
     pub(crate) fn room_elsewhere(&self) -> Result<(), String> {
         let known = self.survey.known.lock();
-        if known.values().all(|one| !one.refuses_entries) {
+        let refuses = |one: &Known| one.room == Some(DiskRoom::NoEntries);
+        if !known.values().any(refuses) {
             return Ok(());
         }
         let membership = self.membership();
         let voters = membership.voter_ids().count();
-        let refuse = membership.voter_ids().filter(|id| known.get(id).is_some_and(|one| one.refuses_entries));
+        let refuse = membership.voter_ids().filter(|id| known.get(id).is_some_and(refuses));
         let refuse = refuse.count();
         if refuse < voters.div_ceil(2) {
             return Ok(());
@@ -185,7 +184,7 @@ impl RaftHandle {
                 node: membership.get_node(id)?.clone(),
                 voter: voters.contains(id),
                 silence,
-                refuses_entries: one.refuses_entries,
+                room: one.room,
             })
         };
         known.iter().filter_map(other).collect()

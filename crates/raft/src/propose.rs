@@ -188,6 +188,8 @@ impl Inner {
         if let Some(why) = self.barred() {
             return Err(ProposeError::Barred(why));
         }
+        // Another member would take it, and this one could not show it.
+        self.takes_entries()?;
         let _permit = self.admission.enter(bytes.len()).ok_or(ProposeError::Busy(PROPOSALS_MAX))?;
         let wait = Wait::new(PROPOSE_DEADLINE);
         let safe = !needs_its_id(&command) || self.level() > 1;
@@ -198,6 +200,15 @@ impl Inner {
             answer = self.tries(&request, &wait) => answer,
             () = self.leader_hears_nothing() => Err(timed_out(&wait)),
         }
+    }
+
+    /// Would this member take an entry of the log?
+    ///
+    /// # Errors
+    /// Its disk is nearly full.
+    pub(crate) fn takes_entries(&self) -> Result<(), ProposeError> {
+        let full = |why| ProposeError::Storage(format!("this member takes no entries of the log: {why}"));
+        self.space.take(Purpose::Last, 0).map_err(full)
     }
 
     async fn tries(&self, request: &Request, wait: &Wait) -> Result<CpReply, ProposeError> {

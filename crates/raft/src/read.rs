@@ -1,9 +1,12 @@
 //! Linearizable reads. The leader confirms with a majority that it still leads, and says how far it has committed. This
 //! member then waits until it has applied as much.
 
+use std::pin::pin;
+
 use dyad_naming::ports::BoxFuture;
 use dyad_proto::raft as pb;
 use dyad_state::ports::{Knowledge, Linearize, ProposeError};
+use futures::FutureExt;
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
 use tonic::Code;
@@ -53,7 +56,11 @@ impl Inner {
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         };
-        match self.in_contact(wait, self.me.applied.progress.until(next)).await {
+        let applied = pin!(self.me.applied.progress.until(next));
+        if let Err(full) = self.takes_entries() {
+            return applied.now_or_never().ok_or(full);
+        }
+        match self.in_contact(wait, applied).await {
             Some(()) => Ok(()),
             None => Err(ProposeError::NoLeader("this member has not caught up with the leader".into())),
         }

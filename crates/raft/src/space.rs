@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dyad_proto::raft as pb;
 use parking_lot::Mutex;
 
 use crate::backend::{LogBackend, Volume};
@@ -54,6 +55,24 @@ pub enum DiskRoom {
 }
 
 impl DiskRoom {
+    pub(crate) fn to_wire(self) -> pb::DiskRoom {
+        match self {
+            DiskRoom::All => pb::DiskRoom::All,
+            DiskRoom::NoWrites => pb::DiskRoom::NoWrites,
+            DiskRoom::NoEntries => pb::DiskRoom::NoEntries,
+        }
+    }
+
+    /// `None` if a member does not tell.
+    pub(crate) fn from_wire(room: pb::DiskRoom) -> Option<DiskRoom> {
+        match room {
+            pb::DiskRoom::Unspecified => None,
+            pb::DiskRoom::All => Some(DiskRoom::All),
+            pb::DiskRoom::NoWrites => Some(DiskRoom::NoWrites),
+            pb::DiskRoom::NoEntries => Some(DiskRoom::NoEntries),
+        }
+    }
+
     /// The word that people see.
     pub fn word(self) -> &'static str {
         match self {

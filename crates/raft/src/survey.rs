@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::clocks::Middle;
+use crate::space::DiskRoom;
 use crate::types::Node;
 
 /// Another member, as this one sees it.
@@ -19,8 +20,14 @@ pub struct Other {
     pub voter: bool,
     /// `None` while it answers.
     pub silence: Option<Silence>,
-    /// It said with its last answer that its disk takes no entries of the log.
-    pub refuses_entries: bool,
+    /// What finds room on its disk, by its last answer. `None` before it, and if its build does not tell.
+    pub room: Option<DiskRoom>,
+}
+
+impl Other {
+    pub fn refuses_entries(&self) -> bool {
+        self.room == Some(DiskRoom::NoEntries)
+    }
 }
 
 /// A member does not answer.
@@ -43,9 +50,8 @@ pub(crate) struct Known {
     pub(crate) failure: Option<String>,
     /// Of its last answer. A clock goes on while its member does not answer, so that an old answer still says what time it has.
     pub(crate) clock: Option<Clock>,
-    pub(crate) refuses_entries: bool,
-    /// Its disk has its reserve free.
-    pub(crate) has_room: bool,
+    /// `None` if it was not told.
+    pub(crate) room: Option<DiskRoom>,
     /// The process that answered; 0 before the first answer.
     pub(crate) process: u64,
 }

@@ -13,7 +13,7 @@ use dyad_proto::raft::raft_client::RaftClient;
 use dyad_proto::raft::snapshot_part::Part;
 use dyad_raft::{Dial, DiskRoom, MemberChange, RaftConfig};
 use dyad_state::CpCommand;
-use dyad_state::ports::ProposeError;
+use dyad_state::ports::{Linearize, ProposeError};
 use dyad_types::{Instance, MemberId};
 
 /// Longer than several elections would take.
@@ -88,7 +88,7 @@ fn a_full_follower_refuses_entries_and_causes_no_election() {
     let term = cluster.members[leader].handle().status().term;
     let shown = || {
         let others = cluster.members[leader].handle().others();
-        others.iter().find(|other| other.member == id).is_some_and(|other| other.refuses_entries)
+        others.iter().find(|other| other.member == id).is_some_and(|other| other.refuses_entries())
     };
     eventually("the leader knows", || shown().then_some(()));
     let began = Instant::now();
@@ -101,11 +101,17 @@ fn a_full_follower_refuses_entries_and_causes_no_election() {
     assert_eq!((status.term, status.leader), (term, Some(cluster.members[leader].id)), "no election");
     assert!(cluster.members[third].has(port) || cluster.members[leader].has(port));
     assert!(!cluster.members[follower].has(port), "it took entries");
+    refused(&cluster.members[follower], port + 1, "takes no entries of the log");
+    let read = cluster.members[follower].block_on(cluster.members[follower].handle().linearize());
+    assert!(
+        matches!(&read, Err(ProposeError::Storage(why)) if why.contains("takes no entries of the log")),
+        "{read:?}"
+    );
     assert_eq!(cluster.members[follower].handle().status().leader, status.leader, "it hears the leader");
 
     // Two of three: what would not be committed is refused before it is written.
     restart(&mut cluster.members[third], full);
-    let two = || cluster.members[leader].handle().others().iter().all(|other| other.refuses_entries);
+    let two = || cluster.members[leader].handle().others().iter().all(|other| other.refuses_entries());
     eventually("the leader knows of both", || two().then_some(()));
     refused(&cluster.members[leader], port + 1, "the disks of 2 of 3 members are nearly full");
 
@@ -113,7 +119,7 @@ fn a_full_follower_refuses_entries_and_causes_no_election() {
         restart(&mut cluster.members[at], |config| config.min_free_bytes = Some(0));
     }
     cluster.settled();
-    let none = || cluster.members[leader].handle().others().iter().all(|other| !other.refuses_entries);
+    let none = || cluster.members[leader].handle().others().iter().all(|other| !other.refuses_entries());
     eventually("the leader knows that there is room", || none().then_some(()));
     cluster.members[leader].register(port + 2);
     cluster.converged();

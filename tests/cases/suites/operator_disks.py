@@ -115,6 +115,8 @@ def a_follower_whose_disk_is_full_falls_behind_in_order(fleet):
         assert now["dyad_raft_has_leader"] == 1 and now["dyad_raft_term"] == term, "it hears the leader"
         assert metrics(fleet, leader)["dyad_raft_is_leader"] == 1 and metrics(fleet, leader)["dyad_raft_term"] == term
         assert fleet.running[follower].poll() is None, fleet.log(follower)
+        refused = Server(fleet.addresses[follower]).publish("here", "x")
+        assert refused.status == 503 and "takes no entries of the log" in refused.text, refused
         said = status(fleet, leader)
         assert said["raft"]["disk"]["refusing_members"] == [identity], said
         assert not said["healthy"] and name in said["headline"], said["headline"]

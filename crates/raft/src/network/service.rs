@@ -18,7 +18,7 @@ use crate::error::Fatal;
 use crate::handle::Inner;
 use crate::propose::Refused;
 use crate::seen::Seen;
-use crate::space::{DiskRoom, Purpose};
+use crate::space::Purpose;
 use crate::types::{LogId, Vote, index_of};
 use crate::wire;
 
@@ -240,8 +240,7 @@ impl raft_server::Raft for Service {
         }
         let config = &self.inner.config;
         let (member, wall_ms, process) = (self.me().id, (config.wall_clock)(), self.me().process);
-        let room = self.inner.space.disk().room;
-        let (refuses_entries, has_room) = (room == DiskRoom::NoEntries, room == DiskRoom::All);
+        let room = self.inner.space.disk().room.to_wire().into();
         let twin = match from == member {
             true => None,
             false => self.inner.twin_of(from, message.process).await,
@@ -252,8 +251,7 @@ impl raft_server::Raft for Service {
             wall_ms,
             process,
             seen,
-            refuses_entries,
-            has_room,
+            room,
             twin: twin.unwrap_or_default(),
         }))
     }

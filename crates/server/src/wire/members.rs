@@ -11,7 +11,7 @@ use dyad_cli::status::{ClusterStatus, DistroStatus, MemberStatus, OriginStatus, 
 use dyad_cluster::Condition;
 use dyad_distro::MemberState;
 use dyad_naming::ports::{BoxFuture, MemberView, Members};
-use dyad_raft::{MemberChange, Node, RaftStatus};
+use dyad_raft::{MemberChange, Node, Other, RaftStatus};
 use dyad_state::ports::Propose;
 use dyad_types::MemberId;
 use serde_json::json;
@@ -359,7 +359,7 @@ fn with_condition(row: MemberStatus, told: Option<Condition>) -> MemberStatus {
 
 /// This member's disk, and the other members that said that theirs take no entries.
 fn disk(parts: &Parts, raft: &RaftStatus) -> serde_json::Value {
-    let refuse = parts.raft.others().into_iter().filter(|other| other.refuses_entries);
+    let refuse = parts.raft.others().into_iter().filter(Other::refuses_entries);
     json!({
         "free_bytes": raft.disk.free_bytes,
         "reserve_bytes": raft.disk.reserve_bytes,

@@ -201,7 +201,7 @@ impl Collected {
         out.family(
             "raft_member_refuses_entries",
             "1 while the member's disk takes no entries of the log",
-            others.iter().map(|o| (o.member.to_string(), o.refuses_entries.into())).collect(),
+            others.iter().map(|o| (o.member.to_string(), o.refuses_entries().into())).collect(),
         )?;
         self.disk(out, &raft.disk)?;
         out.gauge("raft_tail_bytes", "Bytes of log entries in memory", raft.tail_bytes as i64)?;

@@ -21,8 +21,8 @@ pub(in crate::wire) struct Observed {
     /// The membership, in the order of the ids. Empty before the member belongs to a cluster.
     pub(super) seats: Vec<Seat>,
     pub(super) silent: Vec<Silent>,
-    /// Other members that said that their disks take no entries.
-    pub(super) refuses_entries: Vec<MemberId>,
+    /// What finds room on the disks of the other members, as they said.
+    pub(super) rooms: Vec<(MemberId, DiskRoom)>,
     /// The leader that is alive, and its term.
     pub(super) leader: Option<(MemberId, u64)>,
     /// By how many milliseconds the clock of each member is ahead of the others'.
@@ -63,6 +63,8 @@ enum Trouble {
     NoLeader,
     Reserve,
     NoEntries,
+    /// Of another member.
+    ReserveOf(MemberId),
     /// Of another member.
     Refuses(MemberId),
     Clock(MemberId),
@@ -223,10 +225,26 @@ impl Watch {
             );
             found.insert(Trouble::NoEntries, (0, text));
         }
-        for member in &seen.refuses_entries {
-            let text =
-                format!("the disk of {} is nearly full: it takes no entries of the log", self.name(*member));
-            found.insert(Trouble::Refuses(*member), (0, text));
+        for (member, room) in &seen.rooms {
+            let name = self.name(*member);
+            let leads = seen.leader.is_some_and(|(leader, _)| leader == *member);
+            let (trouble, text) = match room {
+                DiskRoom::All => continue,
+                DiskRoom::NoWrites if leads => (
+                    Trouble::ReserveOf(*member),
+                    format!(
+                        "the reserve of the disk of {name} is reached: it leads, and only removals are taken"
+                    ),
+                ),
+                DiskRoom::NoWrites => {
+                    (Trouble::ReserveOf(*member), format!("the reserve of the disk of {name} is reached"))
+                }
+                DiskRoom::NoEntries => (
+                    Trouble::Refuses(*member),
+                    format!("the disk of {name} is nearly full: it takes no entries of the log"),
+                ),
+            };
+            found.insert(trouble, (0, text));
         }
     }
 
@@ -255,6 +273,9 @@ impl Watch {
                 format!("this member's disk has its reserve again, after {lasted}{free}")
             }
             Trouble::NoEntries => format!("this member takes entries of the log again, after {lasted}"),
+            Trouble::ReserveOf(id) => {
+                format!("the disk of {} has its reserve again, after {lasted}", member(id)?)
+            }
             Trouble::Refuses(id) => format!("{} takes entries of the log again, after {lasted}", member(id)?),
             Trouble::Clock(id) => format!("the clock of {} is right again, after {lasted}", member(id)?),
         };

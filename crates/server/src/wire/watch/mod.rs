@@ -77,7 +77,7 @@ fn observe(parts: &Parts) -> Observed {
         removed: parts.raft.standing() == Standing::Removed,
         seats,
         silent: others.iter().filter_map(silent).collect(),
-        refuses_entries: others.iter().filter(|other| other.refuses_entries).map(|o| o.member).collect(),
+        rooms: others.iter().filter_map(|other| Some((other.member, other.room?))).collect(),
         leader: parts.raft.leader().map(|leader| (leader.member, leader.term)),
         clocks: parts.raft.clock_differences(),
         disk: raft.disk,

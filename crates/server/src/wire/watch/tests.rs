@@ -19,7 +19,7 @@ fn calm() -> Observed {
         seats: vec![seat(ME, "a:8848", true), seat(B, "b:8848", true), seat(C, "c:8848", true)],
         silent: Vec::new(),
         removed: false,
-        refuses_entries: Vec::new(),
+        rooms: vec![(B, DiskRoom::All)],
         leader: Some((ME, 4)),
         clocks: vec![(ME, 0), (B, 3), (C, -3)],
         disk: Disk {
@@ -74,7 +74,7 @@ fn what_is_over_within_three_seconds_is_not_told() {
     let mut everything = silent(B, 1_000);
     everything.leader = None;
     everything.disk.room = DiskRoom::NoEntries;
-    everything.refuses_entries = vec![C];
+    everything.rooms = vec![(C, DiskRoom::NoEntries)];
     everything.clocks = vec![(ME, 0), (B, 60_000), (C, 0)];
     for (second, seen) in [(1, &everything), (2, &calm()), (3, &everything), (5, &calm())] {
         assert_eq!(at(&mut watch, second, seen), [], "second {second}");
@@ -154,7 +154,20 @@ fn so_have_disks_and_clocks() {
             ],
         ),
         (
-            Observed { refuses_entries: vec![B], ..calm() },
+            Observed { rooms: vec![(B, DiskRoom::NoWrites)], ..calm() },
+            &["the reserve of the disk of member b:8848 (0000000000000002) is reached (for 3 s)"],
+            &["the disk of member b:8848 (0000000000000002) has its reserve again, after 4 s"],
+        ),
+        (
+            Observed { rooms: vec![(B, DiskRoom::NoWrites)], leader: Some((B, 4)), ..calm() },
+            &[
+                "the reserve of the disk of member b:8848 (0000000000000002) is reached: it leads, and only removals are taken \
+                 (for 3 s)",
+            ],
+            &["the disk of member b:8848 (0000000000000002) has its reserve again, after 4 s"],
+        ),
+        (
+            Observed { rooms: vec![(B, DiskRoom::NoEntries)], ..calm() },
             &[
                 "the disk of member b:8848 (0000000000000002) is nearly full: it takes no entries of the log (for 3 s)",
             ],
