@@ -19,7 +19,7 @@ pub const FILE: &str = "identity";
 /// First line: what the file is, and the version of its form.
 const HEADER: &str = "dyad identity 1";
 /// No identity file is larger; the rest of a larger one need not be read to refuse it.
-const SIZE_MAX: u64 = 256;
+pub(crate) const SIZE_MAX: u64 = 256;
 
 /// The next text, until it takes the file's name.
 const NEXT: &str = "identity.tmp";
@@ -45,7 +45,7 @@ impl Identity {
     /// log that another id has written.
     pub fn load_or_create(dir: &Path) -> Result<Identity, Failure> {
         let path = dir.join(FILE);
-        match read(&path) {
+        match read(&path, SIZE_MAX) {
             Ok(text) => {
                 let (member, incarnation) = decode(&text).map_err(|why| Failure::corrupt(&path, &why))?;
                 let place = Place::open(dir).map_err(|error| Failure::file("open", dir, &error))?;
@@ -168,7 +168,7 @@ pub fn peek(dir: &Path) -> Option<MemberId> {
 
 /// The same of a file that may have another name.
 pub(crate) fn decode_file(path: &Path) -> Option<MemberId> {
-    decode(&read(path).ok()?).ok().map(|(member, _)| member)
+    decode(&read(path, SIZE_MAX).ok()?).ok().map(|(member, _)| member)
 }
 
 fn draw() -> MemberId {
@@ -180,11 +180,11 @@ fn draw() -> MemberId {
     }
 }
 
-/// Reads a small file of text.
-pub(crate) fn read(path: &Path) -> io::Result<String> {
+/// Reads a small file of text. Of one with more than `limit` bytes only one byte more is read, so that it is not whole.
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<String> {
     use io::Read;
     let mut bytes = Vec::new();
-    File::open(path)?.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text"))
 }
 
@@ -196,11 +196,12 @@ fn encode(member: MemberId, incarnation: u64) -> String {
 /// `encode` writes; `header` is the first line of such a file.
 pub(crate) fn read_if_there<T>(
     path: &Path,
+    limit: u64,
     header: &str,
     decode: impl FnOnce(&str) -> Option<T>,
     encode: impl FnOnce(&T) -> String,
 ) -> io::Result<Option<T>> {
-    let text = match read(path) {
+    let text = match read(path, limit) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -27,7 +27,7 @@ const HEADER: &str = "dyad logged 1";
 pub fn read(dir: &Path, identity: &Identity) -> Result<Option<u64>, Failure> {
     let (member, last) = (identity.member(), identity.incarnation());
     let path = dir.join(FILE);
-    let text = match identity::read(&path) {
+    let text = match identity::read(&path, identity::SIZE_MAX) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -17,6 +17,9 @@ pub(crate) const FILE: &str = "removed";
 /// First line: what the file is, and the version of its form.
 const HEADER: &str = "dyad removed 1";
 
+/// More than 1,024 members and as many excluded addresses need, which is what others can tell.
+const SIZE_MAX: u64 = 1024 * 1024;
+
 /// A membership without this member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Removal {
@@ -29,7 +32,7 @@ pub(crate) struct Removal {
 /// # Errors
 /// The file cannot be read, or is not whole.
 pub(crate) fn read(dir: &Path) -> io::Result<Option<Removal>> {
-    identity::read_if_there(&dir.join(FILE), HEADER, decode, encode)
+    identity::read_if_there(&dir.join(FILE), SIZE_MAX, HEADER, decode, encode)
 }
 
 /// Writes it down. It is on the disk when this returns.
@@ -86,8 +89,6 @@ fn decode(text: &str) -> Option<Removal> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
     use super::*;
 
     #[test]
@@ -95,18 +96,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         assert_eq!(read(dir).unwrap(), None);
-        let entry = Entry { address: "a:1".to_owned(), cluster_address: "a:2".to_owned() };
+        let entry = |n: u64| {
+            let host = "h".repeat(253);
+            (MemberId(n), Entry { address: format!("{host}:{n}"), cluster_address: format!("{host}:2{n}") })
+        };
         let membership = Membership {
             index: 9,
-            members: BTreeMap::from([(MemberId(7), entry)]),
-            excluded: BTreeSet::from(["b:1".to_owned()]),
+            members: (1..=1_024).map(entry).collect(),
+            excluded: (1..=1_024).map(|n| format!("{}:{n}", "x".repeat(253))).collect(),
         };
         let removal = Removal { cluster_id: 0xab, membership };
         write(dir, &removal).unwrap();
         assert_eq!(read(dir).unwrap(), Some(removal));
         let text = fs::read_to_string(dir.join(FILE)).unwrap();
         for bad in
-            [text.replace("a:1", "a:3"), text.replace("d 1", "d 2"), String::new(), text[..40].to_owned()]
+            [text.replacen("h:1", "h:3", 1), text.replace("d 1", "d 2"), String::new(), text[..40].to_owned()]
         {
             fs::write(dir.join(FILE), &bad).unwrap();
             assert!(read(dir).is_err(), "{bad:?}");

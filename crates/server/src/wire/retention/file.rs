@@ -16,7 +16,7 @@ const HEADER: &str = "dyad retention 1";
 /// The file cannot be read, or is not whole.
 pub(super) fn read(dir: &Path) -> io::Result<Option<u64>> {
     let decode = |text: &str| text.lines().nth(1)?.strip_prefix("time ")?.parse().ok();
-    identity::read_if_there(&dir.join(FILE), HEADER, decode, |ms| encode(*ms))
+    identity::read_if_there(&dir.join(FILE), identity::SIZE_MAX, HEADER, decode, |ms| encode(*ms))
 }
 
 /// Writes the time down. It is on the disk when this returns.
