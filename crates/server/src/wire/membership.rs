@@ -58,6 +58,8 @@ struct Known {
     belongs: bool,
     /// The last membership by its own state. While a change of it is under way, others may still tell an older one.
     own: Option<Membership>,
+    /// A newer membership than the own one that others told while this member was the only voter of its own.
+    overtaken: Option<u64>,
     /// Its removal. It stays true while nobody answers who could tell it again.
     removal: Option<Removal>,
 }
@@ -68,7 +70,7 @@ impl Known {
             tracing::warn!(%error, "{} cannot be read: only the other members know whether this one was removed", removal::FILE);
             None
         });
-        Known { belongs: parts.raft.knowledge() == Knowledge::Known, own: None, removal }
+        Known { belongs: parts.raft.knowledge() == Knowledge::Known, own: None, overtaken: None, removal }
     }
 }
 
@@ -80,7 +82,13 @@ async fn look(parts: &Arc<Parts>, directory: &Directory, known: &mut Known) {
     let told = told.filter_map(|found| Some((found.cluster_id?, found.membership.as_ref()?)));
     let removal = known.removal.clone().filter(|removal| cluster_id == Some(removal.cluster_id));
     let told = told.chain(removal.as_ref().map(|removal| (removal.cluster_id, &removal.membership)));
-    known.own = own_membership(parts).or(known.own.take());
+    let own = own_membership(parts);
+    if let Some(own) = &own {
+        let of_ours = told.clone().filter(|(id, _)| Some(*id) == cluster_id);
+        let newest = of_ours.map(|(_, membership)| membership.index).max();
+        known.overtaken = overtaken(parts, own, known.overtaken.max(newest));
+    }
+    known.own = own.or(known.own.take());
     known.belongs |= known.own.as_ref().is_some_and(|own| own.members.contains_key(&parts.me));
     if let Some(newest) = Membership::newest(cluster_id, known.own.clone(), told) {
         let own = directory.own_entry();
@@ -98,7 +106,14 @@ async fn look(parts: &Arc<Parts>, directory: &Directory, known: &mut Known) {
     ids.dedup();
     let configured = rows.len().max(ids.len());
     parts.ap.input(Input::Members { configured, known: ids });
-    stand(parts, directory, cluster_id, &fresh);
+    stand(parts, directory, cluster_id, &fresh, known.overtaken);
+}
+
+/// The index of a membership that is newer than the own one, if by the own one nobody else votes. Such a member needs nobody to lead, and
+/// the membership of a sole voter is always the newest: this is a copy of its data from before others joined.
+fn overtaken(parts: &Parts, own: &Membership, told: Option<u64>) -> Option<u64> {
+    let alone = parts.raft.status().voters.iter().all(|voter| voter.member == parts.me);
+    told.filter(|newer| alone && *newer > own.index)
 }
 
 /// Keeps a removal on the disk until this is a member again.
@@ -139,6 +154,7 @@ fn stand(
     directory: &Directory,
     cluster_id: Option<u128>,
     fresh: &BTreeMap<String, Found>,
+    overtaken: Option<u64>,
 ) {
     if directory.is_removed() {
         if parts.raft.stand(Standing::Removed) {
@@ -151,9 +167,14 @@ fn stand(
     }
     let asked: Vec<Entry> = directory.contacts().iter().map(|contact| contact.entry.clone()).collect();
     let foreign = cluster_id.filter(|id| *id != 0).and_then(|ours| foreign(ours, &asked, fresh));
-    match foreign {
-        Some(foreign) => {
-            let why = foreign.to_string();
+    let old = overtaken.map(|newer| {
+        format!(
+            "the data directory of this member is an older copy, from before others joined its cluster (the membership of log index {newer} \
+             has more members): stop it, make way with `dyad recover --discard`, and start it with a list that names another member"
+        )
+    });
+    match foreign.map(|foreign| foreign.to_string()).or(old) {
+        Some(why) => {
             if parts.raft.stand(Standing::Barred(why.clone())) {
                 tracing::error!("{why}");
             }
