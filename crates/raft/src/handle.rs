@@ -140,15 +140,15 @@ impl Inner {
     }
 
     /// If this member leads, hands the leadership within a second to `to`, or to the follower that has the most of the log of those that
-    /// answer. True if another member leads then, or if this one did not lead.
+    /// answer and may speak for the cluster. True if another member leads then, or if this one did not lead.
     pub(crate) async fn transfer_to(&self, to: Option<u64>) -> bool {
-        let silent = self.silent_members();
+        let unfit = self.unfit_members();
         let best = self.metrics(|m| {
             if m.state != ServerState::Leader {
                 return None;
             }
             // One that is dead would keep openraft waiting, without heartbeats to the others.
-            let may = |id: &u64| *id != m.id && to.map_or(!silent.contains(id), |to| to == *id);
+            let may = |id: &u64| *id != m.id && to.map_or(!unfit.contains(id), |to| to == *id);
             let voters = m.membership_config.voter_ids().filter(may);
             let matched = |id: u64| m.replication.as_ref().and_then(|r| r.get(&id).copied().flatten());
             Some(voters.max_by_key(|id| matched(*id)))

@@ -53,6 +53,14 @@ pub(crate) fn refused(why: impl Into<String>) -> JoinError {
     JoinError::Refused(why.into())
 }
 
+/// A change that is in the log and may yet be committed.
+fn not_committed() -> JoinError {
+    let why = format!(
+        "the change was not committed within {COMMIT_LIMIT:?}. What became of it is not known: look at `dyad cluster status`"
+    );
+    JoinError::Unreachable("a majority of the members".to_owned(), why)
+}
+
 /// Why openraft did not change the membership. A leader that was deposed meanwhile is no refusal: its successor is asked.
 fn not_changed(error: &ChangeError) -> JoinError {
     match error.forward_to_leader() {
@@ -202,12 +210,10 @@ impl Inner {
             tracing::info!("member {id:016x} at {} joins", node.address);
             let added =
                 tokio::time::timeout(COMMIT_LIMIT, self.raft.add_learner(id, node.clone(), false)).await;
-            added
-                .map_err(|_| refused("the change was not committed in time"))?
-                .map_err(|e| not_changed(&e))?;
+            added.map_err(|_| not_committed())?.map_err(|e| not_changed(&e))?;
         }
         if !is_voter {
-            self.until_caught_up(id, patience).await?;
+            self.until_caught_up(id, !node.learner, patience).await?;
         }
         self.take_the_place(id, &node, replaced).await
     }
@@ -215,8 +221,8 @@ impl Inner {
     /// Waits until the member has caught up.
     ///
     /// # Errors
-    /// It takes longer. The member goes on, and gets its vote when it has ([`Inner::finish_joins`]).
-    async fn until_caught_up(&self, id: u64, patience: Duration) -> Result<(), JoinError> {
+    /// It takes longer. The member goes on, and gets its vote when it has, if it is to have one ([`Inner::finish_joins`]).
+    async fn until_caught_up(&self, id: u64, votes: bool, patience: Duration) -> Result<(), JoinError> {
         let has = |inner: &Inner| inner.lacks(id).is_some_and(|lacks| lacks <= LAG_MAX);
         if self.wait(patience, has).await {
             return Ok(());
@@ -224,9 +230,8 @@ impl Inner {
         let lacks = self
             .lacks(id)
             .map_or_else(String::new, |lacks| format!(": it still lacks {lacks} entries of the log"));
-        Err(refused(format!(
-            "it has not caught up within {patience:?}{lacks}. It goes on, and gets its vote by itself when it has"
-        )))
+        let then = if votes { ", and gets its vote by itself when it has" } else { "" };
+        Err(refused(format!("it has not caught up within {patience:?}{lacks}. It goes on{then}")))
     }
 
     /// Gives the caught-up member its vote, and lets the replaced ones go, in one change.
@@ -364,7 +369,7 @@ impl Inner {
         let precondition = Precondition::LastMembershipLogId { last_membership_log_id: *based_on.log_id() };
         let changed = self.raft.change_membership_if(change, retain, [precondition]);
         let changed = tokio::time::timeout(COMMIT_LIMIT, changed).await;
-        changed.map_err(|_| refused("the change was not committed in time"))?.map_err(|e| not_changed(&e))?;
+        changed.map_err(|_| not_committed())?.map_err(|e| not_changed(&e))?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use dyad_state::{ClusterCommand, ClusterReply, CpReply};
 use futures::future::join_all;
 use openraft::ChangeMembers;
 use tokio::time::Instant;
+use tonic::Code;
 
 use crate::handle::{Inner, RaftHandle, TRANSFER_LIMIT};
 use crate::join::{CATCH_UP_LIMIT, JoinError, LAG_MAX, MEMBERS_LEVEL, check_node, refused};
@@ -16,13 +17,13 @@ use crate::ping::PING_LIMIT;
 use crate::propose::never_sent;
 use crate::types::{Node, StoredMembership, index_of};
 
-/// How long the answer of the leader to a change may take: longer than its own limits together, and those of a change before.
-const CHANGE_LIMIT: Duration = Duration::from_secs(120);
+/// How long the answer of the leader to a change may take: longer than all limits of two changes, of which one waits for the other.
+const CHANGE_LIMIT: Duration = Duration::from_secs(180);
 /// How often a hand-over is tried: the chosen member must have the whole log, and entries keep coming.
 const TRANSFER_TRIES: usize = 5;
 /// How long a server that is to be added may take to answer: its operator has just started it.
 const STARTING: Duration = Duration::from_secs(10);
-/// How long the answer of a leader that is not heard any more is waited for.
+/// How long the answer of a member that cannot be reached any more is waited for.
 const ANSWER_AFTER: Duration = Duration::from_secs(15);
 /// How long a change waits for a leader: past an ordinary election.
 const ELECTION: Duration = Duration::from_secs(5);
@@ -108,9 +109,13 @@ impl Inner {
         if let Some(who) = goes
             && self.resolve(&self.membership(), who)? == self.me.id
         {
+            // What another change has begun is done before another member leads.
+            let turn = self.changing.lock().await;
             let membership = self.membership();
             self.check_left(&membership, self.me.id).await?;
-            let Some((next, node)) = self.hand_over(None).await? else {
+            let next = self.hand_over(None).await?;
+            drop(turn);
+            let Some((next, node)) = next else {
                 return Err(refused("it is the only voter: a cluster has at least one"));
             };
             return self.pass_on(next, &node, change).await;
@@ -132,12 +137,18 @@ impl Inner {
         };
         let reply = tokio::select! {
             reply = tokio::time::timeout(CHANGE_LIMIT, client.change(request)) => reply,
-            () = self.falls_silent(to) => return Err(unreachable(format!("it was not heard for {ANSWER_AFTER:?}"))),
+            () = self.falls_silent(to, node) => return Err(unreachable(format!("it cannot be reached since {ANSWER_AFTER:?}"))),
         };
         let reply = reply.map_err(|_| unreachable(format!("within {CHANGE_LIMIT:?}")))?;
-        let reply = reply.map_err(|status| match never_sent(&status) {
-            true => JoinError::NotNow(format!("the leader at {} does not answer", node.address)),
-            false => unreachable(status.message().to_owned()),
+        let reply = reply.map_err(|status| match status.code() {
+            _ if never_sent(&status) => {
+                JoinError::NotNow(format!("the leader at {} does not answer", node.address))
+            }
+            Code::Unimplemented => refused(format!(
+                "the build of the leader at {} does not know such changes: upgrade that member first, or stop it, so that another leads",
+                node.address
+            )),
+            _ => unreachable(status.message().to_owned()),
         })?;
         match reply.into_inner().result {
             Some(Reply::Done(done)) => Ok(done),
@@ -147,14 +158,14 @@ impl Inner {
         }
     }
 
-    /// Completes when this member has not heard that leader for so long that an answer will hardly come: the way to it may be cut, so
-    /// that the call would end with its own limit. A leader that hands over for the change is not heard any more and still answers.
-    async fn falls_silent(&self, leader: u64) {
-        let mut heard = Instant::now();
-        while heard.elapsed() < ANSWER_AFTER {
-            tokio::time::sleep(PAUSE).await;
-            if self.hears(leader) {
-                heard = Instant::now();
+    /// Completes when this member has not reached that one for so long that an answer will hardly come: the way to it may be cut, so
+    /// that the call would end with its own limit. It is asked, since one that hands over for the change leads no more, and is not heard.
+    async fn falls_silent(&self, id: u64, node: &Node) {
+        let mut reached = Instant::now();
+        while reached.elapsed() < ANSWER_AFTER {
+            tokio::time::sleep(PING_LIMIT).await;
+            if self.ping(id, node, PING_LIMIT).await.is_some() {
+                reached = Instant::now();
             }
         }
     }
@@ -216,6 +227,18 @@ impl Inner {
         let node = Node { learner: is_learner, ..node };
         let address = node.address.clone();
         self.admit_address(&address).await?;
+        if membership.voter_ids().all(|voter| voter != id) && self.level() >= MEMBERS_LEVEL {
+            // Without a vote until it has caught up, and beside the old member never with one: where that one is dead, one more voter
+            // would make the majority harder to reach.
+            let without = Node { learner: true, ..node.clone() };
+            let caught_up = self.admit_here(id, without, Vec::new(), CATCH_UP_LIMIT).await;
+            caught_up.map_err(|error| match error {
+                JoinError::Refused(why) => {
+                    refused(format!("{why}. {} stays a member: say `replace` again later", was.address))
+                }
+                other => other,
+            })?;
+        }
         self.admit_here(id, node, vec![old], CATCH_UP_LIMIT).await?;
         if was.address != address {
             self.exclude_address(&was.address).await;

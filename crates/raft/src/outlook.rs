@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::clocks::{Middle, difference_ms};
 use crate::handle::{Inner, RaftHandle};
+use crate::join::LAG_MAX;
 use crate::ping::PING_LIMIT;
 use crate::space::DiskRoom;
 use crate::survey::{Clock, Known, Other, Silence};
@@ -61,6 +62,7 @@ impl Inner {
                 failure: None,
                 clock: None,
                 room: None,
+                barred: false,
                 process: 0,
             });
             match answer {
@@ -76,6 +78,7 @@ impl Inner {
                             ahead_ms: difference_ms(reply.wall_ms, own),
                         }),
                         room: DiskRoom::from_wire(reply.room()),
+                        barred: reply.barred,
                         process: reply.process,
                     };
                 }
@@ -86,24 +89,28 @@ impl Inner {
         *self.survey.middle.lock() = middle.map(|middle| (Instant::now(), middle));
     }
 
-    /// Members that did not answer the last question.
-    pub(crate) fn silent_members(&self) -> BTreeSet<u64> {
+    /// Members that did not answer the last question, or may not speak for the cluster.
+    pub(crate) fn unfit_members(&self) -> BTreeSet<u64> {
         let known = self.survey.known.lock();
-        known.iter().filter(|(_, one)| one.failure.is_some()).map(|(id, _)| *id).collect()
+        known.iter().filter(|(_, one)| one.failure.is_some() || one.barred).map(|(id, _)| *id).collect()
     }
 
-    /// A leader whose disk takes no writes lets a voter lead whose disk has room, so that the cluster goes on taking them. True if it
-    /// tried.
+    /// A leader whose disk takes no writes lets a voter lead whose disk has room, so that the cluster goes on taking them. It must have
+    /// caught up: another one cannot lead, and a hand-over in vain ends in an election. True if it tried.
     async fn seek_relief(&self) -> bool {
         let disk = self.space.disk();
         if disk.room == DiskRoom::All || self.known_leader().is_none_or(|(id, _)| id != self.me.id) {
             return false;
         }
+        let Ok(_turn) = self.changing.try_lock() else { return false };
         let has_room = |id: &u64| {
             let known = self.survey.known.lock();
-            known.get(id).is_some_and(|one| one.room == Some(DiskRoom::All) && one.failure.is_none())
+            let fit = |one: &Known| one.room == Some(DiskRoom::All) && one.failure.is_none() && !one.barred;
+            known.get(id).is_some_and(fit)
         };
-        let Some(to) = self.membership().voter_ids().find(has_room) else { return false };
+        let able = self.membership().voter_ids().filter(has_room).collect::<Vec<_>>().into_iter();
+        let able = able.filter_map(|id| Some((self.lacks(id).filter(|lacks| *lacks <= LAG_MAX)?, id)));
+        let Some((_, to)) = able.min() else { return false };
         tracing::warn!(
             file = disk.file,
             "the disk of this leader has reached its reserve: member {to:016x}, whose disk has room, is asked to lead"
@@ -185,6 +192,7 @@ impl RaftHandle {
                 voter: voters.contains(id),
                 silence,
                 room: one.room,
+                barred: one.barred,
             })
         };
         known.iter().filter_map(other).collect()

@@ -7,22 +7,31 @@ use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
+use tokio::time::Instant;
 
 use crate::error::Fatal;
 use crate::handle::Inner;
 
 /// How often a leader looks again; it also looks at each change of leader or membership.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// A leader that must not lead hands over at most so often: the next one may have to as well.
+const HAND_OVER_AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(inner: Arc<Inner>) {
     let mut metrics = inner.raft.server_metrics();
+    let mut handed_over: Option<Instant> = None;
     loop {
         let leads = metrics.borrow_and_update().state == ServerState::Leader;
         inner.peers.moved(inner.membership().nodes());
         let votes = inner.membership().voter_ids().any(|id| id == inner.me.id);
         if leads && (inner.barred().is_some() || !votes) {
             // Its list is wrong, and that of the next leader may be right; or it has lost its vote just when it was elected.
-            inner.transfer_to(None).await;
+            if handed_over.is_none_or(|at| at.elapsed() >= HAND_OVER_AGAIN)
+                && let Ok(_turn) = inner.changing.try_lock()
+            {
+                inner.transfer_to(None).await;
+                handed_over = Some(Instant::now());
+            }
         } else if leads {
             found(&inner).await;
             inner.finish_joint().await;

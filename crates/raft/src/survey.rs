@@ -22,6 +22,8 @@ pub struct Other {
     pub silence: Option<Silence>,
     /// What finds room on its disk, by its last answer. `None` before it, and if its build does not tell.
     pub room: Option<DiskRoom>,
+    /// It may not speak for the cluster ([`crate::Standing`]).
+    pub barred: bool,
 }
 
 impl Other {
@@ -52,6 +54,8 @@ pub(crate) struct Known {
     pub(crate) clock: Option<Clock>,
     /// `None` if it was not told.
     pub(crate) room: Option<DiskRoom>,
+    /// It may not speak for the cluster ([`crate::Standing`]).
+    pub(crate) barred: bool,
     /// The process that answered; 0 before the first answer.
     pub(crate) process: u64,
 }

@@ -76,6 +76,9 @@ async fn checked(
         inner.me.check(message.head.as_ref())?;
         inner.compare_head(&mut message.head)?;
         let bytes = message.entries.iter().map(|entry| entry.len()).sum();
+        if bytes > 0 {
+            inner.check_may_vote()?;
+        }
         let request = wire::get_append(message)?;
         inner.heard(&request.vote);
         // Heartbeats have no entries and go on, so that a full disk causes no election.
@@ -133,6 +136,7 @@ impl raft_server::Raft for Service {
         request: Request<Streaming<pb::SnapshotPart>>,
     ) -> Result<Response<pb::SnapshotReply>, Status> {
         let inner = &self.inner;
+        inner.check_may_vote()?;
         // One leader sends one snapshot at a time; a second one is a left-over.
         let _turn =
             inner.receiving.try_lock().map_err(|_| Status::resource_exhausted("a snapshot is arriving"))?;
@@ -158,6 +162,7 @@ impl raft_server::Raft for Service {
         use pb::transfer_reply::Result as Reply;
         let message = request.into_inner();
         self.me().check(message.head.as_ref())?;
+        self.inner.check_may_vote()?;
         let vote = wire::get_vote(message.from_leader)?;
         let request = TransferLeaderRequest::new(vote, message.to, message.last.map(wire::get_log_id));
         let result = match self.inner.raft.handle_transfer_leader(request).await.map_err(unavailable)? {
@@ -253,6 +258,7 @@ impl raft_server::Raft for Service {
             seen,
             room,
             twin: twin.unwrap_or_default(),
+            barred: self.inner.barred().is_some(),
         }))
     }
 }
