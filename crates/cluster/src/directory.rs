@@ -52,6 +52,8 @@ pub struct Contact {
     channel: Channel,
     /// Notified when the member there asked who we are, which shows that it runs now.
     greeted: Notify,
+    /// Notified when the member there said that the membership has changed.
+    told: Notify,
     /// Cancelled when the address belongs to no member any more.
     pub(crate) gone: CancellationToken,
 }
@@ -59,6 +61,11 @@ pub struct Contact {
 impl Contact {
     pub fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// Completes when the member there says that the membership has changed.
+    pub(crate) async fn told(&self) {
+        self.told.notified().await;
     }
 
     /// Completes when the member there asks who we are.
@@ -315,10 +322,14 @@ impl Directory {
         others.filter_map(|heard| Some((heard.found.member, heard.load?))).collect()
     }
 
-    /// The member of this address asked who we are: whoever waits to ask it need not wait longer.
-    pub(crate) fn greeted(&self, address: &str) {
+    /// The member of this address asked who we are: whoever waits to ask it need not wait longer. `news`: nor need anybody else, since
+    /// the membership has changed.
+    pub(crate) fn greeted(&self, address: &str, news: bool) {
         if let Some(contact) = self.contact(address) {
             contact.greeted.notify_one();
+            if news {
+                contact.told.notify_one();
+            }
         }
     }
 
@@ -327,8 +338,20 @@ impl Directory {
     /// # Errors
     /// It does not answer in time, or it refuses, for example because its token is another one.
     pub async fn hello(&self, contact: &Contact) -> Result<Found, tonic::Status> {
+        self.ask(contact, false).await
+    }
+
+    /// The same, and says that the membership has changed, so that whoever answers asks back at once.
+    ///
+    /// # Errors
+    /// As of [`Directory::hello`].
+    pub(crate) async fn tell(&self, contact: &Contact) -> Result<Found, tonic::Status> {
+        self.ask(contact, true).await
+    }
+
+    async fn ask(&self, contact: &Contact, news: bool) -> Result<Found, tonic::Status> {
         let own = self.own_entry().map(|e| e.address).unwrap_or_default();
-        let request = HelloRequest { from: self.me.0, nonce: self.nonce, address: own };
+        let request = HelloRequest { from: self.me.0, nonce: self.nonce, address: own, news };
         let mut client = ClusterClient::new(contact.channel());
         let reply = tokio::time::timeout(HELLO_TIMEOUT, client.hello(request))
             .await
@@ -367,6 +390,6 @@ impl Directory {
 
 fn contact(dialer: &Dialer, entry: &Entry) -> Result<Arc<Contact>, tonic::transport::Error> {
     let channel = dialer.channel(&entry.cluster_address)?;
-    let (greeted, gone) = (Notify::new(), CancellationToken::new());
-    Ok(Arc::new(Contact { entry: entry.clone(), channel, greeted, gone }))
+    let gone = CancellationToken::new();
+    Ok(Arc::new(Contact { entry: entry.clone(), channel, greeted: Notify::new(), told: Notify::new(), gone }))
 }

@@ -56,7 +56,10 @@ async fn run_peer(directory: Arc<Directory>, ap: Arc<Ap>, contact: Arc<Contact>,
     let gone = contact.gone.clone();
     tokio::select! {
         () = follow(&directory, &ap, &contact, &stop) => {}
-        () = gone.cancelled() => {}
+        () = gone.cancelled() => {
+            // Who was removed hears of it by answers alone, and its clients wait meanwhile for what it does not hear any more.
+            let _answer = directory.tell(&contact).await;
+        }
     }
 }
 
@@ -167,6 +170,7 @@ async fn stream(
                     Err(_) => {}
                 }
             }
+            () = contact.told() => ask.reset_immediately(),
             () = stop.cancelled() => return,
         }
     }

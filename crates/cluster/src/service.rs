@@ -73,7 +73,7 @@ impl ClusterService {
 #[tonic::async_trait]
 impl Cluster for ClusterService {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
-        self.directory.greeted(&request.get_ref().address);
+        self.directory.greeted(&request.get_ref().address, request.get_ref().news);
         let cluster_id = self.cluster_id.cluster_id().await;
         let cluster_id = cluster_id.map(|id| id.to_be_bytes().to_vec()).unwrap_or_default();
         let load = self.directory.load();
