@@ -51,22 +51,29 @@ pub async fn run(directory: Arc<Directory>, ap: Arc<Ap>, stop: CancellationToken
     while tasks.join_next().await.is_some() {}
 }
 
-/// Keeps a stream to the member at one address until `stop`, or until the address is no member's.
+/// How long the stream to a removed member stays: as long as its log does (rule 25 of docs/distro.md). It gossips that to its end, and
+/// goes on with the next piece when this member says that it has the one before.
+const LINGER: Duration = Duration::from_secs(15);
+
+/// Keeps a stream to the member at one address until `stop`, or until the address is no member's any more.
 async fn run_peer(directory: Arc<Directory>, ap: Arc<Ap>, contact: Arc<Contact>, stop: CancellationToken) {
-    let gone = contact.gone.clone();
+    let gone = async {
+        contact.gone.cancelled().await;
+        // Who was removed hears of it by answers alone, and its clients wait meanwhile for what it does not hear any more.
+        let _answer = directory.tell(&contact).await;
+        tokio::time::sleep(LINGER).await;
+    };
     tokio::select! {
         () = follow(&directory, &ap, &contact, &stop) => {}
-        () = gone.cancelled() => {
-            // Who was removed hears of it by answers alone, and its clients wait meanwhile for what it does not hear any more.
-            let _answer = directory.tell(&contact).await;
-        }
+        () = gone => {}
     }
 }
 
 async fn follow(directory: &Directory, ap: &Ap, contact: &Contact, stop: &CancellationToken) {
     let mut retry = RETRY_MIN;
     let mut refusal = None;
-    while !stop.is_cancelled() {
+    // To an address that is no member's any more the last stream stays, and no other one comes.
+    while !stop.is_cancelled() && !contact.gone.is_cancelled() {
         match directory.hello(contact).await {
             Ok(found) if found.me => {
                 // The address is this member's own: nothing to stream, but the name may move to another host.
