@@ -89,9 +89,11 @@ sdk: build
 cases: build target/shim/clock.so
 	tests/cases/run --binary $(RELEASE)/dyad $(CASES)
 
-# What a backup of 100,000 configurations and as many persistent instances costs; fails if another state comes back.
+# What a backup of 100,000 configurations and as many persistent instances costs, and backups under load with kills; fails if another
+# state comes back.
 backup: build
 	tests/backup/run --binary $(RELEASE)/dyad
+	tests/backup/rounds --binary $(RELEASE)/dyad
 
 # What a hostile client does to a server with 512 MB, one fault after the other: takes about half an hour.
 hostile: build
