@@ -67,6 +67,10 @@ pub(super) fn headline(status: &ClusterStatus, facts: &Facts<'_>) -> (String, bo
     if let Some(member) = members.iter().find(|member| member.state != WELL) {
         return wrong(format!("{} is {}; wait until it is {WELL}", member.address, member.state));
     }
+    // Before what may come of it: a member with a full disk falls behind, and does not catch up.
+    if let Some(text) = facts.machines.first() {
+        return wrong(text.clone());
+    }
     let mut lag = members.iter().map(|member| (member, lacks(members, member)));
     if let Some((member, entries)) = lag.find(|(_, entries)| *entries > BEHIND) {
         return wrong(format!("{} lacks {entries} entries of the log; it catches up", member.address));
@@ -75,9 +79,6 @@ pub(super) fn headline(status: &ClusterStatus, facts: &Facts<'_>) -> (String, bo
         return wrong(format!(
             "{all} of {all} members, and their copies of the ephemeral instances differ; they catch up"
         ));
-    }
-    if let Some(text) = facts.machines.first() {
-        return wrong(text.clone());
     }
     (well(status, facts), true)
 }
@@ -159,6 +160,7 @@ mod tests {
         let (text, well) = headline(&status, &Facts { silent: &silent, ..facts });
         assert!(text.starts_with("2 of 3 members: b:8848 does not answer") && !well, "{text}");
         let machines = ["the disk of x is full".to_owned(), "the clock of y is wrong".to_owned()];
+        status.members[1].applied = Some(1);
         let told = headline(&status, &Facts { machines: &machines, ..facts });
         assert_eq!(told, ("the disk of x is full".to_owned(), false));
         status.members[2].state = "LEAVING".into();
