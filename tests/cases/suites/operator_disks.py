@@ -19,6 +19,8 @@ RESERVE = SIZE_MIB * MIB // 10
 NOTICED_SECONDS = 10
 # Longer than several elections would take.
 QUIET_SECONDS = 5
+# Between two writes, so that all of them find room on the small disk later.
+PAUSE_SECONDS = 0.05
 
 
 @contextlib.contextmanager
@@ -109,6 +111,7 @@ def a_follower_whose_disk_is_full_falls_behind_in_order(fleet):
             answer = server.publish(f"c-{n}", "x" * 20_000)
             assert answer.status == 200, answer
             n += 1
+            time.sleep(PAUSE_SECONDS)
         assert n > 20, f"only {n} writes in {QUIET_SECONDS} s"
         now = metrics(fleet, follower)
         assert now["dyad_raft_last_index"] <= at_first + 5, "it took entries"
