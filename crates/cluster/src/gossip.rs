@@ -27,6 +27,9 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How often a stream's peer is asked again who it is, to notice a changed cluster id.
 const HELLO_INTERVAL: Duration = Duration::from_secs(2);
+/// How long the stream to a removed member stays: as long as its log does (rule 25 of docs/distro.md). It gossips that to its end, and
+/// goes on with the next piece when this member says that it has the one before.
+const LINGER: Duration = Duration::from_secs(15);
 
 /// Keeps a stream to the member at each address of the directory, until `stop`. Addresses come and go.
 pub async fn run(directory: Arc<Directory>, ap: Arc<Ap>, stop: CancellationToken) {
@@ -50,10 +53,6 @@ pub async fn run(directory: Arc<Directory>, ap: Arc<Ap>, stop: CancellationToken
     }
     while tasks.join_next().await.is_some() {}
 }
-
-/// How long the stream to a removed member stays: as long as its log does (rule 25 of docs/distro.md). It gossips that to its end, and
-/// goes on with the next piece when this member says that it has the one before.
-const LINGER: Duration = Duration::from_secs(15);
 
 /// Keeps a stream to the member at one address until `stop`, or until the address is no member's any more.
 async fn run_peer(directory: Arc<Directory>, ap: Arc<Ap>, contact: Arc<Contact>, stop: CancellationToken) {

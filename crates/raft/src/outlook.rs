@@ -108,7 +108,8 @@ impl Inner {
             let fit = |one: &Known| one.room == Some(DiskRoom::All) && one.failure.is_none() && !one.barred;
             known.get(id).is_some_and(fit)
         };
-        let able = self.membership().voter_ids().filter(has_room).collect::<Vec<_>>().into_iter();
+        let membership = self.membership();
+        let able = membership.voter_ids().filter(has_room);
         let able = able.filter_map(|id| Some((self.lacks(id).filter(|lacks| *lacks <= LAG_MAX)?, id)));
         let Some((_, to)) = able.min() else { return false };
         tracing::warn!(

@@ -215,7 +215,7 @@ impl Inner {
 
     /// # Errors
     /// This member may not vote, nor acknowledge entries: its store may be an older copy, or is one.
-    pub(crate) fn check_may_vote(&self) -> Result<(), Status> {
+    pub(crate) fn check_has_asked(&self) -> Result<(), Status> {
         if let Some(fatal) = self.fatal.get() {
             return Err(Status::unavailable(fatal.to_string()));
         }

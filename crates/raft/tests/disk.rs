@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{LIMIT, Member};
+use common::{LIMIT, Member, eventually};
 use dyad_config::{Change, ConfigCommand, ConfigReply, Draft, Prune, Publish, Source};
 use dyad_raft::{RaftConfig, log_disk_max};
 use dyad_state::ports::Propose;
@@ -19,12 +19,12 @@ const MIB: u64 = 1024 * 1024;
 const HISTORY: u64 = 8 * MIB;
 /// Contents of 64 KiB. A round of them is what is written between two looks at the histories.
 const CONTENT: usize = 64 * 1024;
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 32;
 const OF_ROUND: usize = 80;
 const CONFIGS: usize = 10;
 /// What the file of contents may have beside twice the rows that are stored: sled writes a page again for every few values, so that a
 /// new row costs twice its bytes; rows go after a snapshot; and sled collects a segment of its file only when half of it is dead.
-const CONTENTS_BASE: u64 = 64 * MIB;
+const CONTENTS_BASE: u64 = 48 * MIB;
 
 fn tuned(config: &mut RaftConfig) {
     config.snapshot_bytes = 4 * MIB;
@@ -80,6 +80,12 @@ fn the_log_and_the_contents_stay_within_their_bounds() {
             let prune = Change::Prune(Prune { until_ms, keep: 1_000, from: None });
             member.block_on(member.handle().propose(change(prune))).unwrap();
         }
+        // A snapshot that is due is made before more is written, however fast that is.
+        eventually("a snapshot", || {
+            let status = member.handle().status();
+            let since = status.applied.unwrap_or(0) - status.snapshot.unwrap_or(0);
+            (since < OF_ROUND as u64).then_some(())
+        });
         let contents = taken(&dir.path().join("contents"));
         assert!(contents <= contents_max, "round {round}: {contents} bytes of contents, {written} written");
     }

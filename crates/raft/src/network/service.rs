@@ -77,7 +77,7 @@ async fn checked(
         inner.compare_head(&mut message.head)?;
         let bytes = message.entries.iter().map(|entry| entry.len()).sum();
         if bytes > 0 {
-            inner.check_may_vote()?;
+            inner.check_has_asked()?;
         }
         let request = wire::get_append(message)?;
         inner.heard(&request.vote);
@@ -123,7 +123,7 @@ impl raft_server::Raft for Service {
         let mut message = request.into_inner();
         self.me().check(message.head.as_ref())?;
         self.inner.compare_head(&mut message.head)?;
-        self.inner.check_may_vote()?;
+        self.inner.check_has_asked()?;
         let pre_vote = message.pre_vote;
         let request = wire::get_vote_request(message)?;
         let raft = &self.inner.raft;
@@ -136,7 +136,7 @@ impl raft_server::Raft for Service {
         request: Request<Streaming<pb::SnapshotPart>>,
     ) -> Result<Response<pb::SnapshotReply>, Status> {
         let inner = &self.inner;
-        inner.check_may_vote()?;
+        inner.check_has_asked()?;
         // One leader sends one snapshot at a time; a second one is a left-over.
         let _turn =
             inner.receiving.try_lock().map_err(|_| Status::resource_exhausted("a snapshot is arriving"))?;
@@ -162,7 +162,7 @@ impl raft_server::Raft for Service {
         use pb::transfer_reply::Result as Reply;
         let message = request.into_inner();
         self.me().check(message.head.as_ref())?;
-        self.inner.check_may_vote()?;
+        self.inner.check_has_asked()?;
         let vote = wire::get_vote(message.from_leader)?;
         let request = TransferLeaderRequest::new(vote, message.to, message.last.map(wire::get_log_id));
         let result = match self.inner.raft.handle_transfer_leader(request).await.map_err(unavailable)? {

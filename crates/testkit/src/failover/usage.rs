@@ -25,7 +25,7 @@ const WINDOW: u32 = 12;
 /// How much more of anything may be used in the end.
 const GROWTH_MAX: f64 = 0.05;
 /// The disk is not compared: sled's files grow to their bounds for hours. These are 384 MiB for the log, and here, with histories of a
-/// mebibyte, 66 MiB for the contents; see the sizes in docs/reliability.md. The rest is for the snapshots.
+/// mebibyte, 50 MiB for the contents; see the sizes in docs/reliability.md. The rest is for the snapshots.
 const DISK_MAX: f64 = 480.0 * MB;
 const DISK: usize = 3;
 /// Counts as small as this may differ by it: one more connection of 20 is no leak.
